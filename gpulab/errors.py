@@ -1,0 +1,20 @@
+"""The one exception that a user meets."""
+
+from __future__ import annotations
+
+
+class UsageError(Exception):
+    """Wrong usage or environment: a line that says what is wrong and one that names the cure. Ends with exit 2."""
+
+    def __init__(self, message: str, cure: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.cure = cure
+
+
+def nearest(word: str, known: list[str]) -> str:
+    """A cure for a misspelt name: the nearest known ones, or all of them when none is near."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(word, known, n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(sorted(known))}"

@@ -1,0 +1,125 @@
+"""How a stack's venv is made: uv, the hashed lock, and torch's CPU build from wherever it can be had."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gpulab.errors import UsageError
+
+if TYPE_CHECKING:
+    from gpulab.stacks import Pins
+
+CUDA_PACKAGE = re.compile(r"^(nvidia-.*|cuda-.*|triton)$")
+
+
+def uv_program() -> str:
+    """The control venv's own uv."""
+    return str(Path(sys.executable).parent / "uv")
+
+
+def pip_settings() -> dict[str, str]:
+    """What pip is told on this machine, by option name (`index-url`, `find-links` ...): uv reads none of it itself."""
+    base = getattr(sys, "_base_executable", sys.executable)
+    listed = subprocess.run([base, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False).stdout
+    found = dict(re.findall(r"^(?:global|install|user|site)\.([a-z-]+)='(.*)'$", listed, re.MULTILINE))
+    return found | {k[4:].lower().replace("_", "-"): v for k, v in os.environ.items() if k.startswith("PIP_")}
+
+
+def uv_environment() -> dict[str, str]:
+    """The environment for uv: this process's, with pip's index handed on where uv was told none."""
+    env = dict(os.environ)
+    index = pip_settings().get("index-url")
+    if index and not ({"UV_DEFAULT_INDEX", "UV_INDEX_URL"} & env.keys()):
+        env["UV_DEFAULT_INDEX"] = index
+    return env
+
+
+def local_torch(version: str) -> list[tuple[str, Path]]:
+    """(Python X.Y, folder) of each CPU wheel of torch `version` in the folders that pip is told to look in."""
+    folders = [Path(f) for f in pip_settings().get("find-links", "").split() if Path(f).is_dir()]
+    found = []
+    for folder in folders:
+        for wheel in sorted(folder.glob(f"torch-{version}+cpu-cp3*.whl")):
+            tag = wheel.name.split("-")[2]  # cp311
+            found.append((f"{tag[2]}.{tag[3:]}", folder))
+    return found
+
+
+def pinned(pins: list[str], name: str) -> str:
+    """The version that `pins` gives to `name`. Raises UsageError when there is none."""
+    for pin in pins:
+        package, _, version = pin.partition("==")
+        if package == name:
+            return version
+    raise UsageError(f"docker/stacks.yml pins no {name}", f"add `- {name}==VERSION`")
+
+
+def install(venv: Path, lock: Path, pins: Pins) -> None:
+    """Make `venv` with exactly what `lock` holds. Raises UsageError naming the step that failed.
+
+    The CPU build of torch stands outside the lock (its hash differs by Python): from a local wheel where pip has one,
+    else from PyTorch's own index, which uv knows by name. The CUDA build is never a candidate.
+    """
+    python = pins.python if pins.python != "any" else f"{sys.version_info.major}.{sys.version_info.minor}"
+    torch: list[str] = []
+    if pins.torch == "cpu":
+        version = pinned(pins.pins, "torch")
+        wheels = dict(local_torch(version))
+        if wheels and python not in wheels:
+            python = next(iter(wheels))  # the wheel at hand decides
+        source = ["--no-index", "--find-links", str(wheels[python])] if wheels else ["--torch-backend", "cpu"]
+        torch = [*source, "--no-deps", f"torch=={version}+cpu" if wheels else f"torch=={version}"]
+    into = ["pip", "install", "--python", str(venv / "bin/python"), "--no-deps", "--compile-bytecode"]
+    _uv(["venv", "--quiet", "--clear", "--python", python, str(venv)], f"no Python {python} can be had")
+    if torch:
+        _uv([*into, *torch], "the CPU build of torch can't be had")
+    _uv([*into, "--require-hashes", "-r", str(lock)], f"the packages of {lock.name} can't be installed")
+
+
+def compile_lock(lock: Path, pins: Pins) -> None:
+    """Write `lock`: what `pins` resolve to, hashed, without an address. Raises UsageError with uv's reason."""
+    if pins.python == "any":
+        target = ["--universal", "--python-version", "3.10"]
+    else:
+        target = ["--python-version", pins.python, "--python-platform", "x86_64-manylinux_2_35"]
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    wanted = lock.with_suffix(".in")
+    wanted.write_text("\n".join(pins.pins) + "\n")
+    command = ["pip", "compile", "--quiet", *target, "--generate-hashes", "--no-header", "--no-annotate", str(wanted)]
+    try:
+        resolved = _uv(command, "the pins do not resolve", quiet=True)
+        if pins.torch == "cpu":
+            names = re.findall(r"^([a-z0-9._-]+)==", resolved, re.MULTILINE)
+            left_out = ["torch", *filter(CUDA_PACKAGE.match, names)]
+            command += [f"--no-emit-package={name}" for name in left_out]
+            resolved = _uv(command, "the pins do not resolve", quiet=True)
+    finally:
+        wanted.unlink()
+    lock.write_text(resolved)
+
+
+def _uv(arguments: list[str], failure: str, *, quiet: bool = False) -> str:
+    """Run uv; its standard output when `quiet`, else it talks to the terminal. Raises UsageError."""
+    done = subprocess.run(
+        [uv_program(), *arguments], env=uv_environment(), text=True, check=False,
+        stdout=subprocess.PIPE if quiet else sys.stderr, stderr=subprocess.PIPE if quiet else None,
+    )  # fmt: skip
+    if done.returncode:
+        reason = done.stderr.strip() if quiet else f"uv {' '.join(arguments[:2])} ended with {done.returncode}"
+        raise UsageError(f"{failure}: {reason}", "check network, mirror (UV_DEFAULT_INDEX) and disk; then run it again")
+    return done.stdout or ""
+
+
+def compile_project(pyproject: Path, lock: Path) -> None:
+    """Write the control venv's lock for every Python from 3.10 on. Raises UsageError with uv's reason."""
+    resolved = _uv(
+        ["pip", "compile", "--quiet", "--universal", "--python-version", "3.10", "--generate-hashes", "--no-header",
+         "--no-annotate", "--group", f"{pyproject}:dev", str(pyproject)],
+        "the control requirements do not resolve", quiet=True,
+    )  # fmt: skip
+    lock.write_text(resolved)

@@ -1,0 +1,127 @@
+"""Stack: a named, locked set of versions and the local venv made from it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.metadata
+import shutil
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict
+
+from gpulab import installer
+from gpulab.console import console
+from gpulab.errors import UsageError, nearest
+from gpulab.paths import DOCKER, STACKS, STACKS_YML, shown
+from gpulab.yamlfile import load_as
+
+
+class Pins(BaseModel):
+    """One entry of docker/stacks.yml."""
+
+    model_config = ConfigDict(extra="forbid")
+    about: str
+    python: str
+    torch: Literal["cpu", "cuda"]
+    pins: list[str]
+
+
+class StacksFile(BaseModel):
+    """docker/stacks.yml."""
+
+    model_config = ConfigDict(extra="allow")  # `node:` belongs to the hosts' roles
+    stacks: dict[str, Pins]
+
+
+class Stack:
+    """A stack and where its lock and venv lie. The venv's name carries the lock's hash: same name, same contents."""
+
+    def __init__(self, name: str, pins: Pins) -> None:
+        self.name = name
+        self.pins = pins
+
+    @property
+    def lock(self) -> Path:
+        """The hashed lock that `inv lock` makes from the pins."""
+        return DOCKER / self.name / f"{self.name}.lock"
+
+    @cached_property
+    def key(self) -> str:
+        """12 hex digits of the lock's SHA-256. Raises UsageError when there is no lock."""
+        if not self.lock.is_file():
+            raise UsageError(f"the stack {self.name} has no lock", f"./inv lock {self.name}")
+        return hashlib.sha256(self.lock.read_bytes()).hexdigest()[:12]
+
+    @property
+    def venv(self) -> Path:
+        """The local venv's folder, made or not."""
+        return STACKS / f"{self.name}-{self.key}"
+
+    @property
+    def bin(self) -> Path:
+        """The folder of the venv's programs."""
+        return self.venv / "bin"
+
+    @property
+    def installed(self) -> bool:
+        """Whether the venv is complete: its mark is written last."""
+        return (self.venv / "complete").is_file()
+
+    def packages(self) -> dict[str, str]:
+        """Name -> version of everything installed in the venv."""
+        sites = [str(p) for p in self.venv.glob("lib/python*/site-packages")]
+        found = importlib.metadata.distributions(path=sites)
+        return dict(sorted((d.metadata["Name"], d.version) for d in found))
+
+    def ensure(self) -> None:
+        """Make the venv when it is missing: one process at a time, anew after an interruption.
+
+        Raises UsageError when it can't be made; then nothing half made passes for a stack.
+        """
+        if self.installed:
+            return
+        STACKS.mkdir(exist_ok=True)
+        with self._alone():
+            if self.installed:
+                return
+            free = shutil.disk_usage(STACKS).free / 2**30
+            needed = 4 if self.pins.torch == "cpu" else 16
+            if free < needed:
+                raise UsageError(
+                    f"the stack {self.name} needs {needed} GiB, {shown(STACKS)} has {free:.1f}", "free some space there"
+                )
+            console.print(f"making the stack [bold]{self.name}[/] in {shown(self.venv)} (once)")
+            shutil.rmtree(self.venv, ignore_errors=True)
+            installer.install(self.venv, self.lock, self.pins)
+            (self.venv / "complete").touch()
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        lock = FileLock(STACKS / f".{self.name}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            console.print(f"another inv is making the stack {self.name}, waiting for it ...")
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def load_stacks() -> dict[str, Stack]:
+    """Every stack of docker/stacks.yml by name. Raises UsageError with file and line."""
+    return {name: Stack(name, pins) for name, pins in load_as(StacksFile, STACKS_YML).stacks.items()}
+
+
+def load_stack(name: str) -> Stack:
+    """One stack. Raises UsageError with the nearest names for an unknown one."""
+    stacks = load_stacks()
+    if name not in stacks:
+        raise UsageError(f"no stack {name!r} in {shown(STACKS_YML)}", nearest(name, list(stacks)))
+    return stacks[name]
