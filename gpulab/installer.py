@@ -73,7 +73,7 @@ def install(venv: Path, lock: Path, pins: Pins) -> None:
         if wheels and python not in wheels:
             python = next(iter(wheels))  # the wheel at hand decides
         source = ["--no-index", "--find-links", str(wheels[python])] if wheels else ["--torch-backend", "cpu"]
-        torch = [*source, "--no-deps", f"torch=={version}+cpu" if wheels else f"torch=={version}"]
+        torch = [*source, f"torch=={version}+cpu" if wheels else f"torch=={version}"]
     into = ["pip", "install", "--python", str(venv / "bin/python"), "--no-deps", "--compile-bytecode"]
     _uv(["venv", "--quiet", "--clear", "--python", python, str(venv)], f"no Python {python} can be had")
     if torch:
