@@ -21,7 +21,7 @@ def lab(
     name: str,
     rehearse: bool = False,
     dry: bool = False,
-    set: list[str] | None = None,  # noqa: A002 (the flag's name)
+    set: list[str] | None = None,
     keep_serving: bool = False,
     hub: str = "modelscope",
 ) -> Outcome:

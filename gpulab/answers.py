@@ -12,6 +12,11 @@ from typing import Any
 THOUGHT = re.compile(r"<think>.*?</think>", re.DOTALL)
 
 
+def without_thought(text: str) -> str:
+    """An answer without its reasoning and the white space around."""
+    return THOUGHT.sub("", text).strip()
+
+
 @dataclass(frozen=True)
 class Answer:
     """One question, what the model answered (without its reasoning) and the right answer where one is known."""
@@ -23,7 +28,7 @@ class Answer:
     @property
     def right(self) -> bool:
         """Whether the answer is the wanted one, white space aside."""
-        return self.wanted is not None and self.answer.strip() == self.wanted.strip()
+        return self.wanted is not None and self.answer == self.wanted.strip()
 
 
 def rows(path: Path) -> Iterator[dict[str, Any]]:
@@ -54,7 +59,7 @@ def _swift(out: Path) -> Iterator[Answer]:
         for row in rows(file):
             if "response" in row and "messages" in row:
                 question = next((m["content"] for m in row["messages"] if m["role"] == "user"), "")
-                yield Answer(str(question), THOUGHT.sub("", str(row["response"])).strip(), row.get("labels"))
+                yield Answer(str(question), without_thought(str(row["response"])), row.get("labels"))
 
 
 def _evalscope(out: Path) -> Iterator[Answer]:
@@ -64,4 +69,4 @@ def _evalscope(out: Path) -> Iterator[Answer]:
             target = row["target"]
             wanted = target[0] if isinstance(target, list) else target
             question = next((m["content"] for m in row["messages"] if m["role"] == "user"), "")
-            yield Answer(str(question), THOUGHT.sub("", str(score["extracted_prediction"])).strip(), wanted)
+            yield Answer(str(question), without_thought(str(score["extracted_prediction"])), wanted)

@@ -25,11 +25,14 @@ def artefacts(command: Command) -> tuple[list[dict[str, Any]], list[str]]:
     missing: list[str] = []
     for promised in command.makes:
         files = [f for f in sorted(command.out.glob(promised)) if f.is_file()]
-        files += [f for d in sorted(command.out.glob(promised)) if d.is_dir() for f in sorted(d.rglob("*")) if f.is_file()]
+        files += [
+            f for d in sorted(command.out.glob(promised)) if d.is_dir() for f in sorted(d.rglob("*")) if f.is_file()
+        ]
         if not files or not any(f.stat().st_size for f in files):
             missing.append(f"{command.step} ended well but made no {promised}")
-        for file in files:
-            found.append({"path": str(file.relative_to(command.out)), "bytes": file.stat().st_size, "sha256": sha256(file)})
+        found += [
+            {"path": str(f.relative_to(command.out)), "bytes": f.stat().st_size, "sha256": sha256(f)} for f in files
+        ]
     return found, missing
 
 

@@ -42,7 +42,7 @@ def draw(folder: Path, record: dict[str, Any]) -> None:
                        transform=right.get_xaxis_transform())  # fmt: skip
     right.set(title="Resources", xlabel="seconds", ylabel="memory (GiB)")
     load.set_ylabel("CPU (%, 100 = one core)")
-    right.legend(loc="upper left")
+    right.legend(loc="lower right")
     figure.suptitle(f"{record['run']} ({record['profile']})")
     figure.savefig(folder / "curves.png", dpi=110)
     plt.close(figure)

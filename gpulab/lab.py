@@ -17,6 +17,7 @@ from gpulab.yamlfile import fault, load, load_as
 
 Flags = dict[str, Any]
 PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_-]*)(?:\.([a-z]+))?\}")
+OWN_FILE = re.compile(r"[^/{}:][^{}:]*\.(ya?ml|jsonl?|py|txt|csv)")  # relative: a file of the lab's folder
 GIVEN = {("model", None), ("model", "name"), ("lab", None), ("out", None), ("port", None)}
 
 
@@ -27,7 +28,7 @@ class Strict(BaseModel):
 
 
 class Needs(Strict):
-    """What the `gpu` profile needs: GPUs, VRAM on each (GiB), free disk (GiB), and about how long it takes (minutes)."""
+    """What the `gpu` profile needs: GPUs, VRAM on each and free disk in GiB; about how long it takes in minutes."""
 
     gpus: int = Field(0, ge=0)
     vram_gib: float = Field(0, ge=0)
@@ -64,6 +65,7 @@ class Step(Strict):
 
     @property
     def argv(self) -> list[str]:
+        """The command's words, placeholders still in them."""
         """The command's words, placeholders still in them."""
         return shlex.split(self.run)
 
@@ -173,12 +175,16 @@ def _check_placeholders(lab: Lab, name: str, step: Step, earlier: dict[str, Step
             if key == name:
                 raise fault(lab.file, where, f"step {name} refers to itself", "its own folder is {out}")
             if key not in earlier:
-                raise fault(lab.file, where, f"step {name} refers to the later step {key}", "only earlier steps are known")
+                raise fault(
+                    lab.file, where, f"step {name} refers to the later step {key}", "only earlier steps are known"
+                )
             if part is not None and (part not in ("url", "port") or not earlier[key].ready):
                 raise fault(lab.file, where, f"{{{key}.{part}}} is not known", "a server has .url and .port")
         elif (key, part) not in GIVEN:
             known = [*earlier, *(f"{k}.{p}" if p else k for k, p in GIVEN)]
-            raise fault(lab.file, where, f"unknown placeholder {{{key}{'.' + part if part else ''}}}", nearest(key, known))
+            raise fault(
+                lab.file, where, f"unknown placeholder {{{key}{'.' + part if part else ''}}}", nearest(key, known)
+            )
         elif key == "model" and not lab.model:
             raise fault(lab.file, where, "{model} is used, but the lab names none", "add `model: ORG/NAME`")
 
@@ -189,9 +195,8 @@ def _check_config(lab: Lab, name: str, step: Step) -> None:
     argv = step.argv
     flags.check(argv, flags.given(argv), lab.file, where)
     for word in argv[2:]:
-        if word.endswith((".yaml", ".yml", ".json", ".jsonl", ".py", ".txt", ".csv")) and not re.search(r"[{}]|://|^/", word):
-            if not (lab.folder / word).is_file():
-                raise fault(lab.file, where, f"no file {word}", f"put it into {shown(lab.folder)}")
+        if OWN_FILE.fullmatch(word) and not (lab.folder / word).is_file():
+            raise fault(lab.file, where, f"no file {word}", f"put it into {shown(lab.folder)}")
     if len(argv) > 2 and argv[2].endswith((".yaml", ".yml")) and flags.command(argv):
         config = lab.folder / argv[2]
         data = load(config)

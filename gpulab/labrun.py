@@ -37,9 +37,7 @@ TAIL = 12  # lines of a failed step's log that are shown
 HUBS = ("modelscope", "hf")
 
 
-def run_lab(
-    name: str, *, rehearse: bool, dry: bool, settings: list[str], keep_serving: bool, hub: str
-) -> Outcome:
+def run_lab(name: str, *, rehearse: bool, dry: bool, settings: list[str], keep_serving: bool, hub: str) -> Outcome:
     """Run a lab, or print its plan. Raises UsageError before anything is started when something is wrong with it."""
     if hub not in HUBS:
         raise UsageError(f"no hub {hub!r}", f"one of {', '.join(HUBS)}")
@@ -103,7 +101,12 @@ def _check_before(lab: Lab, planned: Plan) -> None:
     """What can be known before the first step: every program is there, the disk has room."""
     if missing := program_missing(planned):
         step, program = missing
-        raise fault(lab.file, ["steps", step, "run"], f"the stack {planned.stack.name} has no program {program!r}", "check its spelling")
+        raise fault(
+            lab.file,
+            ["steps", step, "run"],
+            f"the stack {planned.stack.name} has no program {program!r}",
+            "check its spelling",
+        )
     parent = next(p for p in (runs_dir(), *runs_dir().parents) if p.is_dir())
     needed = lab.needs.disk_gib if planned.profile == "gpu" else 0.1
     free = shutil.disk_usage(parent).free / 2**30
@@ -126,7 +129,7 @@ class LabRun:
 
     def carry_out(self) -> Outcome:
         """All steps in order, up to the first that fails; the record is closed whatever happens."""
-        state = "interrupted"
+        state = "failed"  # unless it gets further
         try:
             with self.engine.closing(), self.watch:
                 self._write_script()
@@ -134,10 +137,12 @@ class LabRun:
                 if state == "done" and self.keep:
                     self._serve_on(self.keep)
         except KeyboardInterrupt:
+            state = "interrupted"
             self.record.data["failures"].append("interrupted")
         except OSError as error:
-            state = "failed"
-            self.record.data["failures"].append(f"the run's record can't be written: {error.strerror} ({error.filename})")
+            self.record.data["failures"].append(
+                f"the run's record can't be written: {error.strerror} ({error.filename})"
+            )
         finally:
             self._finish(state)
         code = {"done": 0, "interrupted": 130}.get(state, 1)
@@ -210,7 +215,9 @@ class LabRun:
         assert command.ready  # noqa: S101 (only servers are kept)
         body = json.dumps({"model": command.ready.chat, "messages": [{"role": "user", "content": "Hello"}]})
         console.print(f"[bold]{server}[/] serves at {command.url} until Ctrl-C; try it:")
-        console.print(f"  curl {command.url}/chat/completions -H 'Content-Type: application/json' -d '{body}'", markup=False)
+        console.print(
+            f"  curl {command.url}/chat/completions -H 'Content-Type: application/json' -d '{body}'", markup=False
+        )
         with contextlib.suppress(KeyboardInterrupt):
             self.engine.serve_on(server)
 
@@ -235,4 +242,3 @@ class LabRun:
             data["failures"].append(f"not all of the run's folder could be written: {error.strerror}")
         with contextlib.suppress(OSError):  # the disk is full: what was written before stands
             self.record.close(state)
-

@@ -31,7 +31,9 @@ def list_labs() -> Outcome:
             failures.append(error.message)
             continue
         needs = f"{lab.needs.gpus} x {lab.needs.vram_gib:g} GiB" if lab.needs.gpus else "CPU"
-        here = "no" if (lacks := machine.lacks(lab.needs)) and lab.rehearse.impossible else "rehearse" if lacks else "yes"
+        here = (
+            "no" if (lacks := machine.lacks(lab.needs)) and lab.rehearse.impossible else "rehearse" if lacks else "yes"
+        )
         state, when = "never", ""
         if folder := last.get(lab.slug):
             record = read(folder)
@@ -45,9 +47,13 @@ def list_labs() -> Outcome:
 
 def list_runs(lab: str, limit: int) -> Outcome:
     """The last runs, newest first."""
-    folders = [f for f in all_runs() if not lab or lab.replace("/", "-") in (f.parent.name, f.parent.name.partition("-")[2])]
+    folders = [
+        f for f in all_runs() if not lab or lab.replace("/", "-") in (f.parent.name, f.parent.name.partition("-")[2])
+    ]
     if not folders:
-        raise UsageError(f"no runs{f' of {lab}' if lab else ''} in {shown(runs_dir())} yet", f"./inv lab {lab or 'quickstart'}")
+        raise UsageError(
+            f"no runs{f' of {lab}' if lab else ''} in {shown(runs_dir())} yet", f"./inv lab {lab or 'quickstart'}"
+        )
     table = Table("run", "profile", "state", "seconds", "failure")
     rows = []
     for folder in list(reversed(folders))[:limit]:
@@ -55,7 +61,10 @@ def list_runs(lab: str, limit: int) -> Outcome:
         seconds = sum(step.get("seconds", 0) for step in record["steps"])
         failure = record["failures"][0][:80] if record["failures"] else ""
         table.add_row(record["run"], record["profile"], state_text(record["state"]), f"{seconds:.0f}", failure)
-        rows.append({k: record[k] for k in ("run", "lab", "profile", "state", "failures")} | {"folder": folder, "seconds": seconds})
+        rows.append(
+            {k: record[k] for k in ("run", "lab", "profile", "state", "failures")}
+            | {"folder": folder, "seconds": seconds}
+        )
     return Outcome({"runs": rows}, text=table)
 
 
@@ -87,6 +96,15 @@ def list_stacks(install: str) -> Outcome:
     rows = []
     for stack in load_stacks().values():
         where = shown(stack.venv) if stack.installed else "not made"
-        table.add_row(stack.name, stack.pins.about, stack.pins.python, stack.pins.torch, "\n".join(stack.pins.pins), where)
-        rows.append({"stack": stack.name, **stack.pins.model_dump(), "lock": stack.key, "venv": stack.venv if stack.installed else None})
+        table.add_row(
+            stack.name, stack.pins.about, stack.pins.python, stack.pins.torch, "\n".join(stack.pins.pins), where
+        )
+        rows.append(
+            {
+                "stack": stack.name,
+                **stack.pins.model_dump(),
+                "lock": stack.key,
+                "venv": stack.venv if stack.installed else None,
+            }
+        )
     return Outcome({"stacks": rows}, text=table)

@@ -66,9 +66,7 @@ def this_machine() -> Machine:
         cores=len(os.sched_getaffinity(0)),
         ram_gib=round(psutil.virtual_memory().total / 2**30, 1),
         python=platform.python_version(),
-        gpus=[
-            Gpu(str(d.name()), _gib(d.memory_total()), _gib(d.memory_free()), str(d.uuid())) for d in found
-        ],
+        gpus=[Gpu(str(d.name()), _gib(d.memory_total()), _gib(d.memory_free()), str(d.uuid())) for d in found],
         driver=str(found[0].driver_version()) if found else None,
         cuda=str(found[0].cuda_driver_version()) if found else None,
     )

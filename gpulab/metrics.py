@@ -53,6 +53,8 @@ def metrics(out: Path) -> dict[str, Any]:
             found["exact_match"] = round(match, 4)
     for report in sorted(out.glob("reports/*/*.json")):
         data = json.loads(report.read_text(encoding="utf-8"))
-        if isinstance(data.get("score"), int | float):
-            found[f"evalscope_{data['dataset_name']}"] = data["score"]
+        for metric in data["metrics"]:
+            if metric["identity"] == data["primary_metric_identity"]:
+                found["evalscope"] = {"dataset": data["dataset_name"], "metric": metric["identity"]["name"],
+                                      "score": metric["score"]}  # fmt: skip
     return found

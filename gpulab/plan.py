@@ -70,7 +70,9 @@ def parse_settings(settings: list[str], lab: Lab) -> dict[str, dict[str, str]]:
     for setting in settings:
         match = re.fullmatch(r"([^.=]+)\.([^=]+)=(.*)", setting)
         if not match:
-            raise UsageError(f"--set {setting}: not step.key=value", f"for example --set {next(iter(lab.steps))}.seed=1")
+            raise UsageError(
+                f"--set {setting}: not step.key=value", f"for example --set {next(iter(lab.steps))}.seed=1"
+            )
         step, key, value = match.groups()
         if step not in lab.steps:
             raise UsageError(f"--set {setting}: {lab.name} has no step {step!r}", nearest(step, list(lab.steps)))
@@ -160,9 +162,7 @@ def _filled(word: str, values: Mapping[str, str]) -> str:
 
 def _last_user(lab: Lab, server: str) -> str:
     """The last step that refers to `server`: it may stop after that."""
-    users = [
-        name for name, step in lab.steps.items() if any(key == server for key, _ in PLACEHOLDER.findall(step.run))
-    ]
+    users = [name for name, step in lab.steps.items() if any(key == server for key, _ in PLACEHOLDER.findall(step.run))]
     return users[-1] if users else server
 
 
@@ -173,5 +173,3 @@ def program_missing(plan: Plan) -> tuple[str, str] | None:
         if not (plan.stack.bin / program).exists() and not Path(program).is_absolute():
             return command.step, program
     return None
-
-

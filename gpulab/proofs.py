@@ -1,4 +1,4 @@
-"""`proves`: was the feature active? Each proof is a phrase of lab.yaml and a look at evidence, never at an exit code."""
+"""`proves`: was the feature active? A proof is a phrase of lab.yaml and a look at evidence, never an exit code."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gpulab.answers import answers_in, exact_match
+from gpulab.answers import answers_in, exact_match, without_thought
 from gpulab.errors import UsageError, nearest
 from gpulab.metrics import parameters, training_log
 from gpulab.yamlfile import fault
@@ -171,7 +171,9 @@ def merged(finished: Finished) -> str:
     left = [n for n in weights.names if "lora_" in n]
     missing = sorted(set(base.names) - set(weights.names))
     if left or missing or not changed:
-        raise Unproven(f"{len(changed)} tensors changed, {len(left)} of an adapter left, {len(missing)} of the base missing")
+        raise Unproven(
+            f"{len(changed)} tensors changed, {len(left)} of an adapter left, {len(missing)} of the base missing"
+        )
     return f"{len(changed)} of {len(changed) + len(same)} tensors differ from the base model's, none of an adapter left"
 
 
@@ -212,7 +214,9 @@ def all_answered(finished: Finished) -> str:
     empty = [a.question for a in answers if not a.answer]
     broken = re.findall(r"Error calculating metric.*", finished.log.read_text(encoding="utf-8", errors="replace"))
     if not answers or empty or broken:
-        raise Unproven(f"{len(empty)} of {len(answers)} answers are empty; {broken[0] if broken else 'no metric failed'}")
+        raise Unproven(
+            f"{len(empty)} of {len(answers)} answers are empty; {broken[0] if broken else 'no metric failed'}"
+        )
     return f"{len(answers)} answers, none empty, no metric failed"
 
 
@@ -220,10 +224,11 @@ def all_answered(finished: Finished) -> str:
 def chat_answered(finished: Finished) -> str:
     """chat.json is a chat completion: a model's name, a choice that says something, tokens counted."""
     reply = json.loads((finished.out / "chat.json").read_text(encoding="utf-8"))
-    said, tokens = reply["choices"][0]["message"]["content"], reply["usage"]["completion_tokens"]
-    if not said or not said.strip() or not tokens:
-        raise Unproven(f"{reply.get('model')} said {said!r} in {tokens} tokens")
-    return f"{reply['model']} said {said.strip()[-40:]!r} in {tokens} tokens"
+    said, tokens = reply["choices"][0]["message"]["content"] or "", reply["usage"]["completion_tokens"]
+    evidence = f"{reply['model']} said {without_thought(said)[:60]!r} in {tokens} tokens"
+    if not without_thought(said) or not tokens:
+        raise Unproven(evidence)
+    return evidence
 
 
 def _percent(share: float | None) -> str:

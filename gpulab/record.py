@@ -131,13 +131,16 @@ def find_run(name: str) -> Path:
     wanted = name.rstrip("/").replace("runs/", "", 1)
     for folder in reversed(runs):
         slug = folder.parent.name
-        if wanted in (f"{slug}/{folder.name}", folder.name, slug, slug.partition("-")[2]) or wanted == slug.replace("-", "/", 1):
+        if wanted in (f"{slug}/{folder.name}", folder.name, slug, slug.partition("-")[2]) or wanted == slug.replace(
+            "-", "/", 1
+        ):
             return folder
     raise UsageError(f"no run {name!r}", nearest(name, [f"{f.parent.name}/{f.name}" for f in runs[-20:]]))
 
 
 def git_state() -> dict[str, Any]:
     """The repository's commit and whether anything differs from it; empty outside a checkout."""
+
     def git(*words: str) -> str | None:
         try:
             done = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=False)

@@ -6,7 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 
 SECRET = re.compile(r"(token|secret|passw|credential|private|api_?-?key|access_?-?key|auth)", re.IGNORECASE)
-HARMLESS = re.compile(r"^(max|min|add|new|num|pad|eos|bos|lazy|image|video).*token|tokeniz|_tokens?_per_", re.IGNORECASE)
+HARMLESS = re.compile(
+    r"^(max|min|add|new|num|pad|eos|bos|lazy|image|video).*token|tokeniz|_tokens?_per_", re.IGNORECASE
+)
 USERINFO = re.compile(r"(\w+://)[^/\s@]+@")
 BLANK = "***"
 

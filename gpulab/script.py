@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shlex
 
-from gpulab.plan import Command, Plan
 from gpulab.paths import ROOT, shown
+from gpulab.plan import Command, Plan
 
 HEADER = """\
 #!/usr/bin/env bash

@@ -26,13 +26,19 @@ def figures(metrics: dict[str, Any]) -> str:
         words.append(f"loss {metrics['loss_first']:.3g} → {metrics['loss_last']:.3g}")
     if "exact_match" in metrics:
         words.append(f"exact match {metrics['exact_match']:.0%}")
-    words += [f"EvalScope {k.removeprefix('evalscope_')} {v:.3g}" for k, v in metrics.items() if k.startswith("evalscope_")]
+    if scored := metrics.get("evalscope"):
+        words.append(f"EvalScope {scored['metric']} {scored['score']:.3g}")
     return ", ".join(words)
 
 
 def run_table(record: dict[str, Any], folder: Path) -> Table:
     """A run's steps: state, time, figures, memory peak, proofs."""
-    table = Table(title=f"{record['run']} ({record['profile']})", title_justify="left", caption=shown(folder), caption_justify="left")
+    table = Table(
+        title=f"{record['run']} ({record['profile']})",
+        title_justify="left",
+        caption=shown(folder),
+        caption_justify="left",
+    )
     for column in ("step", "state", "seconds", "figures", "peak RSS", "peak GPU"):
         table.add_column(column, justify="right" if column in ("seconds", "peak RSS", "peak GPU") else "left")
     for step in record["steps"]:
@@ -51,21 +57,29 @@ def run_table(record: dict[str, Any], folder: Path) -> Table:
 def headline(record: dict[str, Any]) -> str:
     """One line on what a rehearsal showed and what it did not."""
     proofs = [p for s in record["steps"] for p in s.get("proofs", [])]
-    return f"rehearsed: {len(record['steps'])} steps, {len(proofs)} proofs hold; figures of a tiny twin, not of the model"
+    return (
+        f"rehearsed: {len(record['steps'])} steps, {len(proofs)} proofs hold; figures of a tiny twin, not of the model"
+    )
 
 
-COMPARED = {
-    "trainable parameters (M)": lambda step: (step["metrics"] or {}).get("trainable_m"),
-    "all parameters (M)": lambda step: (step["metrics"] or {}).get("parameters_m"),
-    "first loss": lambda step: (step["metrics"] or {}).get("loss_first"),
-    "last loss": lambda step: (step["metrics"] or {}).get("loss_last"),
-    "token accuracy": lambda step: (step["metrics"] or {}).get("token_acc"),
-    "exact match": lambda step: (step["metrics"] or {}).get("exact_match"),
-    "seconds": lambda step: step.get("seconds"),
-    "peak RSS (MiB)": lambda step: (step.get("peaks") or {}).get("rss_mib"),
-    "peak GPU memory (MiB)": lambda step: (step.get("peaks") or {}).get("gpu_mib") or None,
-    "artefacts (MiB)": lambda step: sum(a["bytes"] for a in step.get("artefacts", [])) / 2**20,
+COMPARED = {  # a row's name: where its figure stands in a step's entry
+    "trainable parameters (M)": ("metrics", "trainable_m"),
+    "all parameters (M)": ("metrics", "parameters_m"),
+    "first loss": ("metrics", "loss_first"),
+    "last loss": ("metrics", "loss_last"),
+    "token accuracy": ("metrics", "token_acc"),
+    "exact match": ("metrics", "exact_match"),
+    "peak RSS (MiB)": ("peaks", "rss_mib"),
+    "peak GPU memory (MiB)": ("peaks", "gpu_mib"),
 }
+
+
+def compared(step: dict[str, Any]) -> dict[str, float | None]:
+    """A step's figures by row name; None for those it does not have (a GPU's memory is 0 where there is none)."""
+    figures = {name: (step.get(part) or {}).get(key) for name, (part, key) in COMPARED.items()}
+    figures["peak GPU memory (MiB)"] = figures["peak GPU memory (MiB)"] or None
+    size = sum(a["bytes"] for a in step.get("artefacts", [])) / 2**20
+    return {**figures, "seconds": step.get("seconds"), "artefacts (MiB)": size}
 
 
 def comparison(record: dict[str, Any], steps: Sequence[str]) -> str:
@@ -73,8 +87,9 @@ def comparison(record: dict[str, Any], steps: Sequence[str]) -> str:
     entries = [s for s in record["steps"] if s["step"] in steps]
     lines = [f"# {record['title']}", "", f"Run {record['run']}, profile {record['profile']}.", ""]
     lines += ["| | " + " | ".join(s["step"] for s in entries) + " |", "|---|" + "---:|" * len(entries)]
-    for name, value in COMPARED.items():
-        values = [value({"metrics": {}, **s}) for s in entries]
+    columns = [compared(entry) for entry in entries]
+    for name in columns[0] if columns else ():
+        values = [column[name] for column in columns]
         if any(v is not None for v in values):
             lines.append(f"| {name} | " + " | ".join("" if v is None else f"{v:.4g}" for v in values) + " |")
     return "\n".join(lines) + "\n"

@@ -1,4 +1,4 @@
-"""Print ms-swift's flags by command as JSON, from its own argument classes. Runs inside a stack (`inv lock` does it)."""
+"""Print ms-swift's flags by command as JSON, from its argument classes. Runs inside a stack (`inv lock` does it)."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ def main() -> None:
         "sft": a.SftArguments, "web-ui": a.WebUIArguments,
     }  # fmt: skip
     json.dump({f"swift {name}": flags_of(cls) for name, cls in commands.items()}, sys.stdout, indent=0)
+    print()
 
 
 if __name__ == "__main__":

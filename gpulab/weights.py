@@ -15,7 +15,17 @@ import numpy as np
 from gpulab.errors import UsageError
 
 Array = np.ndarray[Any, Any]
-DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I8": "i1", "U8": "u1", "BOOL": "?"}
+DTYPES = {
+    "F64": "<f8",
+    "F32": "<f4",
+    "F16": "<f2",
+    "BF16": "<u2",
+    "I64": "<i8",
+    "I32": "<i4",
+    "I8": "i1",
+    "U8": "u1",
+    "BOOL": "?",
+}
 
 
 class Weights:
@@ -67,10 +77,12 @@ class Weights:
 
     def changed_from(self, base: Weights) -> tuple[list[str], list[str]]:
         """(changed, same): the tensors that both have, by whether their values differ (dtype set aside)."""
-        changed, same = [], []
+        changed: list[str] = []
+        same: list[str] = []
         for name in sorted(set(self._where) & set(base._where)):
             equal = self.raw(name) == base.raw(name) or (
-                self._where[name][1] != base._where[name][1] and np.allclose(self.array(name), base.array(name), atol=1e-6)
+                self._where[name][1] != base._where[name][1]
+                and np.allclose(self.array(name), base.array(name), atol=1e-6)
             )
             (same if equal else changed).append(name)
         return changed, same
