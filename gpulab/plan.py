@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from gpulab import flags
+from gpulab import flags, redact
 from gpulab.errors import UsageError, nearest
 from gpulab.lab import PLACEHOLDER, Lab, Ready, Step
 from gpulab.paths import CACHE, ROOT
@@ -81,6 +81,8 @@ def parse_settings(settings: list[str], lab: Lab) -> dict[str, dict[str, str]]:
         known = flags.known_flags()[name] if name else list(flags.given(argv))
         if key not in known:
             raise UsageError(f"--set {setting}: {name or argv[0]} knows no flag {key!r}", nearest(key, known))
+        if redact.is_secret(key):
+            raise UsageError(f"--set {step}.{key}: {key} is a secret", "put it into the environment, not into ps")
         parsed.setdefault(step, {})[key] = value
     return parsed
 
