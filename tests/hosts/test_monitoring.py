@@ -17,7 +17,7 @@ def address(host: Host) -> str:
 
 def collector(variables: dict[str, Any], hosts: list[Host]) -> str:
     groups = variables.get("groups", {})
-    default = (groups.get("controller") or [name_of(h) for h in hosts])[0]
+    default = min(groups.get("controller") or [name_of(h) for h in hosts])
     name: str = variables.get("monitoring_host", default)
     return name
 

@@ -66,7 +66,7 @@ REPAIRED = [
              ("lab_storage : Ensure programs and logins are told where the caches are",)),
     Breakage("cpu1", "systemctl stop prometheus-node-exporter", ("monitoring.host",),
              ("monitoring : Ensure the host's exporter runs, now and after a boot",)),
-    Breakage("gpu1", "systemctl stop prometheus", ("monitoring.collected",),
+    Breakage("cpu1", "systemctl stop prometheus", ("monitoring.collected",),
              ("monitoring : Ensure the collector runs, now and after a boot",)),
 ]  # fmt: skip
 
