@@ -65,7 +65,12 @@ def installed(module: AnsibleModule, names: list[str]) -> dict[str, tuple[str, s
 
 
 def offered(module: AnsibleModule, name: str) -> list[str]:
-    _, out, _ = module.run_command(["apt-cache", "madison", name])
+    code, out, err = module.run_command(["apt-cache", "madison", name])
+    if code:
+        # Most often two entries for one repository, one of them older than these roles.
+        module.fail_json(
+            msg=f"apt cannot read its sources: {err.strip()} Cure: remove the older entry below /etc/apt/sources.list.d."
+        )
     return list(dict.fromkeys(line.split("|")[1].strip() for line in out.splitlines() if line.count("|") >= 2))
 
 

@@ -1,6 +1,7 @@
 """A testbed: a few Debian hosts with systemd and sshd, their keys, and an inventory that reaches them."""
 
 import fcntl
+import json
 import shutil
 import socket
 import subprocess
@@ -12,11 +13,13 @@ from pathlib import Path
 from tests.testbed import engine, images
 from tests.testbed.engine import docker
 from tests.testbed.paths import CACHE
+from tests.testbed.standin import pci
+from tests.testbed.variables import CONTAINED
 from tests.testbed.wait import wait_until
 
-# `--privileged` wants a capability that a virtual machine may not have; SYS_TIME would let a host set the machine's clock.
+# `--privileged` wants a capability that a virtual machine may not have.
 RUN = (
-    "--cap-add", "ALL", "--cap-drop", "SYS_RESOURCE", "--cap-drop", "SYS_TIME",
+    "--cap-add", "ALL", "--cap-drop", "SYS_RESOURCE",
     "--security-opt", "seccomp=unconfined", "--security-opt", "systempaths=unconfined",
     "--security-opt", "apparmor=unconfined",
     "--device-cgroup-rule", "a *:* rwm", "--cgroupns=private",
@@ -32,6 +35,8 @@ class Node:
     gpus: int = 2
     packages: tuple[str, ...] = ()
     """Packages that are there before the first role runs: for tests whose subject comes later."""
+    variables: str = ""
+    """Of its line in the inventory."""
 
 
 @dataclass
@@ -117,18 +122,22 @@ class Testbed:
         self.known_hosts.write_text("".join(lines))
 
     def inventory(self, path: Path | None = None, variables: Mapping[str, object] | None = None, user: str = "lab") -> Path:
-        """Write an INI inventory of these hosts and return its path."""
+        """Write an INI inventory of these hosts, its variables beside it, and return its path."""
         path = path or self.directory / "gpus.ini"
-        hosts = "".join(f"{n.name} ansible_host={self.addresses[n.name]}\n" for n in self.nodes)
+        hosts = "".join(f"{n.name} ansible_host={self.addresses[n.name]} {n.variables}\n" for n in self.nodes)
         every = {
             "ansible_user": user,
             "ansible_python_interpreter": "/usr/bin/python3",
             "ansible_ssh_private_key_file": self.key,
             "ansible_ssh_common_args": f"-o UserKnownHostsFile={self.known_hosts} -o ConnectTimeout=5",
-            **(variables or {}),
         }
+        path.parent.mkdir(parents=True, exist_ok=True)
         lines = "".join(f"{name}={value}\n" for name, value in every.items())
         path.write_text(f"[gpu]\n{hosts}\n[all:vars]\n{lines}")
+        beside = path.parent / "group_vars" / "all.yml"
+        beside.parent.mkdir(exist_ok=True)
+        # JSON is YAML.
+        beside.write_text(json.dumps({**CONTAINED, **(variables or {})}, indent=2))
         return path
 
     def _start(self, node: Node, tag: str, address: str) -> None:
@@ -141,6 +150,7 @@ class Testbed:
             "--network", self.prefix, "--ip", address, tag, "/labinit",
         )  # fmt: skip
         self.addresses[node.name] = address
+        self.sh(node.name, pci.view(node.gpus))
 
     def _authorize(self) -> None:
         if not self.key.exists():

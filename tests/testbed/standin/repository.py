@@ -55,6 +55,8 @@ class Repository:
                 if repository.fault in ("404", "500"):
                     self.send_error(int(repository.fault))
                     return
+                # One folder under any first name: apt takes no two keys for one address.
+                self.path = "/" + self.path.lstrip("/").partition("/")[2]
                 if repository.fault == "slow":
                     time.sleep(2)
                 super().do_GET()
