@@ -41,3 +41,43 @@ def drift(hosts: str = "", limit: str = "", tags: str = "") -> Outcome:
     from gpulab.hosts.drift import drift
 
     return drift(hosts, limit=limit, tags=tags)
+
+
+@verb(help={**HOSTS, "only": "checks whose name holds this word (pytest's -k)"})
+def verify(hosts: str = "", limit: str = "", only: str = "") -> Outcome:
+    """Prove every role's promise on every host: a table host x check, JUnit and JSON."""
+    from gpulab.hosts.verify import verify
+
+    return verify(hosts, limit=limit, only=only)
+
+
+@verb(help=HOSTS)
+def hosts(hosts: str = "", limit: str = "") -> Outcome:
+    """Show what was understood of the inventory: groups, addresses, GPUs, who can be reached."""
+    from gpulab.hosts.show import show
+
+    return show(hosts, limit=limit)
+
+
+@verb(iterable=["forget"], help={**HOSTS, "yes": "accept without asking", "forget": "drop a reinstalled host's old key"})
+def trust(hosts: str = "", limit: str = "", yes: bool = False, forget: list[str] = []) -> Outcome:  # noqa: B006
+    """Show the hosts' keys and accept them once, into the project's own list."""
+    from gpulab.hosts.trust import trust
+
+    return trust(hosts, limit=limit, yes=yes, forget=forget)
+
+
+@verb(iterable=["host"], help={"hosts": HOSTS["hosts"], "host": "a host's name; given twice, the two are compared"})
+def fingerprint(hosts: str = "", host: list[str] = []) -> Outcome:  # noqa: B006
+    """Show what makes a host what it is, or in which lines two hosts differ."""
+    from gpulab.hosts.fingerprint import fingerprint
+
+    return fingerprint(host, hosts)
+
+
+@verb(help={**HOSTS, "all": "also what is well"})
+def doctor(hosts: str = "", limit: str = "", all: bool = False) -> Outcome:  # noqa: A002
+    """Look for the known problems, on this machine or on hosts, each with evidence and cure."""
+    from gpulab.hosts.doctor.examine import doctor
+
+    return doctor(hosts, limit=limit, every=all)

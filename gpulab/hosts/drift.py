@@ -30,7 +30,9 @@ def drift(hosts: str, *, limit: str, tags: str) -> Outcome:
         "log": str(played.log),
     }
     differing = sorted({c.host for c in changes})
-    summary = [f"{', '.join(differing)} differ{'s' if len(differing) == 1 else ''} in {len(found)} places"] if found else []
+    summary = (
+        [f"{', '.join(differing)} differ{'s' if len(differing) == 1 else ''} in {len(found)} places"] if found else []
+    )
     code = 130 if played.interrupted else None
     return Outcome(data, failures=played.trouble() + summary, text=text(played), code=code)
 

@@ -57,7 +57,13 @@ class Tally:
             self._handlers.add(data.get("task_uuid", ""))
         elif kind == "playbook_on_stats":
             self._end(data)
-        elif kind in ("runner_on_start", "runner_on_ok", "runner_on_failed", "runner_on_unreachable", "runner_on_skipped"):
+        elif kind in (
+            "runner_on_start",
+            "runner_on_ok",
+            "runner_on_failed",
+            "runner_on_unreachable",
+            "runner_on_skipped",
+        ):
             self._host_event(kind.removeprefix("runner_on_"), data)
 
     def _host_event(self, kind: str, data: dict[str, Any]) -> None:
