@@ -1,11 +1,13 @@
 """What a machine is, as one JSON object: read only, the standard library only, so that it can be sent over ssh.
 
-`python3 - PART... < machine.py` prints the parts asked for; a part that can't be read says so under `error`.
+`python3 - PART... [pci=FOLDER] [driver=FILE] < machine.py` prints the parts asked for; a part that can't be read says
+so under `error`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import platform
@@ -16,12 +18,15 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 NVIDIA = "0x10de"
+SHM = "/dev/shm"  # noqa: S108 (looked at, nothing is put there)
 GPU_CLASSES = ("0x0300", "0x0302")  # display and 3D controllers
+# Where the kernel tells of them; the arguments may name other places.
+PLACES = {"pci": "/sys/bus/pci/devices", "driver": "/sys/module/nvidia/version"}
 # What a program of the lab reads from its environment; nothing else is looked at.
 TOLD = re.compile(
     r"^(NCCL_.*|GLOO_.*|MASTER_(ADDR|PORT)|NNODES|NODE_RANK|NPROC_PER_NODE|.*_proxy|.*_PROXY|CUDNN_PATH|CUDA_HOME"
@@ -92,7 +97,7 @@ def system() -> dict[str, Any]:
 def memory() -> dict[str, Any]:
     """Memory, /dev/shm and the limits that pinned memory meets."""
     total = re.search(r"^MemTotal:\s+(\d+)", read("/proc/meminfo"), re.MULTILINE)
-    shm = os.statvfs("/dev/shm") if Path("/dev/shm").is_dir() else None
+    shm = os.statvfs(SHM) if Path(SHM).is_dir() else None
     soft, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
     return {
         "gib": round(int(total[1]) / 2**20, 1) if total else 0,
@@ -103,10 +108,10 @@ def memory() -> dict[str, Any]:
     }
 
 
-def pci_gpus(pci: Path = Path("/sys/bus/pci/devices")) -> list[dict[str, str]]:
+def pci_gpus() -> list[dict[str, str]]:
     """NVIDIA GPUs on the PCI bus, driver or not."""
     found = []
-    for device in sorted(pci.glob("*")):
+    for device in sorted(Path(PLACES["pci"]).glob("*")):
         if read(device / "vendor") == NVIDIA and read(device / "class").startswith(GPU_CLASSES):
             names = ("device", "subsystem_device", "current_link_width", "current_link_speed", "numa_node")
             found.append({"address": device.name, **{name: read(device / name) for name in names}})
@@ -120,12 +125,13 @@ def gpus() -> dict[str, Any]:
     status, table, complaint = said(
         "nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader", seconds=20
     )
-    rows = [dict(zip(fields, map(str.strip, row.split(",")))) for row in table.splitlines()] if not status else []
+    lines = table.splitlines() if status == 0 else []
+    rows = [dict(zip(fields, map(str.strip, line.split(",")), strict=False)) for line in lines]
     _, module, _ = said("modinfo", "-F", "version", "nvidia")
     return {
         "pci": pci_gpus(),
         "nodes": sorted(str(p) for p in Path("/dev").glob("nvidia*")),
-        "driver_loaded": read("/sys/module/nvidia/version"),
+        "driver_loaded": read(PLACES["driver"]),
         "driver_installed": module,
         "smi": {"status": status, "gpus": rows, "complaint": "" if status == 0 else (complaint or table)},
         "topology": said("nvidia-smi", "topo", "-m")[1] if rows else "",
@@ -203,7 +209,7 @@ def network() -> dict[str, Any]:
         own = sorted({str(a[4][0]) for a in socket.getaddrinfo(name, None)})
     except OSError:
         own = []
-    libraries = [p for p in Path("/usr/lib").glob("*/libibverbs*/*-rdmav*.so")] if rdma else []
+    libraries = list(Path("/usr/lib").glob("*/libibverbs*/*-rdmav*.so")) if rdma else []
     return {"default": route[0], "interfaces": links, "rdma": rdma, "rdma_nodes": Path("/dev/infiniband").is_dir(),
             "rdma_providers": len(libraries), "listening": sorted(listening), "own_addresses": own}  # fmt: skip
 
@@ -234,7 +240,7 @@ def file_system(path: str) -> str:
     return max(below)[1] if below else ""
 
 
-def pythons(prefixes: list[str]) -> list[dict[str, Any]]:
+def pythons(prefixes: Sequence[str]) -> list[dict[str, Any]]:
     """The Python environments with packages of the lab: those named, the active one, and python3."""
     wanted = [
         *prefixes,
@@ -321,23 +327,26 @@ def faults() -> dict[str, Any]:
 
 
 PARTS: dict[str, Callable[[], Any]] = {
-    "system": system, "memory": memory, "gpus": gpus, "pci": pci_gpus, "containers": containers, "network": network,
+    "system": system, "memory": memory, "gpus": gpus, "containers": containers, "network": network,
     "environment": environment, "kernel_settings": kernel_settings, "packages": packages, "faults": faults,
     "time": time.time,
 }  # fmt: skip
 
 
-def look(parts: list[str], prefixes: list[str]) -> dict[str, Any]:
+def look(parts: list[str], prefixes: Sequence[str] = ()) -> dict[str, Any]:
     """The parts asked for; `pythons` looks at `prefixes`, too."""
-    found: dict[str, Any] = {}
-    for name in parts:
-        try:
-            found[name] = pythons(prefixes) if name == "pythons" else PARTS[name]()
-        except Exception as error:
-            found[name] = {"error": f"{type(error).__name__}: {error}"}
-    return found
+    every: dict[str, Callable[[], Any]] = {**PARTS, "pythons": functools.partial(pythons, prefixes)}
+    return {name: attempt(every[name]) for name in parts}
+
+
+def attempt(part: Callable[[], Any]) -> Any:
+    """A part, or why it can't be read: one that fails does not cost the others."""
+    try:
+        return part()
+    except Exception as error:
+        return {"error": f"{type(error).__name__}: {error}"}
 
 
 if __name__ == "__main__":
-    asked = sys.argv[1:]
-    print(json.dumps(look([a for a in asked if "/" not in a], [a for a in asked if "/" in a])))
+    PLACES |= dict(word.split("=", 1) for word in sys.argv[1:] if "=" in word)
+    print(json.dumps(look([word for word in sys.argv[1:] if "=" not in word])))

@@ -26,14 +26,15 @@ if TYPE_CHECKING:
 
 ROLES = ROOT / "ansible" / "roles"
 GROUPS = ["gpu", "login", "controller", "storage"]
-OWN_VARIABLES = ["gpu", "mirror"]
+OWN_VARIABLES = ["gpu"]
 CONNECTION = [
     f"ansible_{name}"
     for name in (
         "host", "port", "user", "password", "connection", "become", "become_user", "become_method", "become_password",
-        "python_interpreter", "ssh_private_key_file", "private_key_file", "ssh_common_args", "ssh_extra_args", "ssh_pass",
-        "ssh_user", "ssh_host", "ssh_port", "sftp_extra_args", "scp_extra_args", "ssh_pipelining", "ssh_executable",
-        "shell_type", "shell_executable", "remote_tmp", "timeout", "ssh_timeout", "ssh_retries", "pipelining",
+        "python_interpreter", "ssh_private_key_file", "private_key_file", "ssh_common_args", "ssh_extra_args",
+        "ssh_pass", "ssh_user", "ssh_host", "ssh_port", "sftp_extra_args", "scp_extra_args", "ssh_pipelining",
+        "ssh_executable", "shell_type", "shell_executable", "remote_tmp", "timeout", "ssh_timeout", "ssh_retries",
+        "pipelining",
     )
 ]  # fmt: skip
 
@@ -45,10 +46,12 @@ MESSAGES = (
     (r"Section \[(?P<a>.+?)\] has unknown type: (?P<b>\S+)", r"^\[\s*{a}\]", "[{a}]: no section is called {b}",
      "[group], [group:vars] or [group:children]"),
     (r"Expected key=value, got: (?P<a>[^\n]+)", r"^{a}", "{a!r} sets nothing", "name=value"),
-    (r"Expected key=value host variable assignment, got: (?P<a>\S+)", r"^\S+.*\s{a}(\s|=|$)", "{a!r} sets nothing", ASSIGN),
+    (r"Expected key=value host variable assignment, got: (?P<a>\S+)", r"^\S+.*\s{a}(\s|=|$)",
+     "{a!r} sets nothing", ASSIGN),
     (r"Error parsing host definition '(?P<a>.+?)': ", r"^{a}", "a quotation is not closed", ASSIGN),
     (r"Invalid host pattern '(?P<a>.+?)'", r"^{a}", "{a!r} is no name of a host", ASSIGN),
-    (r"Invalid section entry: '(?P<a>.+?)'", r"^{a}", "{a!r} is no section", "[group], [group:vars] or [group:children]"),
+    (r"Invalid section entry: '(?P<a>.+?)'", r"^{a}", "{a!r} is no section",
+     "[group], [group:vars] or [group:children]"),
     (r"host range must", r"^[^#\s]*\[[^]]*:[^]]*\]", "the range has no two equally long ends", "gpu[01:16]"),
     (r"not enough values to unpack", r"^\[[^]]*$", "a bracket is not closed", "[group]"),
 )  # fmt: skip
@@ -125,12 +128,14 @@ def refuse(path: Path, hosts: list[Host], groups: list[str]) -> None:
 
 @cache
 def known_variables() -> tuple[str, ...]:
-    """Every variable an inventory may set: the connection's, and the roles' from their argument_specs."""
-    options: list[str] = []
+    """Every variable an inventory may set: the connection's, the roles', the playbooks'."""
+    names: list[str] = []
     for specs in sorted(ROLES.glob("*/meta/argument_specs.yml")):
         entries = yaml.safe_load(specs.read_text(encoding="utf-8"))["argument_specs"].values()
-        options += [name for entry in entries for name in entry.get("options", {})]
-    return (*CONNECTION, *OWN_VARIABLES, *options)
+        names += [name for entry in entries for name in entry.get("options", {})]
+    for playbook in sorted(ROLES.parent.glob("*.yml")):
+        names += re.findall(r"\{\{ (\w+) \| default\(", playbook.read_text(encoding="utf-8"))
+    return (*CONNECTION, *OWN_VARIABLES, *names)
 
 
 def _misspelt(path: Path, hosts: list[Host]) -> None:

@@ -21,8 +21,13 @@ def look_at(
     hosts: list[Host], parts: list[str], inventory: str, deadline: float = 30
 ) -> dict[str, dict[str, Any] | Answer]:
     """Parts of machine.py of every host, one round trip each; the Answer with its problem where there is none."""
-    answers = ask(hosts, "python3", "-", *parts, stdin=MACHINE.read_text(encoding="utf-8"), deadline=deadline,
-                  inventory=inventory)  # fmt: skip
+
+    def argv(host: Host) -> list[str]:
+        # Where the roles were told to look for hardware, so is this.
+        told = {name: host.variables.get(f"validate_{name}_path") for name in ("pci", "driver")}
+        return ["python3", "-", *parts, *(f"{name}={path}" for name, path in told.items() if path)]
+
+    answers = ask(hosts, argv, stdin=MACHINE.read_text(encoding="utf-8"), deadline=deadline, inventory=inventory)
     return {name: answer if answer.problem else json.loads(answer.stdout) for name, answer in answers.items()}
 
 
@@ -48,8 +53,8 @@ def show(hosts: str, *, limit: str) -> Outcome:
             gpus = found["gpus"]
             row |= {"reached": True, "system": found["system"]["distribution"], "gpus": gpu_names(gpus),
                     "driver": gpus.get("driver_loaded", "")}  # fmt: skip
-            grid.add_row(host.name, " ".join(host.groups), host.address, row["system"], ", ".join(row["gpus"]) or "none",
-                         row["driver"] or "none", "[green]yes[/]")  # fmt: skip
+            cells = [row["system"], ", ".join(row["gpus"]) or "none", row["driver"] or "none", "[green]yes[/]"]
+            grid.add_row(host.name, " ".join(host.groups), host.address, *cells)
         rows.append(row)
     return Outcome({"inventory": str(Path(hosts).absolute()), "hosts": rows}, failures=failures, text=grid)
 

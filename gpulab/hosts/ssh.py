@@ -6,7 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,18 +31,20 @@ class Answer:
 COMPLAINTS = (
     (r"REMOTE HOST IDENTIFICATION HAS CHANGED|host key .*has changed", "its host key is not the one accepted before",
      "if the host was reinstalled: inv trust --forget {name} --hosts {hosts}, then inv trust again"),
-    (r"No .* host key is known|Host key verification failed", "its host key is not known yet", "inv trust --hosts {hosts}"),
+    (r"No .* host key is known|Host key verification failed", "its host key is not known yet",
+     "inv trust --hosts {hosts}"),
     (r"Permission denied", "it refuses the login as {user}", "set ansible_user and ansible_ssh_private_key_file"),
     (r"Could not resolve hostname", "{address} does not resolve", "correct ansible_host"),
     (r"Connection refused", "nothing answers on {address} port {port}", "start sshd there, or set ansible_port"),
-    (r"timed out|No route to host|Network is unreachable", "{address} does not answer", "is it on, and is a firewall between?"),
+    (r"timed out|No route to host|Network is unreachable", "{address} does not answer",
+     "is it on, and is a firewall between?"),
     (r"(?:not found|No such file or directory).*python3|python3: (?:command )?not found", "it has no python3",
      "apt-get install -y python3, on the host"),
 )  # fmt: skip
 
 
 def command(host: Host, *argv: str) -> list[str]:
-    """The command that runs `argv` on the host: ssh with Ansible's settings and the inventory's, or none for this one."""
+    """The command that runs `argv` on the host: ssh with the inventory's settings and ansible.cfg's."""
     if host.local:
         return [sys.executable if word == "python3" else word for word in argv]
     v, settings = host.variables, ssh_settings()
@@ -56,24 +58,23 @@ def command(host: Host, *argv: str) -> list[str]:
         v.get("ansible_ssh_extra_args", ""),
     ):
         options += shlex.split(str(given))
-    options += ["-o", "ControlMaster=auto", "-o", "ControlPersist=60s", "-o", f"ControlPath={control_folder()}/%C"]
     return ["ssh", *options, host.address, shlex.join(argv)]
 
 
-def control_folder() -> Path:
-    """Where the connections that outlive a call have their sockets. Short: a socket's path has few characters."""
-    folder = Path.home() / ".ansible" / "cp"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return folder
-
-
 def ask(
-    hosts: Sequence[Host], *argv: str, stdin: str = "", deadline: float = 30, inventory: str = ""
+    hosts: Sequence[Host],
+    argv: Callable[[Host], Sequence[str]],
+    stdin: str = "",
+    deadline: float = 30,
+    inventory: str = "",
 ) -> dict[str, Answer]:
-    """Run `argv` on every host at once, fed with `stdin`; name -> Answer, in the order of `hosts`."""
+    """Run `argv` on every host at once, fed with `stdin`; name -> Answer, in the order of `hosts`.
+
+    Each call logs in anew: a connection kept open from before a key changed would hide that.
+    """
 
     def one(host: Host) -> Answer:
-        return _ask(host, argv, stdin, deadline, inventory)
+        return _ask(host, argv(host), stdin, deadline, inventory)
 
     with ThreadPoolExecutor(max_workers=32) as pool:
         return dict(zip((h.name for h in hosts), pool.map(one, hosts), strict=True))
@@ -104,7 +105,7 @@ def complaint(host: Host, stderr: str, inventory: str = "") -> Answer:
 
 
 def known_hosts(hosts: Sequence[Host]) -> Path:
-    """The file the project's ssh reads host keys from: ansible.cfg's, or the one the inventory names for all of them."""
+    """The file that ssh reads host keys from: ansible.cfg's, or the one the inventory names."""
     for host in hosts:
         named = re.search(r"UserKnownHostsFile=(\S+)", str(host.variables.get("ansible_ssh_common_args", "")))
         if named:

@@ -111,14 +111,14 @@ def _keys(text: str) -> list[str]:
     return [" ".join(line.split()[1:3]) for line in text.splitlines() if line and not line.startswith("#")]
 
 
-def _run(argv: list[str]) -> str:
-    return subprocess.run(argv, capture_output=True, text=True, timeout=3 * SCAN_SECONDS, check=False).stdout
+def _run(argv: list[str], stdin: str = "") -> str:
+    done = subprocess.run(argv, input=stdin, capture_output=True, text=True, timeout=3 * SCAN_SECONDS, check=False)
+    return done.stdout
 
 
 def fingerprint(key: str) -> str:
     """A key's fingerprint as ssh itself shows it: `SHA256:... (ED25519)`."""
-    line = subprocess.run(["ssh-keygen", "-l", "-f", "-"], input=key, capture_output=True, text=True, check=True).stdout
-    words = line.split()
+    words = _run(["ssh-keygen", "-l", "-f", "-"], key).split()
     return f"{words[1]} {words[-1]}"
 
 

@@ -50,7 +50,7 @@ def verify(hosts: str, *, limit: str, only: str) -> Outcome:
     Raises UsageError for mistakes in the inventory.
     """
     chosen = load_hosts(hosts, limit)
-    answers = ask(chosen, "true", deadline=20, inventory=hosts)
+    answers = ask(chosen, lambda _: ["true"], deadline=20, inventory=hosts)
     silent = {name: answer for name, answer in answers.items() if answer.problem}
     there = [host for host in chosen if host.name not in silent]
     failures = [f"{name}: {answer.problem} (cure: {answer.cure})" for name, answer in silent.items()]

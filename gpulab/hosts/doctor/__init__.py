@@ -1,1 +1,1 @@
-"""`inv doctor`: the problems that users of ms-swift and of GPU hosts keep meeting, each a check with evidence and cure."""
+"""`inv doctor`: problems that users of ms-swift and of GPU hosts keep meeting, as checks with evidence and cure."""

@@ -36,7 +36,7 @@ class Check:
 CHECKS: list[Check] = []
 
 
-def check(id: str, problem: str, cure: str, issues: str = "") -> Callable[[Look], Look]:  # noqa: A002
+def check(id: str, problem: str, cure: str, issues: str = "") -> Callable[[Look], Look]:
     """Make a check of the function below; `issues` are ms-swift's unless another project is named."""
 
     def add(look: Look) -> Look:

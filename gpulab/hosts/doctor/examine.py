@@ -24,7 +24,7 @@ STYLES = {"sick": "[red]sick[/]", "note": "[yellow]note[/]", "well": "[green]wel
 
 
 def doctor(hosts: str, *, limit: str, every: bool) -> Outcome:
-    """Look for every known problem. Exit 1 where one is found; its line names the cure. `every` shows what is well, too.
+    """Look for every known problem. Exit 1 where one is found; its line names the cure. `every` shows the rest, too.
 
     Raises UsageError for mistakes in the inventory.
     """

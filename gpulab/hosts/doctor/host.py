@@ -133,7 +133,7 @@ def cdi_before_driver(state: State) -> Finding | None:
 
 @check(
     "shm",
-    "/dev/shm is too small: data loaders and NCCL die with bus errors",
+    "shared memory is too small: data loaders and NCCL die with bus errors",
     "base_shm_size in the inventory; for a container --shm-size or --ipc=host",
     "",
 )
