@@ -53,7 +53,7 @@ class Tally:
     def take(self, event: dict[str, Any]) -> None:
         """Add one event of ansible-runner."""
         kind, data = event.get("event", ""), event.get("event_data", {})
-        if kind == "playbook_on_handler_task_start":
+        if kind == "playbook_on_task_start" and data.get("is_conditional"):  # the runner's word for a handler
             self._handlers.add(data.get("task_uuid", ""))
         elif kind == "playbook_on_stats":
             self._end(data)
@@ -136,8 +136,11 @@ def differences(result: dict[str, Any]) -> list[str]:
         named = item.get("item")
         if not diffs and named is not None:
             lines.append(named if isinstance(named, str) else str(item.get("_ansible_item_label", named)))
-    if not lines and isinstance(result.get("msg"), str) and result["msg"]:
-        lines = [" ".join(result["msg"].split())]
+    if not lines:
+        # No diff (apt gives none in check mode): what the module was asked for.
+        asked = (result.get("invocation") or {}).get("module_args") or {}
+        named = asked.get("name") or asked.get("path") or asked.get("dest") or asked.get("argv") or result.get("msg", "")
+        lines = [" ".join(map(str, named)) if isinstance(named, list) else str(named)] if named else []
     return lines if len(lines) <= SHOWN_LINES else [*lines[:SHOWN_LINES], f"... {len(lines) - SHOWN_LINES} more lines"]
 
 
