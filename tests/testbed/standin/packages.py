@@ -66,12 +66,31 @@ def toolkit(version: str) -> list[Package]:
 
 
 def engine(versions: dict[str, str]) -> list[Package]:
-    """Docker's package names; the engine behind them is the distribution's."""
+    """Docker's package names but for docker-ce itself, which `docker_ce` makes."""
     mark = "1~debian"
     return [
-        Package("docker-ce", f"5:{versions['engine']}-{mark}", "docker.io, containerd.io"),
-        Package("docker-ce-cli", f"5:{versions['engine']}-{mark}", "docker.io"),
+        Package("docker-ce-cli", f"5:{versions['engine']}-{mark}"),
         Package("containerd.io", f"{versions['containerd']}-{mark}"),
         Package("docker-buildx-plugin", f"{versions['buildx']}-{mark}"),
         Package("docker-compose-plugin", f"{versions['compose']}-{mark}"),
     ]
+
+
+def docker_ce(version: str, cache: Path) -> Path:
+    """Debian's engine under Docker's name and version: two packages of both names exclude each other."""
+    ready = cache / f"docker-ce-{version}.deb"
+    if ready.exists():
+        return ready
+    with tempfile.TemporaryDirectory(dir=cache) as work:
+        subprocess.run(["apt-get", "download", "docker.io"], cwd=work, check=True, capture_output=True)
+        (original,) = Path(work).glob("docker.io_*.deb")
+        root = Path(work, "root")
+        subprocess.run(["dpkg-deb", "--raw-extract", str(original), str(root)], check=True)
+        control = root / "DEBIAN" / "control"
+        renamed = {"Package": "docker-ce", "Version": f"5:{version}-1~debian"}
+        dropped = ("Conflicts", "Breaks", "Replaces", "Provides", "Recommends", "Suggests", "Source", "Built-Using")
+        lines = [line for line in control.read_text().splitlines() if line.split(":")[0] not in dropped]
+        lines = [f"{key}: {renamed[key]}" if (key := line.split(":")[0]) in renamed else line for line in lines]
+        control.write_text("\n".join(lines) + "\n")
+        subprocess.run(["dpkg-deb", "-Zgzip", "-z1", "--build", str(root), str(ready)], check=True, capture_output=True)
+    return ready

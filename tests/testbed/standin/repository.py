@@ -5,11 +5,16 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.testbed.standin.packages import Package
+import yaml
+
+from tests.testbed.paths import CACHE, REPO
+from tests.testbed.standin.packages import Package, docker_ce, driver, engine, toolkit
+
+OLDER_DRIVER, OLDER_TOOLKIT = "550.163.01", "1.17.8"
 
 
 class Repository:
@@ -19,15 +24,25 @@ class Repository:
         """How the server misbehaves: `404`, `500`, `slow`, or not at all."""
 
     @classmethod
-    def make(cls, folder: Path, packages: list[Package]) -> "Repository":
+    def make(cls, folder: Path, packages: list[Package], ready: Iterable[Path] = ()) -> "Repository":
         shutil.rmtree(folder, ignore_errors=True)
         debs = folder / "debs"
         debs.mkdir(parents=True)
         for package in packages:
             package.build(debs)
+        for deb in ready:
+            (debs / deb.name).symlink_to(deb)
         repository = cls(folder)
         repository._index()
         return repository
+
+    @classmethod
+    def standard(cls, folder: Path) -> "Repository":
+        """The versions of docker/stacks.yml, and an older one of each to meet first."""
+        node = yaml.safe_load((REPO / "docker" / "stacks.yml").read_text())["node"]
+        packages = driver(node["driver"]) + driver(OLDER_DRIVER)
+        packages += toolkit(node["nvidia_container_toolkit"]) + toolkit(OLDER_TOOLKIT) + engine(node["docker"])
+        return cls.make(folder, packages, [docker_ce(node["docker"]["engine"], CACHE)])
 
     @property
     def fingerprint(self) -> str:
@@ -51,12 +66,14 @@ class Repository:
             def __init__(self, *args: object, **kwargs: object) -> None:
                 super().__init__(*args, directory=str(repository.folder), **kwargs)  # type: ignore[arg-type]
 
+            def translate_path(self, path: str) -> str:
+                """One folder under any first name: apt takes no two keys for one address."""
+                return super().translate_path("/" + path.lstrip("/").partition("/")[2])
+
             def do_GET(self) -> None:
                 if repository.fault in ("404", "500"):
                     self.send_error(int(repository.fault))
                     return
-                # One folder under any first name: apt takes no two keys for one address.
-                self.path = "/" + self.path.lstrip("/").partition("/")[2]
                 if repository.fault == "slow":
                     time.sleep(2)
                 super().do_GET()
@@ -78,6 +95,7 @@ class Repository:
         (self.folder / "Packages").write_text(self._run(["dpkg-scanpackages", "--multiversion", "debs"]))
         (self.folder / "Release").write_text(self._run(["apt-ftparchive", "release", "."]))
         self._run([*gpg, "--clearsign", "--output", "InRelease", "Release"])
+        self._run(["gpgconf", "--homedir", str(home), "--kill", "all"])
 
     def _run(self, argv: list[str]) -> str:
         return subprocess.run(argv, cwd=self.folder, check=True, capture_output=True, text=True).stdout
