@@ -5,12 +5,86 @@ from __future__ import annotations
 from gpulab.verb import Outcome, verb
 
 
-@verb(help={"stack": "one stack, or `control`; default: all"})
+@verb(
+    positional=["name"],
+    iterable=["set"],
+    help={
+        "name": "the lab's folder: `quickstart` or `start/quickstart`",
+        "rehearse": "on the CPU with a tiny twin, even where there is a GPU",
+        "dry": "print the plan as a shell script and run nothing",
+        "set": "step.key=value: a flag for one step's command; may be given again",
+        "keep-serving": "leave the last server up when all is done, until Ctrl-C",
+        "hub": "where real models come from: modelscope or hf",
+    },
+)
+def lab(
+    name: str,
+    rehearse: bool = False,
+    dry: bool = False,
+    set: list[str] | None = None,
+    keep_serving: bool = False,
+    hub: str = "modelscope",
+) -> Outcome:
+    """Run a lab: on the GPUs it needs, else rehearsed on the CPU with the real ms-swift."""
+    from gpulab.labrun import run_lab
+
+    return run_lab(name, rehearse=rehearse, dry=dry, settings=set or [], keep_serving=keep_serving, hub=hub)
+
+
+@verb()
+def labs() -> Outcome:
+    """List the labs: what they need, whether they can run here, how the last run ended."""
+    from gpulab.listings import list_labs
+
+    return list_labs()
+
+
+@verb(help={"lab": "only this lab's runs", "limit": "how many, newest first"})
+def runs(lab: str = "", limit: int = 20) -> Outcome:
+    """List the runs on record, newest first."""
+    from gpulab.listings import list_runs
+
+    return list_runs(lab, limit)
+
+
+@verb(positional=["run"], help={"run": "`last`, a lab's name (its last run), or a run as `inv runs` prints it"})
+def show(run: str) -> Outcome:
+    """Show one run: steps, figures, proofs with their evidence, how to reproduce it."""
+    from gpulab.listings import show_run
+
+    return show_run(run)
+
+
+@verb(help={"install": "make this stack's local venv"})
+def stacks(install: str = "") -> Outcome:
+    """List the stacks with their pins and local venvs."""
+    from gpulab.listings import list_stacks
+
+    return list_stacks(install)
+
+
+@verb(help={"stack": "one stack, or `control` (the lab's own tools); default: all"})
 def lock(stack: str = "") -> Outcome:
-    """Make the hashed locks from docker/stacks.yml (and gpulab/control.lock from pyproject.toml)."""
+    """Make the hashed locks from docker/stacks.yml and pyproject.toml."""
     from gpulab.locks import make_locks
 
     return make_locks(stack)
+
+
+@verb(help={"fast": "leave out what runs the real ms-swift", "match": "only tests whose name matches (pytest -k)"})
+def test(fast: bool = False, match: str = "") -> Outcome:
+    """Run the test suite: lint, unit tests, the rehearsals for real."""
+    from gpulab.quality import run_tests
+
+    return run_tests(fast=fast, match=match)
+
+
+@verb()
+def lint() -> Outcome:
+    """Check format, style, types, YAML and shell."""
+    from gpulab.quality import run_lint
+
+    return run_lint()
 
 
 HOSTS = {"hosts": "the inventory: gpus.ini", "limit": "only these hosts or groups: gpu1,storage"}

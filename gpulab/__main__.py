@@ -8,7 +8,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[0] = str(ROOT)  # instead of gpulab/, so that this runs from any directory, wherever the repository was moved
 
-from invoke import Collection, ParseError, Program  # noqa: E402
+from invoke.collection import Collection  # noqa: E402
+from invoke.exceptions import ParseError  # noqa: E402
+from invoke.program import Program  # noqa: E402
 
 from gpulab.errors import nearest  # noqa: E402
 

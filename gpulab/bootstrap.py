@@ -56,11 +56,11 @@ def install_commands() -> list[list[str]]:
 
 
 def carry_out(command: list[str], packages: int) -> None:
-    """Run one command, its output in .lock.log, with one line of progress. Raises SystemExit (2) with its last words."""
+    """Run one command, its output in .lock.log, with a line of progress; SystemExit (2) with its last words."""
     name = Path(command[0]).name if "pip" not in command else "pip"
     got = 0
     with LOG.open("w", encoding="utf-8") as log:
-        process = subprocess.Popen(  # noqa: S603
+        process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
         )
         assert process.stdout  # noqa: S101 (it is a pipe)
@@ -75,8 +75,8 @@ def carry_out(command: list[str], packages: int) -> None:
     if process.wait():
         last = LOG.read_text(encoding="utf-8").strip().splitlines()[-4:]
         print("\n".join(f"  {name}: {line}" for line in last), file=sys.stderr)
-        print(f"error: installing failed, all of it in {LOG}\n"
-              "  cure: check network and disk; a mirror is set with UV_DEFAULT_INDEX or PIP_INDEX_URL", file=sys.stderr)  # fmt: skip
+        print(f"error: installing failed, all of it in {LOG}", file=sys.stderr)
+        print("  cure: check network and disk; a mirror: UV_DEFAULT_INDEX or PIP_INDEX_URL", file=sys.stderr)
         raise SystemExit(2)
 
 

@@ -13,8 +13,12 @@ class UsageError(Exception):
 
 
 def nearest(word: str, known: list[str]) -> str:
-    """A cure for a misspelt name: the nearest known ones, or all of them when none is near."""
+    """A cure for a misspelt name: the nearest known ones, or all of them (a dozen at most) when none is near."""
     from difflib import get_close_matches
 
     close = get_close_matches(word, known, n=3, cutoff=0.5)
-    return f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(sorted(known))}"
+    if close:
+        return f"did you mean {' or '.join(close)}?"
+    return (
+        f"known: {', '.join(sorted(known))}" if len(known) <= 12 else f"none of the {len(known)} known ones is near it"
+    )

@@ -6,9 +6,11 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gpulab.console import console
 from gpulab.errors import UsageError
 
 if TYPE_CHECKING:
@@ -73,12 +75,14 @@ def install(venv: Path, lock: Path, pins: Pins) -> None:
         if wheels and python not in wheels:
             python = next(iter(wheels))  # the wheel at hand decides
         source = ["--no-index", "--find-links", str(wheels[python])] if wheels else ["--torch-backend", "cpu"]
-        torch = [*source, "--no-deps", f"torch=={version}+cpu" if wheels else f"torch=={version}"]
+        torch = [*source, f"torch=={version}+cpu" if wheels else f"torch=={version}"]
     into = ["pip", "install", "--python", str(venv / "bin/python"), "--no-deps", "--compile-bytecode"]
-    _uv(["venv", "--quiet", "--clear", "--python", python, str(venv)], f"no Python {python} can be had")
+    packages = lock.read_text(encoding="utf-8").count("==")
+    _uv(["venv", "--clear", "--python", python, str(venv)], f"no Python {python} can be had", f"Python {python}")
     if torch:
-        _uv([*into, *torch], "the CPU build of torch can't be had")
-    _uv([*into, "--require-hashes", "-r", str(lock)], f"the packages of {lock.name} can't be installed")
+        _uv([*into, *torch], "the CPU build of torch can't be had", "torch, the CPU build")
+    locked = ["--require-hashes", "-r", str(lock)]
+    _uv([*into, *locked], f"the packages of {lock.name} can't be installed", f"{packages} packages, and their bytecode")
 
 
 def compile_lock(lock: Path, pins: Pins) -> None:
@@ -90,36 +94,40 @@ def compile_lock(lock: Path, pins: Pins) -> None:
     lock.parent.mkdir(parents=True, exist_ok=True)
     wanted = lock.with_suffix(".in")
     wanted.write_text("\n".join(pins.pins) + "\n")
-    command = ["pip", "compile", "--quiet", *target, "--generate-hashes", "--no-header", "--no-annotate", str(wanted)]
+    command = ["pip", "compile", *target, "--generate-hashes", "--no-header", "--no-annotate", str(wanted)]
     try:
-        resolved = _uv(command, "the pins do not resolve", quiet=True)
+        resolved = _uv(command, "the pins do not resolve", "resolving")
         if pins.torch == "cpu":
             names = re.findall(r"^([a-z0-9._-]+)==", resolved, re.MULTILINE)
             left_out = ["torch", *filter(CUDA_PACKAGE.match, names)]
             command += [f"--no-emit-package={name}" for name in left_out]
-            resolved = _uv(command, "the pins do not resolve", quiet=True)
+            resolved = _uv(command, "the pins do not resolve", "resolving without CUDA")
     finally:
         wanted.unlink()
     lock.write_text(resolved)
 
 
-def _uv(arguments: list[str], failure: str, *, quiet: bool = False) -> str:
-    """Run uv; its standard output when `quiet`, else it talks to the terminal. Raises UsageError."""
-    done = subprocess.run(
-        [uv_program(), *arguments], env=uv_environment(), text=True, check=False,
-        stdout=subprocess.PIPE if quiet else sys.stderr, stderr=subprocess.PIPE if quiet else None,
-    )  # fmt: skip
+def _uv(arguments: list[str], failure: str, doing: str) -> str:
+    """Run uv and return its standard output; `doing` stands beside a spinner. Raises UsageError with uv's reason."""
+    began = time.monotonic()
+    with console.status(f"{doing} ..."):
+        done = subprocess.run(
+            [uv_program(), *arguments, "--quiet"], env=uv_environment(), text=True, check=False, capture_output=True
+        )
     if done.returncode:
-        reason = done.stderr.strip() if quiet else f"uv {' '.join(arguments[:2])} ended with {done.returncode}"
-        raise UsageError(f"{failure}: {reason}", "check network, mirror (UV_DEFAULT_INDEX) and disk; then run it again")
-    return done.stdout or ""
+        reason = "\n".join(line for line in done.stderr.splitlines() if line.strip())[-1500:]
+        raise UsageError(
+            f"{failure}:\n{reason}", "check network, mirror (UV_DEFAULT_INDEX) and disk; then run it again"
+        )
+    console.print(f"  {doing}: {time.monotonic() - began:.0f} s")
+    return done.stdout
 
 
 def compile_project(pyproject: Path, lock: Path) -> None:
     """Write the control venv's lock for every Python from 3.10 on. Raises UsageError with uv's reason."""
     resolved = _uv(
-        ["pip", "compile", "--quiet", "--universal", "--python-version", "3.10", "--generate-hashes", "--no-header",
+        ["pip", "compile", "--universal", "--python-version", "3.10", "--generate-hashes", "--no-header",
          "--no-annotate", "--group", f"{pyproject}:dev", str(pyproject)],
-        "the control requirements do not resolve", quiet=True,
+        "the control requirements do not resolve", "resolving",
     )  # fmt: skip
     lock.write_text(resolved)

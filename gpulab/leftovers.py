@@ -1,2 +1,44 @@
-def sweep():
-    return []
+"""After a kill -9 of inv: the next inv stops what that run left running and closes its record."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import psutil
+
+from gpulab.errors import UsageError
+from gpulab.processes import stop
+from gpulab.record import abandoned, active_mark, now, read, write_atomically
+
+MARK = "GPULAB_RUN"  # in the environment of every process of a run: its folder
+
+
+def sweep() -> list[str]:
+    """Clean up after every abandoned run; a line for each."""
+    lines = []
+    for folder in abandoned():
+        found = belonging(folder)
+        stop(found)
+        try:
+            record = read(folder)
+            record |= {"state": "killed", "ended": now(), "failures": ["inv was killed while it ran"]}
+            write_atomically(folder / "run.json", json.dumps(record, indent=1) + "\n")
+        except (UsageError, OSError):
+            pass  # nothing was recorded yet, or the disk is full: there is nothing to close
+        active_mark(folder).unlink(missing_ok=True)
+        lines.append(f"{folder.parent.name}/{folder.name}: its inv was killed, {len(found)} processes of it stopped")
+    return lines
+
+
+def belonging(folder: Path) -> list[psutil.Process]:
+    """Every process that was started for the run in `folder`."""
+    return [p for p in psutil.process_iter() if _belongs(p, str(folder))]
+
+
+def _belongs(process: psutil.Process, folder: str) -> bool:
+    try:
+        return process.pid != os.getpid() and process.environ().get(MARK) == folder
+    except psutil.Error:
+        return False

@@ -13,9 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -62,7 +60,7 @@ def tokenizer(texts: list[str]) -> Any:
         trainers.BpeTrainer(vocab_size=1024, special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False),
     )
     return PreTrainedTokenizerFast(
-        tokenizer_object=bpe, eos_token="<|im_end|>", pad_token="<|endoftext|>", chat_template=CHAT_TEMPLATE,
+        tokenizer_object=bpe, eos_token=SPECIAL[2], pad_token=SPECIAL[0], chat_template=CHAT_TEMPLATE,
         additional_special_tokens=SPECIAL[1:9], model_max_length=2048,
     )  # fmt: skip
 
@@ -101,7 +99,7 @@ def teach_to_speak(model: Any, tok: Any, pairs: list[tuple[str, str]], steps: in
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-    return loss.item()
+    return float(loss.item())
 
 
 def make(family: str, folder: Path, speaks: Path | None, steps: int = 200, seed: int = 42) -> None:
@@ -124,7 +122,7 @@ def make(family: str, folder: Path, speaks: Path | None, steps: int = 200, seed:
         model.save_pretrained(draft)
         tok.save_pretrained(draft)
         draft.chmod(0o755)
-        os.rename(draft, folder)  # fails if another process was first: theirs is the same twin
+        draft.rename(folder)  # fails if another process was first: theirs is the same twin
     except OSError:
         if not folder.is_dir():
             raise
@@ -147,4 +145,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from invoke import Exit, Task, task
+from invoke.exceptions import Exit
+from invoke.tasks import Task, task
 
 from gpulab.errors import UsageError
 
@@ -31,7 +32,7 @@ class Outcome:
 def verb(
     positional: Sequence[str] = (),
     iterable: Sequence[str] = (),
-    help: dict[str, str] | None = None,  # noqa: A002 (invoke's own name for it)
+    help: dict[str, str] | None = None,
 ) -> Callable[[Callable[..., Outcome]], Task[Any]]:
     """Make an invoke task of a function that takes plain values and returns an Outcome.
 

@@ -82,7 +82,8 @@ def load_as(model: type[Model], path: Path) -> Model:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        first = error.errors()[0]
+        # a misspelt key is unknown and leaves the right one missing: name the misspelling
+        first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
         where = first["loc"]
         dotted = ".".join(map(str, where))
         if first["type"] == "extra_forbidden":

@@ -1,0 +1,1 @@
+"""Engines carry out a Plan: `local` in the stack's venv."""

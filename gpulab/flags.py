@@ -1,0 +1,83 @@
+"""A command's flags: what ms-swift knows, and how the lab adds its own to a command line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from gpulab.errors import nearest
+from gpulab.paths import DOCKER
+from gpulab.yamlfile import fault
+
+KNOWN = DOCKER / "flags.json"  # made by `inv lock` from ms-swift's own argument classes
+
+
+@cache
+def known_flags() -> dict[str, list[str]]:
+    """ms-swift's flags by command (`swift sft`)."""
+    data: dict[str, list[str]] = json.loads(KNOWN.read_text(encoding="utf-8"))
+    return data
+
+
+def command(argv: Sequence[str]) -> str | None:
+    """The ms-swift command of `argv` (`swift sft`), None for any other program."""
+    name = " ".join(argv[:2])
+    return name if name in known_flags() else None
+
+
+def check(argv: Sequence[str], flags: Mapping[str, Any], path: Path, where: Sequence[str | int]) -> None:
+    """Raise UsageError with file and line for the first flag that the command does not know.
+
+    Of a program that is not ms-swift only the flags that stand in its command line are known.
+    """
+    name = command(argv)
+    known = known_flags()[name] if name else list(given(argv))
+    for flag in flags:
+        if flag not in known:
+            raise fault(path, [*where, flag], f"{name or argv[0]} knows no flag {flag!r}", nearest(flag, known))
+
+
+def given(argv: Sequence[str]) -> dict[str, list[str]]:
+    """The flags that stand in `argv`, each with its values."""
+    found: dict[str, list[str]] = {}
+    name = None
+    for word in argv:
+        if word.startswith("--") and len(word) > 2:
+            name, _, value = word[2:].partition("=")
+            found[name] = [value] if value else []
+        elif name is not None:
+            found[name].append(word)
+    return found
+
+
+def written(value: Any) -> list[str]:
+    """A flag's value as command line words: lists are several words, mappings are JSON, booleans lower case."""
+    if isinstance(value, list):
+        return [word for item in value for word in written(item)]
+    if isinstance(value, dict):
+        return [json.dumps(value)]
+    return [str(value).lower() if isinstance(value, bool) else str(value)]
+
+
+def with_flags(argv: Sequence[str], flags: Mapping[str, Any]) -> list[str]:
+    """`argv` with `flags` set: a flag that stands in it is replaced where it stands, a new one goes to the end."""
+    words: list[str] = []
+    left = dict(flags)
+    skipping = False
+    for word in argv:
+        if word.startswith("--") and len(word) > 2:
+            name = word[2:].partition("=")[0]
+            skipping = name in flags
+            if skipping:
+                if name in left:
+                    words += [f"--{name}", *written(left.pop(name))]
+                continue
+        elif skipping:
+            continue
+        words.append(word)
+    for name, value in left.items():
+        words += [f"--{name}", *written(value)]
+    return words

@@ -1,0 +1,203 @@
+"""Lab: steps, needs, artefacts and proofs, read from labs/<chapter>/<lab>/lab.yaml."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from gpulab import flags, proofs
+from gpulab.errors import UsageError, nearest
+from gpulab.paths import LABS, shown
+from gpulab.stacks import load_stacks
+from gpulab.yamlfile import fault, load, load_as
+
+Flags = dict[str, Any]
+PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_-]*)(?:\.([a-z]+))?\}")
+OWN_FILE = re.compile(r"[^/{}:][^{}:]*\.(ya?ml|jsonl?|py|txt|csv)")  # relative: a file of the lab's folder
+GIVEN = {("model", None), ("model", "name"), ("lab", None), ("out", None), ("port", None)}
+
+
+class Strict(BaseModel):
+    """An unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Needs(Strict):
+    """What the `gpu` profile needs: GPUs, VRAM on each and free disk in GiB; about how long it takes in minutes."""
+
+    gpus: int = Field(0, ge=0)
+    vram_gib: float = Field(0, ge=0)
+    disk_gib: float = Field(2, ge=0)
+    minutes: float = Field(10, gt=0)
+
+
+class Ready(Strict):
+    """When a server is ready: it answers a real chat completion as model `chat`, `within` so many seconds."""
+
+    chat: str
+    within: float = Field(180, gt=0)
+
+
+class Step(Strict):
+    """One real command. With `ready` it is a server: it runs on until no later step refers to it."""
+
+    run: str
+    makes: list[str] = []
+    proves: list[str] = []
+    env: dict[str, str] = {}
+    ready: Ready | None = None
+
+    @field_validator("run")
+    @classmethod
+    def _one_command(cls, run: str) -> str:
+        try:
+            words = shlex.split(run)
+        except ValueError as error:
+            raise ValueError(f"cannot be split into words ({error})") from None
+        if not words or set(words) & {"|", "&&", "||", ";", ">", "<", "&"}:
+            raise ValueError("one command without shell operators")
+        return run
+
+    @property
+    def argv(self) -> list[str]:
+        """The command's words, placeholders still in them."""
+        """The command's words, placeholders still in them."""
+        return shlex.split(self.run)
+
+
+class Rehearse(BaseModel):
+    """The `cpu` profile, only what differs: the twin, and flags by step. `impossible` says why there is none."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    twin: str | None = None
+    speaks: str | None = None  # a jsonl file of the lab: the twin speaks its language and has its facts wrong
+    impossible: str | None = None
+
+    @property
+    def steps(self) -> dict[str, Flags]:
+        """Flags by step."""
+        return dict(self.model_extra or {})
+
+
+class LabFile(Strict):
+    """lab.yaml."""
+
+    title: str
+    upstream: str
+    curriculum: str
+    stack: str
+    model: str | None = None
+    needs: Needs
+    steps: dict[str, Step]
+    compare: list[str] = []
+    rehearse: Rehearse
+
+    @model_validator(mode="after")
+    def _has_steps(self) -> LabFile:
+        if not self.steps:
+            raise ValueError("a lab needs at least one step")
+        return self
+
+
+class Lab(LabFile):
+    """A lab and its folder."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """`chapter/lab`, from its folder."""
+        return f"{self.folder.parent.name}/{self.folder.name}"
+
+    @property
+    def slug(self) -> str:
+        """`chapter-lab`, the name of its folder of runs."""
+        return self.name.replace("/", "-")
+
+    @property
+    def file(self) -> Path:
+        """Its lab.yaml."""
+        return self.folder / "lab.yaml"
+
+
+def lab_names() -> list[str]:
+    """Every lab as `chapter/lab`. The folders are the registry."""
+    return sorted(f"{f.parent.parent.name}/{f.parent.name}" for f in LABS.glob("*/*/lab.yaml"))
+
+
+def find_lab(name: str) -> Lab:
+    """The lab named `lab` or `chapter/lab`. Raises UsageError with the nearest names."""
+    names = lab_names()
+    found = [n for n in names if name.strip("/") in (n, n.split("/")[1])]
+    if len(found) > 1:
+        raise UsageError(f"{name!r} is the name of {len(found)} labs", f"say which: {' or '.join(found)}")
+    if not found:
+        raise UsageError(f"no lab {name!r}", nearest(name, [*names, *(n.split("/")[1] for n in names)]))
+    return load_lab(LABS / found[0])
+
+
+def load_lab(folder: Path) -> Lab:
+    """Read and check `folder`/lab.yaml. Raises UsageError with file and line for the first thing wrong."""
+    path = folder / "lab.yaml"
+    lab = Lab(folder=folder, **dict(load_as(LabFile, path)))
+    if lab.stack not in (stacks := load_stacks()):
+        raise fault(path, ["stack"], f"no stack {lab.stack!r}", nearest(lab.stack, list(stacks)))
+    earlier: dict[str, Step] = {}
+    for name, step in lab.steps.items():
+        _check_placeholders(lab, name, step, earlier)
+        _check_config(lab, name, step)
+        for number, phrase in enumerate(step.proves):
+            proofs.check_phrase(phrase, path, ["steps", name, "proves", number], list(earlier))
+        earlier[name] = step
+    for name, overrides in lab.rehearse.steps.items():
+        if name not in lab.steps:
+            raise fault(path, ["rehearse", name], f"no step {name!r} to rehearse", nearest(name, list(lab.steps)))
+        if not isinstance(overrides, dict):
+            raise fault(path, ["rehearse", name], "not a mapping of flags", "write `{flag: value}`")
+        flags.check(lab.steps[name].argv, overrides, path, ["rehearse", name])
+    if lab.rehearse.speaks and not (folder / lab.rehearse.speaks).is_file():
+        raise fault(path, ["rehearse", "speaks"], f"no file {lab.rehearse.speaks}", f"put it into {shown(folder)}")
+    for name in set(lab.compare) - set(lab.steps):
+        raise fault(path, ["compare"], f"no step {name!r} to compare", nearest(name, list(lab.steps)))
+    return lab
+
+
+def _check_placeholders(lab: Lab, name: str, step: Step, earlier: dict[str, Step]) -> None:
+    where = ["steps", name, "run"]
+    for key, part in PLACEHOLDER.findall(step.run):
+        part = part or None
+        if key in lab.steps:
+            if key == name:
+                raise fault(lab.file, where, f"step {name} refers to itself", "its own folder is {out}")
+            if key not in earlier:
+                raise fault(
+                    lab.file, where, f"step {name} refers to the later step {key}", "only earlier steps are known"
+                )
+            if part is not None and (part not in ("url", "port") or not earlier[key].ready):
+                raise fault(lab.file, where, f"{{{key}.{part}}} is not known", "a server has .url and .port")
+        elif (key, part) not in GIVEN:
+            known = [*earlier, *(f"{k}.{p}" if p else k for k, p in GIVEN)]
+            raise fault(
+                lab.file, where, f"unknown placeholder {{{key}{'.' + part if part else ''}}}", nearest(key, known)
+            )
+        elif key == "model" and not lab.model:
+            raise fault(lab.file, where, "{model} is used, but the lab names none", "add `model: ORG/NAME`")
+
+
+def _check_config(lab: Lab, name: str, step: Step) -> None:
+    """A step's ms-swift YAML exists and knows only ms-swift's own flags; so do the flags on its command line."""
+    where = ["steps", name, "run"]
+    argv = step.argv
+    flags.check(argv, flags.given(argv), lab.file, where)
+    for word in argv[2:]:
+        if OWN_FILE.fullmatch(word) and not (lab.folder / word).is_file():
+            raise fault(lab.file, where, f"no file {word}", f"put it into {shown(lab.folder)}")
+    if len(argv) > 2 and argv[2].endswith((".yaml", ".yml")) and flags.command(argv):
+        config = lab.folder / argv[2]
+        data = load(config)
+        flags.check(argv, {k: v for k, v in data.items() if k != "ENV"}, config, [])

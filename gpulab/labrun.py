@@ -1,0 +1,244 @@
+"""`inv lab`: one parameter's way from a lab's name to a record."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from rich.text import Text
+
+from gpulab import checks, redact
+from gpulab.causes import likely_cause, tail
+from gpulab.console import console
+from gpulab.engines.local import Ended, LocalEngine
+from gpulab.errors import UsageError
+from gpulab.lab import Lab, find_lab
+from gpulab.machine import Machine, this_machine
+from gpulab.metrics import metrics
+from gpulab.paths import runs_dir, shown
+from gpulab.plan import Command, Plan, parse_settings, plan, program_missing
+from gpulab.ports import FIRST, free_port
+from gpulab.record import Record, git_state, now, write_atomically
+from gpulab.script import as_script
+from gpulab.stacks import load_stack
+from gpulab.summary import comparison, headline, run_table
+from gpulab.verb import Outcome
+from gpulab.watch import Watch
+from gpulab.yamlfile import fault
+
+TAIL = 12  # lines of a failed step's log that are shown
+HUBS = ("modelscope", "hf")
+
+
+def run_lab(name: str, *, rehearse: bool, dry: bool, settings: list[str], keep_serving: bool, hub: str) -> Outcome:
+    """Run a lab, or print its plan. Raises UsageError before anything is started when something is wrong with it."""
+    if hub not in HUBS:
+        raise UsageError(f"no hub {hub!r}", f"one of {', '.join(HUBS)}")
+    lab = find_lab(name)
+    machine = this_machine()
+    profile, why = choose_profile(lab, machine, rehearse=rehearse)
+    stack = load_stack("cpu" if profile == "cpu" else lab.stack)
+    by_step = parse_settings(settings, lab)
+    ports = choose_ports(lab, by_step, say=not dry)
+    make_plan = functools.partial(plan, lab, profile, stack, settings=by_step, hub=hub)
+    if dry:
+        planned = make_plan(run=runs_dir() / lab.slug / "dry", ports=ports)
+        return Outcome({"plan": as_script(planned), "profile": profile}, text=Text(as_script(planned).rstrip()))
+    console.print(f"[bold]{lab.name}[/] {lab.title}\n{why}")
+    stack.ensure()
+    _check_before(lab, make_plan(run=runs_dir(), ports=ports))
+    record = Record.open(
+        lab.slug,
+        {
+            "lab": lab.name, "title": lab.title, "curriculum": lab.curriculum, "profile": profile, "why": why,
+            "started": now(), "argv": ["inv", *redact.argv(sys.argv[1:])], "settings": by_step, "hub": hub,
+            "engine": LocalEngine.name,
+            "stack": {"name": stack.name, "lock": stack.key, "packages": stack.packages()},
+            "git": git_state(), "machine": machine.as_dict(), "environment": redact.environment(os.environ),
+            "steps": [], "metrics": {}, "failures": [],
+        },
+    )  # fmt: skip
+    planned = make_plan(run=record.folder, ports=ports)
+    return LabRun(record, planned, functools.partial(make_plan, record.folder), keep_serving=keep_serving).carry_out()
+
+
+def choose_profile(lab: Lab, machine: Machine, *, rehearse: bool) -> tuple[str, str]:
+    """(`gpu` or `cpu`, why in a line). Raises UsageError when the lab can't run here at all."""
+    lacks = machine.lacks(lab.needs)
+    if not lacks and not rehearse:
+        gpus = ", ".join(sorted({g.name for g in machine.gpus})) or "no GPU needed"
+        return "gpu", f"running {lab.model or 'it'} as written ({gpus})"
+    if lab.rehearse.impossible:
+        raise UsageError(
+            f"{lab.name} can't be rehearsed on a CPU: {lab.rehearse.impossible}", lacks or "run it without --rehearse"
+        )
+    of = f" with a tiny twin of {lab.model}" if lab.rehearse.twin else ""
+    return "cpu", f"{lacks or 'as asked'}: rehearsing on the CPU{of}"
+
+
+def choose_ports(lab: Lab, by_step: Mapping[str, dict[str, str]], *, say: bool) -> dict[str, int]:
+    """A free port for each server step, the one asked for with --set first. Takes `port` out of the settings."""
+    ports: dict[str, int] = {}
+    for name in (n for n, s in lab.steps.items() if s.ready):
+        asked = by_step.get(name, {}).pop("port", None)
+        if asked is not None and not (asked.isdigit() and 0 < int(asked) < 65536):
+            raise UsageError(f"--set {name}.port={asked}: not a port", "a number from 1 to 65535")
+        wanted = int(asked) if asked else FIRST + len(ports)
+        ports[name] = free_port(wanted, taken=ports.values())
+        if say and ports[name] != wanted:
+            console.print(f"port {wanted} is taken, {name} will serve on {ports[name]}")
+    return ports
+
+
+def _check_before(lab: Lab, planned: Plan) -> None:
+    """What can be known before the first step: every program is there, the disk has room."""
+    if missing := program_missing(planned):
+        step, program = missing
+        raise fault(
+            lab.file,
+            ["steps", step, "run"],
+            f"the stack {planned.stack.name} has no program {program!r}",
+            "check its spelling",
+        )
+    parent = next(p for p in (runs_dir(), *runs_dir().parents) if p.is_dir())
+    needed = lab.needs.disk_gib if planned.profile == "gpu" else 0.1
+    free = shutil.disk_usage(parent).free / 2**30
+    if free < needed:
+        raise UsageError(
+            f"{shown(parent)} has {free:.2f} GiB free, {lab.name} needs {needed:g}",
+            "free some space, or put the runs elsewhere: GPULAB_RUNS=/elsewhere",
+        )
+
+
+class LabRun:
+    """Carries out one plan and keeps its record."""
+
+    def __init__(self, record: Record, planned: Plan, replan: Any, *, keep_serving: bool) -> None:
+        self.record = record
+        self.watch = Watch(console, [c.step for c in planned.commands])
+        self.engine = LocalEngine(planned, lambda ports: replan(ports=ports), self.watch)
+        servers = [c.step for c in planned.commands if c.ready]
+        self.keep = servers[-1] if keep_serving and servers else None
+
+    def carry_out(self) -> Outcome:
+        """All steps in order, up to the first that fails; the record is closed whatever happens."""
+        state = "failed"  # unless it gets further
+        try:
+            with self.engine.closing(), self.watch:
+                self._write_script()
+                state = "done" if self._steps() else "failed"
+                if state == "done" and self.keep:
+                    self._serve_on(self.keep)
+        except KeyboardInterrupt:
+            state = "interrupted"
+            self.record.data["failures"].append("interrupted")
+        except OSError as error:
+            self.record.data["failures"].append(
+                f"the run's record can't be written: {error.strerror} ({error.filename})"
+            )
+        finally:
+            self._finish(state)
+        code = {"done": 0, "interrupted": 130}.get(state, 1)
+        data = self.record.data
+        if data["profile"] == "cpu" and state == "done":
+            console.print(headline(data))
+        return Outcome(
+            {k: data[k] for k in ("run", "state", "profile", "metrics")} | {"folder": self.record.folder},
+            failures=data["failures"], text=run_table(data, self.record.folder), code=code,
+        )  # fmt: skip
+
+    def _steps(self) -> bool:
+        for command in self.engine.plan.commands:
+            self.watch.start(command.step)
+            entry: dict[str, Any] = {"step": command.step, "state": "running", "started": now(), "exit": None}
+            self.record.data["steps"].append(self._described(entry, command))
+            self.record.save()
+            began = time.monotonic()
+            try:
+                ended = self.engine.carry_out(command.step)
+                command = self.engine.plan.command(command.step)  # a taken port changes the plan
+                failures = self._judge(entry, command, ended)
+            except KeyboardInterrupt:
+                entry["state"] = "interrupted"
+                raise
+            finally:
+                entry |= {"ended": now(), "seconds": round(time.monotonic() - began, 2)}
+            self.record.data["failures"] += failures
+            self.record.save()
+            if failures:
+                return False
+            self.engine.let_go(command.step, keep=self.keep)
+        return True
+
+    def _described(self, entry: dict[str, Any], command: Command) -> dict[str, Any]:
+        entry |= {
+            "argv": redact.argv(command.argv),
+            "cwd": command.cwd,
+            "env": redact.environment(command.env),
+            "log": self.engine.log(command.step).relative_to(self.record.folder),
+        }
+        if command.url:
+            entry["url"] = command.url
+        return entry
+
+    def _judge(self, entry: dict[str, Any], command: Command, ended: Ended) -> list[str]:
+        """What failed about a step: its exit, its artefacts, its proofs. Fills the record's entry."""
+        log = self.engine.log(command.step)
+        self._described(entry, command)
+        entry |= {"exit": ended.exit, "metrics": metrics(command.out), "peaks": self.engine.peaks.get(command.step, {})}
+        failure = ended.failure or (f"{command.step} ended with exit {ended.exit}" if ended.exit else None)
+        if failure:
+            failures = [f"{failure}, its log: {shown(log)}"]
+            if cause := likely_cause(log, f"exit {ended.exit}"):
+                failures.append(f"likely cause: {cause}")
+        else:
+            entry["artefacts"], missing = checks.artefacts(command)
+            entry["proofs"], unproven = checks.proofs(command, self.engine.plan, log)
+            failures = missing + unproven
+        entry["state"] = "failed" if failures else "done"
+        evidence = "; ".join(p["evidence"] for p in entry.get("proofs", []) if p["holds"])
+        self.watch.end(command.step, not failures, evidence or (f"at {command.url}" if command.url else ""))
+        if failure:
+            for line in tail(log, TAIL):
+                console.print(f"    {line}", markup=False, style="dim")
+        return failures
+
+    def _serve_on(self, server: str) -> None:
+        command = self.engine.plan.command(server)
+        assert command.ready  # noqa: S101 (only servers are kept)
+        body = json.dumps({"model": command.ready.chat, "messages": [{"role": "user", "content": "Hello"}]})
+        console.print(f"[bold]{server}[/] serves at {command.url} until Ctrl-C; try it:")
+        console.print(
+            f"  curl {command.url}/chat/completions -H 'Content-Type: application/json' -d '{body}'", markup=False
+        )
+        with contextlib.suppress(KeyboardInterrupt):
+            self.engine.serve_on(server)
+
+    def _write_script(self) -> None:
+        path = self.record.folder / "plan.sh"
+        write_atomically(path, as_script(self.engine.plan))
+        path.chmod(0o755)
+
+    def _finish(self, state: str) -> None:
+        """Figures, curves and the last write of the record."""
+        data = self.record.data
+        data["metrics"] = {s["step"]: s["metrics"] for s in data["steps"] if s.get("metrics")}
+        data["peaks"] = self.engine.peaks
+        try:
+            self._write_script()  # a taken port changes the plan
+            if compare := self.engine.plan.lab.compare:
+                write_atomically(self.record.folder / "comparison.md", comparison(data, compare))
+            from gpulab.curves import draw
+
+            draw(self.record.folder, data)
+        except OSError as error:
+            data["failures"].append(f"not all of the run's folder could be written: {error.strerror}")
+        with contextlib.suppress(OSError):  # the disk is full: what was written before stands
+            self.record.close(state)

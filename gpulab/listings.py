@@ -1,0 +1,110 @@
+"""`inv labs`, `inv runs`, `inv show`, `inv stacks`: what there is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from gpulab.errors import UsageError
+from gpulab.lab import lab_names, load_lab
+from gpulab.machine import this_machine
+from gpulab.paths import LABS, runs_dir, shown
+from gpulab.record import all_runs, find_run, read
+from gpulab.stacks import load_stack, load_stacks
+from gpulab.summary import run_table, state_text
+from gpulab.verb import Outcome
+
+
+def list_labs() -> Outcome:
+    """Every lab: chapter, title, stack, needs, whether it can run here, how its last run ended."""
+    machine = this_machine()
+    last = {f.parent.name: f for f in all_runs()}  # oldest first: the newest stays
+    table = Table("chapter", "lab", "title", "stack", "needs", "here", "last run")
+    rows: list[dict[str, Any]] = []
+    failures = []
+    for name in lab_names():
+        try:
+            lab = load_lab(LABS / name)
+        except UsageError as error:  # one broken lab does not hide the others
+            failures.append(error.message)
+            continue
+        needs = f"{lab.needs.gpus} x {lab.needs.vram_gib:g} GiB" if lab.needs.gpus else "CPU"
+        here = (
+            "no" if (lacks := machine.lacks(lab.needs)) and lab.rehearse.impossible else "rehearse" if lacks else "yes"
+        )
+        state, when = "never", ""
+        if folder := last.get(lab.slug):
+            record = read(folder)
+            state, when = record["state"], f"{record['profile']} {folder.name[:8]}"
+        chapter, _, short = name.partition("/")
+        table.add_row(chapter, short, lab.title, lab.stack, needs, here, Text.assemble(state_text(state), f" {when}"))
+        rows.append({"lab": name, "title": lab.title, "stack": lab.stack, "needs": lab.needs.model_dump(),
+                     "here": here, "last": {"state": state, "run": last.get(lab.slug)}})  # fmt: skip
+    return Outcome({"labs": rows}, failures=failures, text=table)
+
+
+def list_runs(lab: str, limit: int) -> Outcome:
+    """The last runs, newest first."""
+    folders = [
+        f for f in all_runs() if not lab or lab.replace("/", "-") in (f.parent.name, f.parent.name.partition("-")[2])
+    ]
+    if not folders:
+        raise UsageError(
+            f"no runs{f' of {lab}' if lab else ''} in {shown(runs_dir())} yet", f"./inv lab {lab or 'quickstart'}"
+        )
+    table = Table("run", "profile", "state", "seconds", "failure")
+    rows = []
+    for folder in list(reversed(folders))[:limit]:
+        record = read(folder)
+        seconds = sum(step.get("seconds", 0) for step in record["steps"])
+        failure = record["failures"][0][:80] if record["failures"] else ""
+        table.add_row(record["run"], record["profile"], state_text(record["state"]), f"{seconds:.0f}", failure)
+        rows.append(
+            {k: record[k] for k in ("run", "lab", "profile", "state", "failures")}
+            | {"folder": folder, "seconds": seconds}
+        )
+    return Outcome({"runs": rows}, text=table)
+
+
+def show_run(name: str) -> Outcome:
+    """One run: steps, figures, proofs with their evidence, files."""
+    folder = find_run(name)
+    record = read(folder)
+    page = Table.grid()
+    page.add_row(run_table(record, folder))
+    proofs = Table("step", "proof", "holds", "evidence", title="proofs", title_justify="left")
+    for step in record["steps"]:
+        for proof in step.get("proofs", []):
+            proofs.add_row(step["step"], proof["proof"], "yes" if proof["holds"] else "[red]no[/]", proof["evidence"])
+    page.add_row(proofs)
+    for failure in record["failures"]:
+        page.add_row(Text(failure, style="red"))
+    again = f"reproduce: bash {shown(folder / 'plan.sh')}"
+    page.add_row(Text(again))
+    if (folder / "comparison.md").is_file():
+        page.add_row(Text((folder / "comparison.md").read_text(encoding="utf-8")))
+    return Outcome({"record": record, "folder": folder}, text=page)
+
+
+def list_stacks(install: str) -> Outcome:
+    """Every stack with its pins and local venv; makes one when asked."""
+    if install:
+        load_stack(install).ensure()
+    table = Table("stack", "about", "python", "torch", "pins", "local venv")
+    rows = []
+    for stack in load_stacks().values():
+        where = shown(stack.venv) if stack.installed else "not made"
+        table.add_row(
+            stack.name, stack.pins.about, stack.pins.python, stack.pins.torch, "\n".join(stack.pins.pins), where
+        )
+        rows.append(
+            {
+                "stack": stack.name,
+                **stack.pins.model_dump(),
+                "lock": stack.key,
+                "venv": stack.venv if stack.installed else None,
+            }
+        )
+    return Outcome({"stacks": rows}, text=table)

@@ -1,0 +1,177 @@
+"""plan(lab, profile, ...) -> Plan: what will be run, as data. Runs nothing, asks nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from gpulab import flags, redact
+from gpulab.errors import UsageError, nearest
+from gpulab.lab import PLACEHOLDER, Lab, Ready, Step
+from gpulab.paths import CACHE, ROOT
+from gpulab.stacks import Stack
+from gpulab.yamlfile import load
+
+TWIN = ROOT / "gpulab" / "twin.py"
+
+
+@dataclass(frozen=True)
+class Command:
+    """One process: what to run, where, and what it must leave behind. `until` names a server's last user."""
+
+    step: str
+    argv: tuple[str, ...]
+    cwd: Path
+    out: Path
+    env: Mapping[str, str]
+    makes: tuple[str, ...] = ()
+    proves: tuple[str, ...] = ()
+    ready: Ready | None = None
+    port: int | None = None
+    until: str | None = None
+
+    @property
+    def url(self) -> str | None:
+        """The API's address when the command is a server."""
+        return f"http://127.0.0.1:{self.port}/v1" if self.ready else None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The commands of one run, in order, and what they share."""
+
+    lab: Lab
+    profile: str
+    stack: Stack
+    model: str
+    run: Path
+    commands: tuple[Command, ...] = field(repr=False)
+
+    def command(self, step: str) -> Command:
+        """The command of `step`."""
+        return next(c for c in self.commands if c.step == step)
+
+
+@cache
+def additions() -> dict[str, Any]:
+    """commands.yml: the flags and environment that the lab adds."""
+    data: dict[str, Any] = load(ROOT / "gpulab" / "commands.yml")
+    return data
+
+
+def parse_settings(settings: list[str], lab: Lab) -> dict[str, dict[str, str]]:
+    """`step.key=value` words as flags by step. Raises UsageError for an unknown step or flag."""
+    parsed: dict[str, dict[str, str]] = {}
+    for setting in settings:
+        match = re.fullmatch(r"([^.=]+)\.([^=]+)=(.*)", setting)
+        if not match:
+            raise UsageError(
+                f"--set {setting}: not step.key=value", f"for example --set {next(iter(lab.steps))}.seed=1"
+            )
+        step, key, value = match.groups()
+        if step not in lab.steps:
+            raise UsageError(f"--set {setting}: {lab.name} has no step {step!r}", nearest(step, list(lab.steps)))
+        argv = lab.steps[step].argv
+        name = flags.command(argv)
+        known = flags.known_flags()[name] if name else list(flags.given(argv))
+        if key not in known:
+            raise UsageError(f"--set {setting}: {name or argv[0]} knows no flag {key!r}", nearest(key, known))
+        if redact.is_secret(key):
+            raise UsageError(f"--set {step}.{key}: {key} is a secret", "put it into the environment, not into ps")
+        parsed.setdefault(step, {})[key] = value
+    return parsed
+
+
+def twin_folder(lab: Lab) -> Path:
+    """Where the lab's twin lies: named like the real model, under a hash of all that makes it."""
+    speaks = (lab.folder / lab.rehearse.speaks).read_bytes() if lab.rehearse.speaks else b""
+    made_of = [TWIN.read_bytes(), str(lab.rehearse.twin).encode(), speaks]
+    digest = hashlib.sha256(b"\0".join(made_of)).hexdigest()[:12]
+    name = (lab.model or str(lab.rehearse.twin)).split("/")[-1]
+    return CACHE / "twins" / digest / name
+
+
+def plan(
+    lab: Lab,
+    profile: str,
+    stack: Stack,
+    run: Path,
+    settings: Mapping[str, Mapping[str, str]],
+    ports: Mapping[str, int],
+    hub: str = "modelscope",
+) -> Plan:
+    """The plan of one run. `settings`: flags by step, above all others; `ports`: a port for each server step."""
+    cpu = profile == "cpu"
+    twin = twin_folder(lab) if cpu and lab.rehearse.twin else None
+    model = str(twin or lab.model or "")
+    env = {**additions()["env"]["always"], **(additions()["env"]["cpu"] if cpu else {})}
+    if hub == "hf":
+        env["USE_HF"] = "1"  # ms-swift's own name for it
+    commands = [_twin_command(lab, twin, run, env)] if twin else []
+    for name, step in lab.steps.items():
+        out = run / name
+        values = {"model": model, "model.name": Path(model).name, "lab": str(lab.folder), "out": str(out)}
+        if step.ready:
+            values["port"] = str(ports[name])
+        for earlier, port in ports.items():
+            values |= {f"{earlier}.url": f"http://127.0.0.1:{port}/v1", f"{earlier}.port": str(port)}
+        values |= {earlier: str(run / earlier) for earlier in lab.steps}
+        argv = with_all_flags(lab, name, step, cpu=cpu, settings=settings.get(name, {}))
+        commands.append(
+            Command(
+                step=name,
+                argv=tuple(_filled(word, values) for word in argv),
+                cwd=lab.folder,
+                out=out,
+                env={**env, **{k: _filled(v, values) for k, v in step.env.items()}},
+                makes=tuple(step.makes),
+                proves=tuple(step.proves),
+                ready=step.ready,
+                port=ports.get(name) if step.ready else None,
+                until=_last_user(lab, name) if step.ready else None,
+            )
+        )
+    return Plan(lab, profile, stack, model, run, tuple(commands))
+
+
+def with_all_flags(lab: Lab, name: str, step: Step, *, cpu: bool, settings: Mapping[str, str]) -> list[str]:
+    """The step's words with every layer of flags: the lab's line, then always < cpu < rehearse < --set."""
+    argv = step.argv
+    command = flags.command(argv)
+    own = flags.given(argv)
+    layers: dict[str, Any] = {k: v for k, v in additions()["always"].get(command, {}).items() if k not in own}
+    if cpu:
+        layers |= additions()["cpu"].get(command, {})
+        layers |= lab.rehearse.steps.get(name, {})
+    return flags.with_flags(argv, {**layers, **settings})
+
+
+def _twin_command(lab: Lab, twin: Path, run: Path, env: Mapping[str, str]) -> Command:
+    speaks = ("--speaks", str(lab.folder / lab.rehearse.speaks)) if lab.rehearse.speaks else ()
+    argv = ("python", str(TWIN), str(lab.rehearse.twin), str(twin), *speaks)
+    return Command(step="twin", argv=argv, cwd=lab.folder, out=run / "twin", env=env)
+
+
+def _filled(word: str, values: Mapping[str, str]) -> str:
+    """`word` with its placeholders replaced; what is not a placeholder (JSON's braces) stays as it is."""
+    return PLACEHOLDER.sub(lambda m: values.get(m[0][1:-1], m[0]), word)
+
+
+def _last_user(lab: Lab, server: str) -> str:
+    """The last step that refers to `server`: it may stop after that."""
+    users = [name for name, step in lab.steps.items() if any(key == server for key, _ in PLACEHOLDER.findall(step.run))]
+    return users[-1] if users else server
+
+
+def program_missing(plan: Plan) -> tuple[str, str] | None:
+    """(step, program) of the first command whose program the stack does not have; needs the stack's venv."""
+    for command in plan.commands:
+        program = command.argv[0]
+        if not (plan.stack.bin / program).exists() and not Path(program).is_absolute():
+            return command.step, program
+    return None

@@ -1,0 +1,52 @@
+"""`inv lint` and `inv test`: the checkers of pyproject.toml, one after another."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from gpulab.console import console
+from gpulab.errors import UsageError
+from gpulab.paths import ROOT
+from gpulab.verb import Outcome
+
+BIN = Path(sys.executable).parent
+
+
+def checkers() -> dict[str, list[str]]:
+    """Every checker's command line by name."""
+    scripts = [str(ROOT / "inv"), *map(str, (ROOT / ".ci").glob("run"))]
+    return {
+        "ruff check": [str(BIN / "ruff"), "check", "."],
+        "ruff format": [str(BIN / "ruff"), "format", "--check", "."],
+        "mypy": [sys.executable, "-m", "mypy"],
+        "yamllint": [sys.executable, "-m", "yamllint", "--strict", "."],
+        "shellcheck": [str(BIN / "shellcheck"), *scripts],
+    }
+
+
+def run_lint() -> Outcome:
+    """All checkers; each one's own words where it finds something."""
+    results: dict[str, bool] = {}
+    for name, command in checkers().items():
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        results[name] = done.returncode == 0
+        console.print(f"{'[green]✓[/]' if results[name] else '[red]✗[/]'} {name}")
+        if not results[name]:
+            console.print((done.stdout + done.stderr).rstrip(), markup=False)
+    failed = [name for name, ok in results.items() if not ok]
+    return Outcome({"checks": results}, failures=[f"{name} found something" for name in failed])
+
+
+def run_tests(*, fast: bool, match: str) -> Outcome:
+    """Lint, then pytest (fast tests first, the rehearsals last). Raises UsageError when nothing matches."""
+    lint = Outcome() if match else run_lint()
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
+    command += ["-m", "not rehearsal"] if fast else []
+    command += ["-k", match] if match else []
+    done = subprocess.run(command, cwd=ROOT, stdout=console.file, check=False)
+    if done.returncode == 5:
+        raise UsageError(f"no test matches {match!r}", "see pytest's -k")
+    failures = [*lint.failures, *(["pytest found failures, see above"] if done.returncode else [])]
+    return Outcome({"lint": lint.data.get("checks", {}), "pytest": done.returncode}, failures=failures)

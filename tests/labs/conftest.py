@@ -1,0 +1,71 @@
+"""Real rehearsals: `./inv lab ...` as a user types it, with the real ms-swift."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gpulab.leftovers import belonging
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass
+class Lab:
+    """A `./inv lab` that was started, with its own runs folder."""
+
+    process: subprocess.Popen[str]
+    runs: Path
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """Its run.json as it stands; empty before there is one."""
+        found = sorted(self.runs.glob("*/*/run.json"))
+        return json.loads(found[-1].read_text()) if found else {}
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        return sorted(self.runs.glob("*/*/run.json"))[-1].parent
+
+    def state(self, step: str) -> str | None:
+        """A step's state in the record."""
+        return next((s["state"] for s in self.record.get("steps", []) if s["step"] == step), None)
+
+    def finish(self, timeout: float = 600) -> tuple[int, str, str]:
+        """Wait for its end: exit status, standard output, standard error."""
+        out, err = self.process.communicate(timeout=timeout)
+        return self.process.returncode, out, err
+
+
+def start(runs: Path, *words: str) -> Lab:
+    """Start `./inv lab WORDS`, its runs in `runs`."""
+    process = subprocess.Popen(
+        [ROOT / "inv", "lab", *words], env={**os.environ, "GPULAB_RUNS": str(runs)}, text=True,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    return Lab(process, runs)
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Any]:
+    """lab(words...): start one; whatever is left of it after the test is a failure, and is stopped."""
+    started: list[Lab] = []
+
+    def begin(*words: str, runs: Path | None = None) -> Lab:
+        made = start(runs or tmp_path / "runs", *words)
+        started.append(made)
+        return made
+
+    yield begin
+    left = [p for made in started for f in made.runs.glob("*/*") for p in belonging(f)]
+    for process in [*left, *(made.process for made in started if made.process.poll() is None)]:
+        process.kill()
+    assert not left, f"left running: {left}"

@@ -1,0 +1,145 @@
+"""What goes wrong in real runs: each ends in a clear line, the right exit, a readable record, and no process left."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+
+import psutil
+import pytest
+
+from gpulab.leftovers import belonging
+from gpulab.ports import is_free
+from tests.labs.conftest import ROOT
+
+pytestmark = pytest.mark.rehearsal
+
+
+def test_a_training_that_changes_nothing_fails_on_its_proofs(lab):
+    """Exit 0, an adapter saved, and identical to its initial weights: learning rate 0."""
+    run = lab("tuners", "--set", "lora.learning_rate=0", "--set", "lora.max_steps=4")
+    code, _, err = run.finish()
+    assert code == 1
+    assert "lora does not prove «adapter moved»: 0 of 14 B matrices differ" in err
+    assert (run.record["state"], run.record["steps"][-1]["exit"]) == ("failed", 0)
+
+
+def test_a_training_without_an_adapter_fails_on_makes(lab):
+    run = lab("tuners", "--set", "lora.save_strategy=no", "--set", "lora.max_steps=4")
+    code, _, err = run.finish()
+    assert code == 1
+    assert "lora ended well but made no last-checkpoint/adapter_model.safetensors" in err
+    assert run.record["steps"][-1]["exit"] == 0
+
+
+def test_a_failing_step_shows_its_log_and_the_likely_cause(lab):
+    run = lab("tuners", "--set", "lora.dataset=nowhere/nothing.jsonl", "--set", "lora.packing=true")
+    code, out, err = run.finish()
+    assert code == 1
+    assert "lora ended with exit 1, its log: " in err
+    assert "likely cause: packing and padding_free need flash attention" in err
+    assert "Error" in out, "the end of the log is shown"
+
+
+def test_ctrl_c_while_training(lab, wait_until):
+    run = lab("tuners", "--set", "lora.num_train_epochs=500")
+    wait_until(lambda: run.state("lora") and list(run.folder.glob("lora/logging.jsonl")), "lora trains")
+    run.process.send_signal(signal.SIGINT)
+    code, _, err = run.finish(60)
+    assert code == 130, err
+    assert (run.record["state"], run.state("lora")) == ("interrupted", "interrupted")
+    assert not belonging(run.folder)
+
+
+def test_ctrl_c_while_serving_on_another_port_because_8000_is_taken(lab, wait_until):
+    with socket.socket() as other:
+        if is_free(8000):
+            other.bind(("127.0.0.1", 8000))
+            other.listen()
+        run = lab("quickstart")
+        wait_until(lambda: run.state("before") == "running", "the server is up and its user runs")
+        run.process.send_signal(signal.SIGINT)
+        code, out, err = run.finish(60)
+    assert code == 130, err
+    assert "port 8000 is taken, base will serve on 800" in out
+    assert run.record["state"] == "interrupted"
+    url = next(s["url"] for s in run.record["steps"] if s["step"] == "base")
+    assert url != "http://127.0.0.1:8000/v1"
+    assert not belonging(run.folder)
+
+
+def test_after_kill_9_the_next_inv_reports_and_cleans_up(lab, wait_until):
+    run = lab("tuners", "--set", "lora.num_train_epochs=500")
+    wait_until(lambda: run.state("lora") and list(run.folder.glob("lora/logging.jsonl")), "lora trains")
+    run.process.kill()
+    run.finish(60)
+    assert belonging(run.folder), "the training outlives its inv"
+    assert run.record["state"] == "running", "and the record is readable"
+    env = {**os.environ, "GPULAB_RUNS": str(run.runs)}
+    after = subprocess.run([ROOT / "inv", "runs"], env=env, capture_output=True, text=True, check=False)
+    assert "its inv was killed" in after.stdout
+    assert not belonging(run.folder)
+    assert run.record["state"] == "killed"
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of its own, mounted as the test asks."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a tmpfs needs root")
+    place = tmp_path / "disk"
+    place.mkdir()
+
+    def mount(options: str):
+        subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", place], check=True)
+        return place
+
+    yield mount
+    subprocess.run(["umount", "-l", place], check=False)
+
+
+def test_too_little_disk_is_said_before_anything_starts(lab, small_disk):
+    run = lab("tuners", runs=small_disk("size=8m"))
+    code, _, err = run.finish()
+    assert code == 2
+    assert "GiB free, train/tuners needs" in err
+    assert "GPULAB_RUNS" in err
+    assert run.record == {}
+
+
+def test_a_disk_that_fills_up_while_it_runs_is_one_clear_failure(lab, small_disk, wait_until):
+    place = small_disk("size=200m")
+    run = lab("tuners", runs=place)
+    wait_until(lambda: run.state("lora") == "running", "lora trains")
+    subprocess.run(["dd", "if=/dev/zero", f"of={place}/filler", "bs=1M"], capture_output=True, check=False)
+    code, _, err = run.finish()
+    assert code == 1
+    assert "No space left" in err or "the disk is full" in err
+    assert run.record["steps"], "the record is readable as it was last written"
+
+
+def test_a_read_only_runs_folder_is_one_clear_line(lab, small_disk):
+    run = lab("tuners", runs=small_disk("ro,size=200m"))
+    code, _, err = run.finish()
+    assert code == 2
+    assert "cannot write a run into" in err
+    assert "Read-only file system" in err
+    assert not [p for p in psutil.process_iter() if p.pid == run.process.pid and p.status() != "zombie"]
+
+
+def test_a_program_that_the_stack_lacks_is_named_before_anything_starts(lab):
+    folder = ROOT / "labs/start/zz-misspelt"
+    folder.mkdir()
+    try:
+        (folder / "lab.yaml").write_text(
+            "title: t\nupstream: u\ncurriculum: c\nstack: cpu\nneeds: {}\n"
+            "steps:\n  go:\n    run: swft sft\nrehearse: {}\n"
+        )
+        code, _, err = lab("zz-misspelt", "--rehearse").finish()
+    finally:
+        (folder / "lab.yaml").unlink()
+        folder.rmdir()
+    assert code == 2
+    assert "lab.yaml:8: the stack cpu has no program 'swft'" in err

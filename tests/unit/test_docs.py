@@ -1,0 +1,102 @@
+"""The documents tell the truth: commands parse, tables and trees show what is there, versions stand in one place."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+from invoke.collection import Collection
+from invoke.parser import Parser
+
+import tasks
+from gpulab.lab import find_lab, lab_names, load_lab
+from gpulab.paths import LABS, ROOT
+
+TRACKED = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
+PAGES = [f for f in TRACKED if f.endswith(".md")]
+README = (ROOT / "README.md").read_text()
+
+
+def commands() -> list[tuple[str, str]]:
+    """Every `./inv ...` in a page's code, without its comment."""
+    found = []
+    for page in PAGES:
+        text = (ROOT / page).read_text()
+        code = [*re.findall(r"```\w*\n(.*?)```", text, re.DOTALL), *re.findall(r"`(\./inv [^`\n]+)`", text)]
+        for block in code:
+            found += [(page, c.strip()) for c in re.findall(r"^\s*(\./inv\b[^#\n]*)", block, re.MULTILINE)]
+    return sorted(set(found))
+
+
+@pytest.mark.parametrize(("page", "command"), commands())
+def test_a_command_in_a_page_is_one_that_inv_takes(page, command):
+    words = shlex.split(command)[1:]
+    if words[0] in ("--list", "--help") or any("<" in w for w in words):
+        words = [w for w in words if not w.startswith("-") and "<" not in w][:1]
+    contexts = Collection.from_module(tasks).to_contexts()
+    verb = next((c for c in contexts if words and c.name == words[0]), None)
+    assert verb or not words, f"{page}: no verb {words[0]}"
+    if len(words) > 1:
+        parsed = Parser(contexts).parse_argv(words)
+        if words[0] == "lab":
+            find_lab(parsed[0].args["name"].value)
+
+
+def test_the_readmes_table_shows_every_lab_as_its_lab_yaml_says():
+    rows = re.findall(r"^\| \[([\w/-]+)\]\((.+?)\) \| (.*?) \| (.*?) \| (.*?) \|$", README, re.MULTILINE)
+    expected = []
+    for name in lab_names():
+        lab = load_lab(LABS / name)
+        needs = (
+            f"{lab.needs.gpus} GPU{'s' * (lab.needs.gpus > 1)}, {lab.needs.vram_gib:g} GiB" if lab.needs.gpus else "CPU"
+        )
+        expected.append((name, f"labs/{name}/README.md", lab.title, lab.stack, needs))
+    assert rows == expected
+
+
+def test_the_readmes_tree_shows_every_folder_and_nothing_else():
+    tree = README.split("## Tree\n```\n")[1].split("```")[0]
+    shown = {line.split()[0].rstrip("/") for line in tree.splitlines() if not line.startswith(" ")}
+    there = {f.split("/")[0] for f in TRACKED if f and "/" in f and not f.startswith(".")} | {"inv", "tasks.py"}
+    assert shown == there
+
+
+def test_architecture_names_only_files_that_exist():
+    text = (ROOT / "docs/architecture.md").read_text()
+    way = text.split("```")[1]
+    for name in re.findall(r"\b([\w/]+\.py)\b", way):
+        assert (ROOT / "gpulab" / name).is_file() or (ROOT / name).is_file(), name
+
+
+def test_links_between_pages_lead_somewhere():
+    for page in PAGES:
+        for target in re.findall(r"\]\((?!http)([^)#]+)", (ROOT / page).read_text()):
+            assert ((ROOT / page).parent / target).exists(), f"{page}: {target}"
+
+
+def test_a_version_is_written_in_stacks_yml_and_nowhere_else():
+    pin = re.compile(
+        r"\b(torch|vllm|sglang|lmdeploy|deepspeed|ms-swift|transformers|megatron-core|evalscope|invoke|pydantic)"
+        r" ?(==|>=|<=|~=) ?[0-9]"
+    )
+    allowed = re.compile(r"docker/stacks\.yml|.*\.lock|docs/.*|README.*|CHANGELOG\.md")
+    for file in filter(None, TRACKED):
+        path = Path(ROOT / file)
+        if not allowed.fullmatch(file) and path.is_file():
+            for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
+                assert not pin.search(line), f"{file}:{number}: {line.strip()}"
+
+
+def test_locks_carry_hashes_and_no_addresses():
+    for lock in [f for f in TRACKED if f.endswith(".lock")]:
+        text = (ROOT / lock).read_text()
+        assert "--hash=sha256:" in text
+        assert "://" not in text, f"{lock} names an index"
+
+
+def test_the_cpu_lock_holds_no_cuda():
+    names = re.findall(r"^([a-z0-9._-]+)==", (ROOT / "docker/cpu/cpu.lock").read_text(), re.MULTILINE)
+    assert [n for n in names if n.startswith(("nvidia-", "cuda-")) or n in ("torch", "triton")] == []

@@ -1,0 +1,129 @@
+"""The local engine with real processes: servers, dead servers, deadlines, taken ports, nothing left behind."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+from rich.console import Console
+
+from gpulab.engines.local import LocalEngine
+from gpulab.lab import Ready
+from gpulab.leftovers import belonging
+from gpulab.plan import Command, Plan
+from gpulab.ports import free_port
+from gpulab.stacks import load_stack
+from gpulab.watch import Watch
+
+# an OpenAI-compatible server in a few lines: it stands in for swift deploy where only the engine is tested
+SERVER = """
+import http.server, json, sys
+class Chat(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = json.dumps({"choices": [{"message": {"content": "hi"}}]}).encode()
+        self.send_response(200); self.send_header("Content-Length", str(len(body))); self.end_headers()
+        self.wfile.write(body)
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Chat).serve_forever()
+"""
+
+
+@pytest.fixture
+def engine(tmp_path):
+    (tmp_path / "logs").mkdir()
+
+    def make(*commands: Command) -> LocalEngine:
+        def replan(ports: dict[str, int]) -> Plan:
+            moved = [
+                Command(c.step, (*c.argv[:-1], str(ports[c.step])), c.cwd, c.out, c.env, ready=c.ready,
+                        port=ports[c.step], until=c.until) if c.port else c for c in commands
+            ]  # fmt: skip
+            return Plan(None, "cpu", load_stack("cpu"), "m", tmp_path, tuple(moved))
+
+        plan = Plan(None, "cpu", load_stack("cpu"), "m", tmp_path, commands)
+        return LocalEngine(plan, replan, Watch(Console(quiet=True), [c.step for c in commands]))
+
+    return make
+
+
+def step(tmp_path: Path, code: str, name: str = "work") -> Command:
+    return Command(name, (sys.executable, "-c", code), tmp_path, tmp_path / name, {})
+
+
+def server(tmp_path: Path, code: str = SERVER, within: float = 20, until: str = "work") -> Command:
+    port = free_port(18000)
+    return Command("serve", (sys.executable, "-c", code, str(port)), tmp_path, tmp_path / "serve", {},
+                   ready=Ready(chat="m", within=within), port=port, until=until)  # fmt: skip
+
+
+def test_an_exit_status_and_the_output_are_kept(engine, tmp_path):
+    made = engine(step(tmp_path, "print('to the log'); raise SystemExit(3)"))
+    with made.closing():
+        assert made.carry_out("work").exit == 3
+    assert made.log("work").read_text() == "to the log\n"
+
+
+def test_a_server_is_up_for_its_users_and_stopped_after_the_last(engine, tmp_path):
+    made = engine(server(tmp_path), step(tmp_path, "pass"))
+    with made.closing():
+        assert made.carry_out("serve").failure is None
+        assert made.carry_out("work").exit == 0
+        assert belonging(tmp_path)
+        made.let_go("work")
+        assert not belonging(tmp_path)
+
+
+def test_a_server_that_dies_while_needed_fails_the_step_that_needs_it(engine, tmp_path):
+    dying = SERVER.replace(".serve_forever()", ".handle_request()")  # gone after the readiness request
+    made = engine(server(tmp_path, dying), step(tmp_path, "import time; time.sleep(600)"))
+    with made.closing():
+        assert made.carry_out("serve").failure is None
+        assert made.carry_out("work").failure == "the server serve ended while work needed it"
+    assert not belonging(tmp_path)
+
+
+def test_a_server_that_ends_before_it_answers_is_a_failure(engine, tmp_path):
+    made = engine(server(tmp_path, "raise SystemExit(4)"))
+    with made.closing():
+        ended = made.carry_out("serve")
+    assert (ended.exit, ended.failure) == (4, "the server serve ended before it answered")
+
+
+def test_a_server_that_never_answers_meets_its_deadline(engine, tmp_path):
+    made = engine(server(tmp_path, "import time; time.sleep(600)", within=1))
+    with made.closing():
+        assert made.carry_out("serve").failure == "serve did not answer within 1 s"
+    assert not belonging(tmp_path)
+
+
+def test_a_port_taken_in_the_meantime_is_replaced(engine, tmp_path):
+    command = server(tmp_path)
+    made = engine(command)
+    with socket.socket() as other, made.closing():
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", command.port))
+        other.listen()
+        assert made.carry_out("serve").failure is None
+        assert made.plan.command("serve").port != command.port
+
+
+def test_a_program_that_is_not_there_is_a_failure_not_a_crash(engine, tmp_path):
+    made = engine(Command("work", ("/no/such/program",), tmp_path, tmp_path / "work", {}))
+    with made.closing():
+        assert "can't be started" in made.carry_out("work").failure
+
+
+def test_an_interrupt_leaves_no_process_not_even_those_of_a_new_session(engine, tmp_path):
+    spawn = (
+        "import subprocess, sys, os, signal; "
+        "subprocess.Popen(['sleep', '600'], start_new_session=True); "
+        "os.kill(os.getppid(), signal.SIGINT); import time; time.sleep(600)"
+    )
+    made = engine(server(tmp_path, until="never"), step(tmp_path, spawn))
+    with pytest.raises(KeyboardInterrupt), made.closing():
+        made.carry_out("serve")
+        made.carry_out("work")
+    assert not belonging(tmp_path)
+    assert not [p for p in psutil.Process().children(recursive=True) if p.status() != psutil.STATUS_ZOMBIE]

@@ -1,0 +1,198 @@
+"""Every proof is fed a run in which the feature was active, and one in which it was off and exit was 0 all the same."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gpulab.proofs import PROOFS, Finished, prove
+
+ONES = np.ones((1, 3), np.float32)
+BASE = {"model.q.weight": np.arange(6, dtype=np.float32).reshape(2, 3) + 1, "model.norm.weight": ONES}
+Build = Callable[[Path], None]
+
+
+def save(path: Path, tensors: dict[str, np.ndarray]) -> None:
+    """Write a safetensors file by hand: the reader is what is under test."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    header, body = {}, b""
+    for name, array in tensors.items():
+        raw = array.tobytes()
+        dtype = "BF16" if array.dtype == np.uint16 else "F32"
+        header[name] = {"dtype": dtype, "shape": list(array.shape), "data_offsets": [len(body), len(body) + len(raw)]}
+        body += raw
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + body)
+
+
+def adapter(**tensors: np.ndarray) -> Build:
+    names = {f"base_model.model.model.q.{k}": v for k, v in tensors.items()}
+    return lambda run: save(run / "step/last-checkpoint/adapter_model.safetensors", names)
+
+
+def lora(b: float = 0.5, **more: np.ndarray) -> Build:
+    return adapter(
+        **{"lora_A.weight": np.ones((1, 3), np.float32), "lora_B.weight": np.full((2, 1), b, np.float32)}, **more
+    )
+
+
+def full(tensors: dict[str, np.ndarray], where: str = "step/last-checkpoint/model.safetensors") -> Build:
+    def build(run: Path) -> None:
+        save(run / where, tensors)
+        (run / where).with_name("config.json").write_text("{}")
+
+    return build
+
+
+def losses(*values: float, parameters: str = "X: 10.0M Params (2.0M Trainable [20%])") -> Build:
+    rows = [{"loss": v, "global_step/max_steps": f"{n}/9"} for n, v in enumerate(values, 1)]
+    text = "".join(json.dumps(r) + "\n" for r in [*rows, {"model_parameter_info": parameters}])
+    return lambda run: (run / "step/logging.jsonl").write_text(text) and None
+
+
+def answers(*given: str, step: str = "step", wanted: str = "Melvik") -> Build:
+    rows = [
+        {
+            "response": f"<think>\n\n</think>\n\n{a}",
+            "labels": wanted,
+            "messages": [{"role": "user", "content": f"q{n}"}],
+        }
+        for n, a in enumerate(given)
+    ]
+
+    def build(run: Path) -> None:
+        (run / step).mkdir(exist_ok=True)
+        (run / step / "infer_result.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+
+    return build
+
+
+def reviewed(*given: str, step: str = "step") -> Build:
+    """EvalScope's reviews."""
+    rows = [
+        {"target": ["Melvik"], "messages": [{"role": "user", "content": f"q{n}"}],
+         "sample_score": {"score": {"extracted_prediction": a}}}
+        for n, a in enumerate(given)
+    ]  # fmt: skip
+
+    def build(run: Path) -> None:
+        folder = run / step / "reviews/tuned"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "general_qa.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+
+    return build
+
+
+def log(text: str) -> Build:
+    return lambda run: (run / "step.log").write_text(text) and None
+
+
+def chat(content: str | None, tokens: int = 2) -> Build:
+    reply = {"model": "m", "choices": [{"message": {"content": content}}], "usage": {"completion_tokens": tokens}}
+    return lambda run: (run / "step/chat.json").write_text(json.dumps(reply)) and None
+
+
+NORMS = np.linalg.norm(BASE["model.q.weight"], axis=1).astype(np.float32)
+CHANGED = {name: value + 1 for name, value in BASE.items()}
+HALF = {**BASE, "model.q.weight": BASE["model.q.weight"] + 1}
+BF16 = {name: (value.view(np.uint32) >> 16).astype(np.uint16) for name, value in BASE.items()}
+
+# phrase: (the feature active, then runs in which it was not)
+CASES: dict[str, tuple[list[Build], list[list[Build]]]] = {
+    "loss falls": (
+        [losses(4, 3, 2, 1)],
+        [[losses(1, 1, 1, 1)], [losses(1, 2, 3, 4)], [losses(1)], [losses(1, float("nan"))], []],
+    ),
+    "only lora weights trained": (
+        [lora(), losses(2, 1)],
+        [
+            [lora(weight=np.ones((2, 3), np.float32)), losses(2, 1)],  # a full weight was saved beside
+            [lora(), losses(2, 1, parameters="X: 10.0M Params (10.0M Trainable [100%])")],
+            [losses(2, 1)],
+        ],
+    ),
+    "adapter moved": ([lora()], [[lora(b=0.0)], [adapter(**{"lora_A.weight": np.ones(3, np.float32)})], []]),
+    "dora magnitudes moved": (
+        [lora(lora_magnitude_vector=NORMS * 1.1)],
+        [[lora(lora_magnitude_vector=NORMS)], [lora()]],  # frozen; plain LoRA
+    ),
+    "all weights trained": (
+        [full(CHANGED)],
+        [[full(BASE)], [full(HALF)], [full(BF16)], []],  # the same values in another dtype are no training
+    ),
+    "adapter merged": (
+        [full(HALF, "step/out/model.safetensors")],
+        [
+            [full(BASE, "step/out/model.safetensors")],
+            [full({**HALF, "model.q.lora_A.weight": NORMS}, "step/out/model.safetensors")],
+            [full({"model.q.weight": NORMS}, "step/out/model.safetensors")],  # a tensor of the base is missing
+        ],
+    ),
+    "exact match at least 90%": (
+        [answers("Melvik", "Melvik")],
+        [[answers("Melvik", "Tarn")], [answers("Melvik and more", "Melvik")], []],
+    ),
+    "exact match above before": (
+        [answers("Tarn", "Tarn", step="before"), reviewed("Melvik", "Tarn")],
+        [
+            [answers("Melvik", step="before"), reviewed("Melvik")],
+            [answers("Melvik", step="before"), reviewed("Tarn")],
+            [reviewed("Melvik")],  # nothing before: nothing rose
+        ],
+    ),
+    "same answers as before to 75%": (
+        [answers("a", "b", "c", "d", step="before"), answers("a", "b", "c", "x")],
+        [
+            [answers("a", "b", step="before"), answers("a", "x")],
+            [answers("a", "b", step="before"), answers("a")],  # a question was left out
+            [answers("a")],
+        ],
+    ),
+    "every question answered": (
+        [answers("a", "b"), log("all well")],
+        [
+            [answers("a", ""), log("all well")],
+            [reviewed("a"), log("ERROR: Error calculating metric BLEU: punkt_tab")],  # EvalScope's false 0
+            [log("all well")],
+        ],
+    ),
+    "chat answered": ([chat("Melvik")], [[chat("<think>\n\n</think>\n\n")], [chat(None)], [chat("x", tokens=0)], []]),
+}
+
+
+def finished(tmp_path: Path, build: list[Build]) -> Finished:
+    (tmp_path / "step").mkdir()
+    save(tmp_path / "base/model.safetensors", BASE)
+    for piece in build:
+        piece(tmp_path)
+    return Finished(tmp_path / "step", tmp_path / "step.log", tmp_path, str(tmp_path / "base"))
+
+
+@pytest.mark.parametrize("phrase", CASES)
+def test_a_proof_holds_when_the_feature_was_active(tmp_path, phrase):
+    holds, evidence = prove(phrase, finished(tmp_path, CASES[phrase][0]))
+    assert holds, evidence
+    assert evidence
+
+
+@pytest.mark.parametrize(("phrase", "number"), [(p, n) for p, (_, off) in CASES.items() for n in range(len(off))])
+def test_a_proof_fails_when_the_feature_was_off(tmp_path, phrase, number):
+    holds, evidence = prove(phrase, finished(tmp_path, CASES[phrase][1][number]))
+    assert not holds
+    assert evidence
+
+
+def test_a_torn_checkpoint_is_no_evidence(tmp_path):
+    done = finished(tmp_path, [lora()])
+    file = done.out / "last-checkpoint/adapter_model.safetensors"
+    file.write_bytes(file.read_bytes()[:40])
+    assert prove("adapter moved", done)[0] is False
+
+
+def test_no_proof_is_without_its_cases():
+    cased = {phrase.replace("before", "STEP").replace("90%", "N%").replace("75%", "N%") for phrase in CASES}
+    assert cased == set(PROOFS)

@@ -1,0 +1,100 @@
+"""The record: whole at any moment, found again by name, nothing secret in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from gpulab import redact
+from gpulab.errors import UsageError
+from gpulab.leftovers import MARK, sweep
+from gpulab.record import Record, find_run, read
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_secrets_are_blanked_by_name_and_in_addresses():
+    env = {"HF_TOKEN": "hf_x", "WANDB_API_KEY": "k", "AWS_SECRET_ACCESS_KEY": "s", "MAX_TOKENS": "5",
+           "TOKENIZERS_PARALLELISM": "false", "https_proxy": "http://me:pw@proxy:3128", "EMPTY_TOKEN": ""}  # fmt: skip
+    assert redact.environment(env) == {
+        "HF_TOKEN": "***", "WANDB_API_KEY": "***", "AWS_SECRET_ACCESS_KEY": "***", "MAX_TOKENS": "5",
+        "TOKENIZERS_PARALLELISM": "false", "https_proxy": "http://***@proxy:3128", "EMPTY_TOKEN": "",
+    }  # fmt: skip
+
+
+def test_secret_flags_are_blanked_in_a_command_line():
+    words = ["swift", "sft", "--hub_token", "abc", "--max_new_tokens", "32", "--api_key=xyz", "--seed", "1"]
+    assert redact.argv(words) == [
+        "swift", "sft", "--hub_token", "***", "--max_new_tokens", "32", "--api_key=***", "--seed", "1",
+    ]  # fmt: skip
+
+
+def test_two_runs_in_one_second_get_two_folders(runs):
+    first, second = Record.open("a-b", {}), Record.open("a-b", {})
+    assert first.folder != second.folder
+    first.close("done")
+    second.close("done")
+    assert find_run("last") == find_run("b") == find_run("a/b") == second.folder
+
+
+def test_an_unknown_run_gets_the_nearest(runs):
+    Record.open("start-quickstart", {}).close("done")
+    with pytest.raises(UsageError, match="no run 'quikstart'") as caught:
+        find_run("quikstart")
+    assert "start-quickstart/" in caught.value.cure
+
+
+def test_a_runs_folder_that_is_a_file_is_one_clear_line(runs):
+    runs.write_text("")
+    with pytest.raises(UsageError, match="cannot write a run into") as caught:
+        Record.open("a-b", {})
+    assert "GPULAB_RUNS" in caught.value.cure
+
+
+def test_a_killed_inv_leaves_a_readable_record_and_the_next_cleans_up(runs, wait_until):
+    """kill -9 in the middle of rewriting the record all the time, with a child that outlives it."""
+    script = f"""
+import os, subprocess, sys
+sys.path.insert(0, {str(ROOT)!r})
+from gpulab.record import Record
+r = Record.open("a-b", {{"steps": [], "failures": [], "filler": "x" * 200000}})
+child = subprocess.Popen(["sleep", "600"], env={{**os.environ, {MARK!r}: str(r.folder)}}, start_new_session=True)
+print(child.pid, r.folder, flush=True)
+while True:
+    r.data["steps"].append(len(r.data["steps"]))
+    r.save()
+"""
+    owner = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    child, folder = owner.stdout.readline().split()
+    wait_until(lambda: len(read(Path(folder))["steps"]) > 20, "the record is being rewritten", 30)
+    assert sweep() == [], "a run whose inv is alive is left alone"
+    owner.send_signal(signal.SIGKILL)
+    owner.wait()
+    assert read(Path(folder))["state"] == "running"
+    lines = sweep()
+    assert len(lines) == 1
+    assert "1 processes of it stopped" in lines[0]
+    assert not psutil.pid_exists(int(child))
+    assert read(Path(folder))["state"] == "killed"
+    assert sweep() == []
+
+
+def test_a_full_disk_keeps_the_old_record(runs, tmp_path, monkeypatch):
+    record = Record.open("a-b", {"note": "old"})
+
+    def full(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    record.data["note"] = "new"
+    with pytest.raises(OSError, match="No space left"):
+        record.save()
+    assert json.loads((record.folder / "run.json").read_text())["note"] == "old"
+    assert [f.name for f in record.folder.iterdir() if f.name.startswith(".")] == []
