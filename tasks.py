@@ -133,7 +133,9 @@ def hosts(hosts: str = "", limit: str = "") -> Outcome:
     return show(hosts, limit=limit)
 
 
-@verb(iterable=["forget"], help={**HOSTS, "yes": "accept without asking", "forget": "drop a reinstalled host's old key"})
+@verb(
+    iterable=["forget"], help={**HOSTS, "yes": "accept without asking", "forget": "drop a host's old key"}
+)
 def trust(hosts: str = "", limit: str = "", yes: bool = False, forget: list[str] = []) -> Outcome:  # noqa: B006
     """Show the hosts' keys and accept them once, into the project's own list."""
     from gpulab.hosts.trust import trust
@@ -150,7 +152,7 @@ def fingerprint(hosts: str = "", host: list[str] = []) -> Outcome:  # noqa: B006
 
 
 @verb(help={**HOSTS, "all": "also what is well"})
-def doctor(hosts: str = "", limit: str = "", all: bool = False) -> Outcome:  # noqa: A002
+def doctor(hosts: str = "", limit: str = "", all: bool = False) -> Outcome:
     """Look for the known problems, on this machine or on hosts, each with evidence and cure."""
     from gpulab.hosts.doctor.examine import doctor
 

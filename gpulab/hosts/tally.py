@@ -139,7 +139,9 @@ def differences(result: dict[str, Any]) -> list[str]:
     if not lines:
         # No diff (apt gives none in check mode): what the module was asked for.
         asked = (result.get("invocation") or {}).get("module_args") or {}
-        named = asked.get("name") or asked.get("path") or asked.get("dest") or asked.get("argv") or result.get("msg", "")
+        named = (
+            asked.get("name") or asked.get("path") or asked.get("dest") or asked.get("argv") or result.get("msg", "")
+        )
         lines = [" ".join(map(str, named)) if isinstance(named, list) else str(named)] if named else []
     return lines if len(lines) <= SHOWN_LINES else [*lines[:SHOWN_LINES], f"... {len(lines) - SHOWN_LINES} more lines"]
 

@@ -28,7 +28,9 @@ def test_the_example_is_understood() -> None:
 
 
 def test_limit_takes_hosts_and_groups_in_the_inventorys_order(tmp_path: Path) -> None:
-    path = write(tmp_path, "[gpu]\na ansible_host=192.0.2.1\nb ansible_host=192.0.2.2\n[storage]\nc ansible_host=192.0.2.3\n")
+    path = write(
+        tmp_path, "[gpu]\na ansible_host=192.0.2.1\nb ansible_host=192.0.2.2\n[storage]\nc ansible_host=192.0.2.3\n"
+    )
     assert [host.name for host in load_hosts(path, "storage,a")] == ["a", "c"]
     with pytest.raises(UsageError, match="--limit stroage") as error:
         load_hosts(path, "stroage")
@@ -97,5 +99,7 @@ def test_a_missing_inventory_is_cured_by_the_example(tmp_path: Path, monkeypatch
 
 
 def test_every_variable_of_the_playbooks_may_be_set(tmp_path: Path) -> None:
-    path = write(tmp_path, "[gpu]\na ansible_host=192.0.2.1\n[all:vars]\nnvidia_driver_batch=2\nmirror=cn\nmine_own=1\n")
+    path = write(
+        tmp_path, "[gpu]\na ansible_host=192.0.2.1\n[all:vars]\nnvidia_driver_batch=2\nmirror=cn\nmine_own=1\n"
+    )
     assert load_hosts(path)[0].variables["nvidia_driver_batch"] == 2

@@ -120,7 +120,11 @@ def test_ctrl_c_ends_ansible_and_all_it_started(wish: Wish, tmp_path: Path) -> N
     thread.join()
     assert played.interrupted
     assert played.trouble() == ["interrupted"]
-    ansible = [p for p in children if p.is_running() and p.status() != psutil.STATUS_ZOMBIE and "ansible" in " ".join(p.cmdline())]
+    ansible = [
+        p
+        for p in children
+        if p.is_running() and p.status() != psutil.STATUS_ZOMBIE and "ansible" in " ".join(p.cmdline())
+    ]
     assert ansible == []
 
 
