@@ -119,6 +119,7 @@ def host_of(case: str, hosts: Sequence[str]) -> str:
 def shortened(message: str) -> str:
     """An assertion's first line, without Python around it."""
     first = next((line for line in message.strip().splitlines() if line.strip()), "")
+    first = first.removeprefix('failed on setup with "')
     return first.removeprefix("AssertionError: ").removeprefix("assert ")[:300]
 
 
