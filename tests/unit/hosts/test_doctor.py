@@ -21,7 +21,8 @@ HEALTHY: State = {
         "smi": {"status": 0, "gpus": [{}, {}], "complaint": ""},
     },
     "containers": {
-        "installed": True, "complaint": "", "engine": "28.5.2", "cgroup_driver": "systemd", "runtimes": ["nvidia", "runc"],
+        "installed": True, "complaint": "", "engine": "28.5.2", "cgroup_driver": "systemd",
+        "runtimes": ["nvidia", "runc"],
         "toolkit": ["NVIDIA Container Toolkit CLI version 1.18.2"], "device_links": 2,
         "cdi": [{"path": "/var/run/cdi/nvidia.yaml", "driver": "580.95.05", "devices": 2}],
         "cuda_images": {"lab/train:1": "13.0.1"},
@@ -42,7 +43,8 @@ HEALTHY: State = {
     "pythons": [{
         "where": "/opt/venv", "broken": {}, "conflicts": [], "flash_attn_max": "2.8.3",
         "packages": {
-            "torch": "2.13.0+cu130", "ms-swift": "4.6.0", "transformers": "5.19.0", "trl": "0.29.1", "evalscope": "1.14.1",
+            "torch": "2.13.0+cu130", "ms-swift": "4.6.0", "transformers": "5.19.0", "trl": "0.29.1",
+            "evalscope": "1.14.1",
             "flash-attn": "2.8.3", "transformer-engine": "2.10.0", "megatron-core": "0.18.0", "mcore-bridge": "1.3.0",
             "vllm": "0.32.0", "flash-linear-attention": "0.4.0", "causal-conv1d": "1.6.0",
         },
