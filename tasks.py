@@ -157,3 +157,16 @@ def doctor(hosts: str = "", limit: str = "", all: bool = False) -> Outcome:
     from gpulab.hosts.doctor.examine import doctor
 
     return doctor(hosts, limit=limit, every=all)
+
+
+@verb(
+    help={
+        "system": "only for this system: debian13", "mirror": "the addresses of ansible/mirrors/NAME.yml",
+        "download": "fetch everything into this folder", "only": "of keys,packages,images,wheels",
+    }
+)  # fmt: skip
+def bundle(system: str = "", mirror: str = "", download: str = "", only: str = "") -> Outcome:
+    """List, or download, what a site without network needs: repositories, keys, packages, images, wheels."""
+    from gpulab.hosts.bundle import bundle
+
+    return bundle(system=system, mirror=mirror, download=download, only=only)
