@@ -133,9 +133,7 @@ def hosts(hosts: str = "", limit: str = "") -> Outcome:
     return show(hosts, limit=limit)
 
 
-@verb(
-    iterable=["forget"], help={**HOSTS, "yes": "accept without asking", "forget": "drop a host's old key"}
-)
+@verb(iterable=["forget"], help={**HOSTS, "yes": "accept without asking", "forget": "drop a host's old key"})
 def trust(hosts: str = "", limit: str = "", yes: bool = False, forget: list[str] = []) -> Outcome:  # noqa: B006
     """Show the hosts' keys and accept them once, into the project's own list."""
     from gpulab.hosts.trust import trust
@@ -170,3 +168,11 @@ def bundle(system: str = "", mirror: str = "", download: str = "", only: str = "
     from gpulab.hosts.bundle import bundle
 
     return bundle(system=system, mirror=mirror, download=download, only=only)
+
+
+@verb(help={"up": "how many hosts", "down": "take them down", "name": "testbeds of other names stay"})
+def testbed(up: str = "", down: bool = False, name: str = "dev") -> Outcome:
+    """Real hosts on this machine to try things on, for developers: systemd, ssh, stand-in GPUs."""
+    from gpulab.hosts.testbed import testbed
+
+    return testbed(up=up, down=down, name=name)

@@ -42,8 +42,10 @@ def bundle(*, system: str, mirror: str, download: str, only: str) -> Outcome:
     locks = {"control": CONTROL_LOCK, **{name: stack.lock for name, stack in load_stacks().items()}}
     wheels = {name: shown(lock) for name, lock in locks.items() if lock.is_file()}
     data: dict[str, Any] = {"systems": needs, "wheels": wheels}
-    failures = fetch_all(data, Path(download).absolute(), only) if download else []
-    return Outcome(data, failures=failures, text=text(data))
+    if not download:
+        return Outcome(data, text=text(data))
+    failures = fetch_all(data, Path(download).absolute(), only)
+    return Outcome(data, failures=failures, text=f"what could be had is in {download}")
 
 
 def mirrors() -> list[str]:
@@ -70,11 +72,15 @@ def ask_the_roles(systems: list[str], mirror: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         inventory = Path(folder, "systems.yml")
         inventory.write_text(yaml.safe_dump({"all": {"hosts": hosts}}), encoding="utf-8")
+        extra = ["-e", f"bundle_folder={folder}", "-e", f"mirror={mirror}"]
         done = subprocess.run(
-            [program("ansible-playbook"), "-i", str(inventory), "-e", f"bundle_folder={folder}", "-e", f"mirror={mirror}",
-             str(PLAYBOOK)],
-            cwd=ROOT, env={**environment(), "ANSIBLE_CACHE_PLUGIN": "memory"}, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+            [program("ansible-playbook"), "-i", str(inventory), *extra, str(PLAYBOOK)],
+            cwd=ROOT,
+            env={**environment(), "ANSIBLE_CACHE_PLUGIN": "memory"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         if done.returncode:
             words = [line for line in (done.stdout + done.stderr).splitlines() if "ERROR" in line or "msg" in line]
             raise UsageError(f"the roles' variables can't be read: {' '.join(words)[:300]}", "inv lint")

@@ -81,8 +81,8 @@ def archive(system: str) -> list[str]:
 
 def apt(root: Path, wanted: dict[str, str]) -> list[str]:
     """Download packages into root/cache/archives with an apt that knows nothing of this machine."""
-    options = [f"Dir={root}", "Dir::Etc=etc", "Dir::State=state", "Dir::State::status=state/status", "Dir::Cache=cache",
-               "APT::Architecture=amd64", "APT::Sandbox::User=root", "APT::Update::Error-Mode=any"]  # fmt: skip
+    options = [f"Dir={root}", "Dir::Etc=etc", "Dir::State=state", "Dir::Cache=cache", "APT::Architecture=amd64",
+               f"Dir::State::status={root}/state/status", "APT::Sandbox::User=root", "APT::Update::Error-Mode=any"]  # fmt: skip
     given = [word for option in options for word in ("-o", option)]
     status, _, complaint = said("apt-get", *given, "-q", "update", seconds=600)
     if status:
