@@ -28,7 +28,7 @@ CONTAINED: Mapping[str, object] = {
         "net.ipv4.ip_local_reserved_ports": "29400-29600",
         "net.ipv4.tcp_keepalive_time": 600,
     },
-    "base_limits": {"memlock": 4096, "nofile": 65536},
+    "base_limits": {"memlock": 4096, "nofile": 16384},
     "base_time_options": "-F 1 -x",
     "validate_disk_gib": 2,
     "validate_names": ["localhost"],
