@@ -81,8 +81,9 @@ def archive(system: str) -> list[str]:
 
 def apt(root: Path, wanted: dict[str, str]) -> list[str]:
     """Download packages into root/cache/archives with an apt that knows nothing of this machine."""
-    options = [f"Dir={root}", "Dir::Etc=etc", "Dir::State=state", "Dir::Cache=cache", "APT::Architecture=amd64",
-               f"Dir::State::status={root}/state/status", "APT::Sandbox::User=root", "APT::Update::Error-Mode=any"]  # fmt: skip
+    places = [f"Dir={root}", "Dir::Etc=etc", "Dir::State=state", f"Dir::State::status={root}/state/status"]
+    options = [*places, "Dir::Cache=cache", "APT::Architecture=amd64", "APT::Sandbox::User=root"]
+    options.append("APT::Update::Error-Mode=any")
     given = [word for option in options for word in ("-o", option)]
     status, _, complaint = said("apt-get", *given, "-q", "update", seconds=600)
     if status:

@@ -18,10 +18,10 @@ import psutil
 from ansible_runner import Runner, RunnerConfig
 
 from gpulab.errors import UsageError
-from gpulab.hosts.ansible import SITE, environment, program
+from gpulab.hosts.ansible import CONFIG, SITE, environment, program
 from gpulab.hosts.inventory import Host
 from gpulab.hosts.tally import HostTally, Tally
-from gpulab.paths import CACHE, ROOT
+from gpulab.paths import CACHE, ROOT, shown
 
 REPORTS = ROOT / "reports"
 GRACE_SECONDS = 20
@@ -75,10 +75,11 @@ class Played:
 def play(wish: Wish, hosts: Sequence[Host], name: str, watch: Callable[[Tally], None]) -> Played:
     """Carry out `wish` on `hosts`; `watch` sees the tally after every event.
 
-    Raises UsageError where there is no playbook or setpriv.
+    Raises UsageError where there is no playbook, ansible.cfg or setpriv.
     """
-    if not wish.playbook.is_file():
-        raise UsageError(f"no playbook {wish.playbook}", "is this a complete checkout?")
+    for needed in (wish.playbook, CONFIG):  # without its configuration Ansible would silently use defaults
+        if not needed.is_file():
+            raise UsageError(f"no {shown(needed)}", "git checkout it: this is no complete checkout")
     setpriv = shutil.which("setpriv")
     if not setpriv:
         raise UsageError("no setpriv on this machine", "apt-get install -y util-linux")
