@@ -67,9 +67,14 @@ def pins() -> dict[str, Any]:
 
 def examine(name: str, state: State) -> list[dict[str, str]]:
     """The findings of every check that applies to one machine."""
-    # A part that could not be read is no evidence of anything.
-    readable = {part: found for part, found in state.items() if not (isinstance(found, dict) and "error" in found)}
-    rows = []
+    # A part that could not be read is no evidence of anything, and that is told.
+    unread = {part: found["error"] for part, found in state.items() if isinstance(found, dict) and "error" in found}
+    readable = {part: found for part, found in state.items() if part not in unread}
+    rows = [
+        {"host": name, "check": part, "state": "note", "evidence": f"can't be read: {why}",
+         "problem": "", "cure": "let the user use sudo without a password, or look as root", "issues": ""}
+        for part, why in unread.items()
+    ]  # fmt: skip
     for check in CHECKS:
         finding = check.look(readable)
         if finding:

@@ -39,7 +39,7 @@ HEALTHY: State = {
             "TRITON_CACHE_DIR": {"path": "/root/.triton", "set": False, "file_system": "ext4", "free_gib": 900.0},
         },
     },
-    "faults": {"xid": [], "version_mismatch": False},
+    "faults": {"xid": []},
     "pythons": [{
         "where": "/opt/venv", "broken": {}, "conflicts": [], "flash_attn_max": "2.8.3",
         "packages": {
@@ -146,8 +146,11 @@ def test_a_machine_without_gpus_has_no_gpu_problems() -> None:
     assert sick == []
 
 
-def test_a_part_that_can_not_be_read_is_no_evidence() -> None:
-    assert "shm" not in findings(spoilt("memory", {"error": "PermissionError: no"}))
+def test_a_part_that_can_not_be_read_is_no_evidence_and_is_told() -> None:
+    found = findings(spoilt("memory", {"error": "PermissionError: no"}))
+    assert "shm" not in found
+    assert found["memory"]["state"] == "note"
+    assert "PermissionError: no" in found["memory"]["evidence"]
 
 
 def test_this_machine_can_be_examined() -> None:
