@@ -32,6 +32,7 @@ TOLD = re.compile(
     r"^(NCCL_.*|GLOO_.*|MASTER_(ADDR|PORT)|NNODES|NODE_RANK|NPROC_PER_NODE|.*_proxy|.*_PROXY|CUDNN_PATH|CUDA_HOME"
     r"|MODELSCOPE_CACHE|HF_HOME|HF_DATASETS_CACHE|TRITON_CACHE_DIR|LD_LIBRARY_PATH|CUDA_VISIBLE_DEVICES)$"
 )
+CACHES = {"MODELSCOPE_CACHE": "~/.cache/modelscope", "HF_HOME": "~/.cache/huggingface", "TRITON_CACHE_DIR": "~/.triton"}
 # Python packages that the known problems are about.
 WATCHED = (
     "torch", "ms-swift", "transformers", "trl", "peft", "datasets", "evalscope", "flash-attn", "transformer-engine",
@@ -208,11 +209,9 @@ def network() -> dict[str, Any]:
         int(row.split()[1].rsplit(":", 1)[1], 16)
         for table in ("tcp", "tcp6") for row in read(f"/proc/net/{table}").splitlines()[1:] if row.split()[3] == "0A"
     }  # fmt: skip
-    name = socket.gethostname()
-    try:
-        own = sorted({str(a[4][0]) for a in socket.getaddrinfo(name, None)})
-    except OSError:
-        own = []
+    own: list[str] = []
+    with contextlib.suppress(OSError):
+        own = sorted({str(a[4][0]) for a in socket.getaddrinfo(socket.gethostname(), None)})
     libraries = list(Path("/usr/lib").glob("*/libibverbs*/*-rdmav*.so")) if rdma else []
     return {"default": route[0], "interfaces": links, "rdma": rdma, "rdma_nodes": Path("/dev/infiniband").is_dir(),
             "rdma_providers": len(libraries), "listening": sorted(listening), "own_addresses": own}  # fmt: skip
@@ -225,13 +224,8 @@ def environment() -> dict[str, Any]:
         _, out, _ = said("bash", "-lc", "env -0")
         everything |= dict(pair.split("=", 1) for pair in out.split("\0") if "=" in pair)
     told = {k: re.sub(r"//[^/@]*@", "//***@", v) for k, v in everything.items() if TOLD.match(k)}
-    folders = {
-        "MODELSCOPE_CACHE": "~/.cache/modelscope",
-        "HF_HOME": "~/.cache/huggingface",
-        "TRITON_CACHE_DIR": "~/.triton",
-    }
     caches = {}
-    for name, default in folders.items():
+    for name, default in CACHES.items():
         path = str(Path(told.get(name, default)).expanduser())
         caches[name] = {"path": path, "set": name in told, "file_system": file_system(path), "free_gib": free_gib(path)}
     return {"variables": dict(sorted(told.items())), "caches": caches}
@@ -245,19 +239,11 @@ def file_system(path: str) -> str:
 
 
 def pythons(prefixes: Sequence[str]) -> list[dict[str, Any]]:
-    """The Python environments with packages of the lab: those named, the active one, and python3."""
-    wanted = [
-        *prefixes,
-        os.environ.get("VIRTUAL_ENV", ""),
-        os.environ.get("CONDA_PREFIX", ""),
-        "/opt/venv",
-        "/usr/local",
-    ]
+    """The Python environments with packages of the lab: those named, the active one, the usual ones."""
+    active = [os.environ[name] for name in ("VIRTUAL_ENV", "CONDA_PREFIX") if name in os.environ]
     found = []
-    for prefix in dict.fromkeys(p for p in wanted if p):
-        sites = [
-            str(p) for kind in ("site", "dist") for p in sorted(Path(prefix).glob(f"lib/python3*/{kind}-packages"))
-        ]
+    for prefix in dict.fromkeys([*prefixes, *active, "/opt/venv", "/usr/local"]):
+        sites = [str(p) for p in sorted(Path(prefix).glob("lib/python3*/*-packages"))]
         if not sites:
             continue
         import importlib.metadata

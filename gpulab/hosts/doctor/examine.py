@@ -54,7 +54,7 @@ def doctor(hosts: str, *, limit: str, every: bool) -> Outcome:
     for r in shown:
         grid.add_row(r["host"], r["check"], STYLES[r["state"]], Text(r["evidence"]))
     well = sum(r["state"] == "well" for r in rows)
-    applied = len({r["check"] for r in rows})
+    applied = len({r["check"] for r in rows} & {check.id for check in CHECKS})
     line = Text(f"{applied} of {len(CHECKS)} checks apply here, {well} of {len(rows)} findings are well")
     return Outcome({"findings": rows}, failures=failures, text=Group(grid, line) if shown else line)
 
