@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gpulab.hosts.inventory import load_hosts
-from gpulab.hosts.play import Played, Wish, play
+from gpulab.hosts.play import Played, Wish, check_tags, play
 from gpulab.hosts.progress import Progress
 from gpulab.paths import shown
 from gpulab.verb import Outcome
@@ -16,8 +16,9 @@ from gpulab.verb import Outcome
 def drift(hosts: str, *, limit: str, tags: str) -> Outcome:
     """Check and diff of the whole site. Exit 1 where a host differs, can't be reached or can't be checked.
 
-    Raises UsageError for mistakes in the inventory and an unknown --limit.
+    Raises UsageError for mistakes in the inventory and an unknown --limit or --tags.
     """
+    check_tags(tags)
     chosen = load_hosts(hosts, limit)
     with Progress() as progress:
         played = play(Wish(hosts, check=True, limit=limit, tags=tags), chosen, "drift", progress.watch)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import shlex
+import re
 import shutil
 import signal
 import threading
@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 from ansible_runner import Runner, RunnerConfig
 
-from gpulab.errors import UsageError
+from gpulab.errors import UsageError, nearest
 from gpulab.hosts.ansible import CONFIG, SITE, environment, program
 from gpulab.hosts.inventory import Host
 from gpulab.hosts.tally import HostTally, Tally
@@ -146,6 +146,10 @@ def stopping() -> Iterator[tuple[threading.Event, Callable[[], bool]]]:
             signal.signal(number, handler)
 
 
-def printed(wish: Wish) -> str:
-    """The command as one can type it."""
-    return shlex.join(["ansible-playbook", *wish.arguments()])
+def check_tags(tags: str) -> None:
+    """Raise UsageError for a tag that no playbook has: Ansible would do nothing and say that all is well."""
+    playbooks = "".join(path.read_text(encoding="utf-8") for path in SITE.parent.glob("*.yml"))
+    known = {tag.strip() for found in re.findall(r"tags: \[(.*?)\]", playbooks) for tag in found.split(",")}
+    for tag in filter(None, tags.split(",")):
+        if tag not in known:
+            raise UsageError(f"--tags {tag}: no role has it", nearest(tag, sorted(known)))

@@ -12,7 +12,7 @@ from rich.text import Text
 from gpulab.console import console
 from gpulab.hosts.inventory import inventory_path, load_hosts
 from gpulab.hosts.lock import holding
-from gpulab.hosts.play import Played, Wish, play
+from gpulab.hosts.play import Played, Wish, check_tags, play
 from gpulab.hosts.progress import Progress, table
 from gpulab.paths import shown
 from gpulab.verb import Outcome
@@ -23,8 +23,9 @@ def provision(
 ) -> Outcome:
     """Bring the hosts to what the roles promise. One host's failure does not stop the others; it makes the exit 1.
 
-    Raises UsageError for mistakes in the inventory, an unknown --limit, and while another provision holds the lock.
+    Raises UsageError for mistakes in the inventory, an unknown --limit or --tags, and while another provision holds the lock.
     """
+    check_tags(tags)
     chosen = load_hosts(hosts, limit)
     wish = Wish(
         hosts, check=check, limit=limit, tags=tags,

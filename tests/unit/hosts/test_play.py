@@ -10,8 +10,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from gpulab.errors import UsageError
 from gpulab.hosts.inventory import load_hosts
-from gpulab.hosts.play import Played, Wish, play
+from gpulab.hosts.play import Played, Wish, check_tags, play
 from gpulab.hosts.tally import HostTally, Tally
 from tests.unit.hosts.conftest import wait_until
 
@@ -126,6 +127,13 @@ def test_ctrl_c_ends_ansible_and_all_it_started(wish: Wish, tmp_path: Path) -> N
         if p.is_running() and p.status() != psutil.STATUS_ZOMBIE and "ansible" in " ".join(p.cmdline())
     ]
     assert ansible == []
+
+
+def test_a_tag_that_no_role_has_is_refused() -> None:
+    check_tags("base,docker_engine")
+    with pytest.raises(UsageError, match="--tags bsae") as error:
+        check_tags("docker_engine,bsae")
+    assert "base" in error.value.cure
 
 
 def test_a_host_that_never_answered_is_not_forgotten() -> None:
