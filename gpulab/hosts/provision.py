@@ -23,7 +23,7 @@ def provision(
 ) -> Outcome:
     """Bring the hosts to what the roles promise. One host's failure does not stop the others; it makes the exit 1.
 
-    Raises UsageError for mistakes in the inventory, an unknown --limit or --tags, and while another provision holds the lock.
+    Raises UsageError for mistakes in the inventory, an unknown --limit or --tags, and while another one holds the lock.
     """
     check_tags(tags)
     chosen = load_hosts(hosts, limit)
