@@ -78,7 +78,8 @@ def install(venv: Path, lock: Path, pins: Pins) -> None:
         torch = [*source, f"torch=={version}+cpu" if wheels else f"torch=={version}"]
     into = ["pip", "install", "--python", str(venv / "bin/python"), "--no-deps", "--compile-bytecode"]
     packages = lock.read_text(encoding="utf-8").count("==")
-    _uv(["venv", "--clear", "--python", python, str(venv)], f"no Python {python} can be had", f"Python {python}")
+    cure = f"install Python {python} and have it on PATH; uv downloads one only where it reaches the network"
+    _uv(["venv", "--clear", "--python", python, str(venv)], f"no Python {python} can be had", f"Python {python}", cure)
     if torch:
         _uv([*into, *torch], "the CPU build of torch can't be had", "torch, the CPU build")
     locked = ["--require-hashes", "-r", str(lock)]
@@ -107,7 +108,10 @@ def compile_lock(lock: Path, pins: Pins) -> None:
     lock.write_text(resolved)
 
 
-def _uv(arguments: list[str], failure: str, doing: str) -> str:
+NETWORK = "check network, mirror (UV_DEFAULT_INDEX) and disk; then run it again"
+
+
+def _uv(arguments: list[str], failure: str, doing: str, cure: str = NETWORK) -> str:
     """Run uv and return its standard output; `doing` stands beside a spinner. Raises UsageError with uv's reason."""
     began = time.monotonic()
     with console.status(f"{doing} ..."):
@@ -116,9 +120,7 @@ def _uv(arguments: list[str], failure: str, doing: str) -> str:
         )
     if done.returncode:
         reason = "\n".join(line for line in done.stderr.splitlines() if line.strip())[-1500:]
-        raise UsageError(
-            f"{failure}:\n{reason}", "check network, mirror (UV_DEFAULT_INDEX) and disk; then run it again"
-        )
+        raise UsageError(f"{failure}:\n{reason}", cure)
     console.print(f"  {doing}: {time.monotonic() - began:.0f} s")
     return done.stdout
 

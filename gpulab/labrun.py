@@ -28,7 +28,7 @@ from gpulab.ports import FIRST, free_port
 from gpulab.record import Record, git_state, now, write_atomically
 from gpulab.script import as_script
 from gpulab.stacks import load_stack
-from gpulab.summary import comparison, headline, run_table
+from gpulab.summary import comparison, headline, run_page
 from gpulab.verb import Outcome
 from gpulab.watch import Watch
 from gpulab.yamlfile import fault
@@ -151,7 +151,7 @@ class LabRun:
             console.print(headline(data))
         return Outcome(
             {k: data[k] for k in ("run", "state", "profile", "metrics")} | {"folder": self.record.folder},
-            failures=data["failures"], text=run_table(data, self.record.folder), code=code,
+            failures=data["failures"], text=run_page(data, self.record.folder), code=code,
         )  # fmt: skip
 
     def _steps(self) -> bool:

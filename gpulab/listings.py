@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from rich.box import SIMPLE
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -13,15 +15,23 @@ from gpulab.machine import this_machine
 from gpulab.paths import LABS, runs_dir, shown
 from gpulab.record import all_runs, find_run, read
 from gpulab.stacks import load_stack, load_stacks
-from gpulab.summary import run_table, state_text
+from gpulab.summary import run_page, state_text
 from gpulab.verb import Outcome
+
+
+def listing(*columns: str, wraps: str) -> Table:
+    """An empty table in which one column gives way on a narrow terminal."""
+    table = Table(box=SIMPLE, pad_edge=False)
+    for column in columns:
+        table.add_column(column, no_wrap=column != wraps)
+    return table
 
 
 def list_labs() -> Outcome:
     """Every lab: chapter, title, stack, needs, whether it can run here, how its last run ended."""
     machine = this_machine()
     last = {f.parent.name: f for f in all_runs()}  # oldest first: the newest stays
-    table = Table("chapter", "lab", "title", "stack", "needs", "here", "last run")
+    table = listing("chapter/lab, title", "stack", "needs", "here", "last run", wraps="chapter/lab, title")
     rows: list[dict[str, Any]] = []
     failures = []
     for name in lab_names():
@@ -38,8 +48,8 @@ def list_labs() -> Outcome:
         if folder := last.get(lab.slug):
             record = read(folder)
             state, when = record["state"], f"{record['profile']} {folder.name[:8]}"
-        chapter, _, short = name.partition("/")
-        table.add_row(chapter, short, lab.title, lab.stack, needs, here, Text.assemble(state_text(state), f" {when}"))
+        title = Text.assemble((name, "bold"), "\n", (lab.title, "dim"))
+        table.add_row(title, lab.stack, needs, here, Text.assemble(state_text(state), "\n", when))
         rows.append({"lab": name, "title": lab.title, "stack": lab.stack, "needs": lab.needs.model_dump(),
                      "here": here, "last": {"state": state, "run": last.get(lab.slug)}})  # fmt: skip
     return Outcome({"labs": rows}, failures=failures, text=table)
@@ -54,12 +64,12 @@ def list_runs(lab: str, limit: int) -> Outcome:
         raise UsageError(
             f"no runs{f' of {lab}' if lab else ''} in {shown(runs_dir())} yet", f"./inv lab {lab or 'quickstart'}"
         )
-    table = Table("run", "profile", "state", "seconds", "failure")
+    table = listing("run", "profile", "state", "seconds", "failure", wraps="failure")
     rows = []
     for folder in list(reversed(folders))[:limit]:
         record = read(folder)
         seconds = sum(step.get("seconds", 0) for step in record["steps"])
-        failure = record["failures"][0][:80] if record["failures"] else ""
+        failure = record["failures"][0] if record["failures"] else ""
         table.add_row(record["run"], record["profile"], state_text(record["state"]), f"{seconds:.0f}", failure)
         rows.append(
             {k: record[k] for k in ("run", "lab", "profile", "state", "failures")}
@@ -72,19 +82,12 @@ def show_run(name: str) -> Outcome:
     """One run: steps, figures, proofs with their evidence, files."""
     folder = find_run(name)
     record = read(folder)
-    page = Table.grid()
-    page.add_row(run_table(record, folder))
-    proofs = Table("step", "proof", "holds", "evidence", title="proofs", title_justify="left")
+    proofs = listing("step", "proof", "holds", "evidence", wraps="evidence")
     for step in record["steps"]:
         for proof in step.get("proofs", []):
             proofs.add_row(step["step"], proof["proof"], "yes" if proof["holds"] else "[red]no[/]", proof["evidence"])
-    page.add_row(proofs)
-    for failure in record["failures"]:
-        page.add_row(Text(failure, style="red"))
-    again = f"reproduce: bash {shown(folder / 'plan.sh')}"
-    page.add_row(Text(again))
-    if (folder / "comparison.md").is_file():
-        page.add_row(Text((folder / "comparison.md").read_text(encoding="utf-8")))
+    failures = [Text(failure, style="red") for failure in record["failures"]]
+    page = Group(proofs, *failures, run_page(record, folder))
     return Outcome({"record": record, "folder": folder}, text=page)
 
 
@@ -92,13 +95,12 @@ def list_stacks(install: str) -> Outcome:
     """Every stack with its pins and local venv; makes one when asked."""
     if install:
         load_stack(install).ensure()
-    table = Table("stack", "about", "python", "torch", "pins", "local venv")
+    table = listing("stack", "python", "torch", "pins", "local venv", wraps="stack")
     rows = []
     for stack in load_stacks().values():
         where = shown(stack.venv) if stack.installed else "not made"
-        table.add_row(
-            stack.name, stack.pins.about, stack.pins.python, stack.pins.torch, "\n".join(stack.pins.pins), where
-        )
+        about = Text.assemble((stack.name, "bold"), "\n", (stack.pins.about, "dim"))
+        table.add_row(about, stack.pins.python, stack.pins.torch, "\n".join(stack.pins.pins), where)
         rows.append(
             {
                 "stack": stack.name,

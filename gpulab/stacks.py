@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.metadata
+import re
 import shutil
 from collections.abc import Iterator
 from functools import cached_property
@@ -73,10 +74,10 @@ class Stack:
         return (self.venv / "complete").is_file()
 
     def packages(self) -> dict[str, str]:
-        """Name -> version of everything installed in the venv."""
+        """Name (as the index normalises it) -> version of everything installed in the venv."""
         sites = [str(p) for p in self.venv.glob("lib/python*/site-packages")]
         found = importlib.metadata.distributions(path=sites)
-        return dict(sorted((d.metadata["Name"], d.version) for d in found))
+        return dict(sorted((re.sub(r"[-_.]+", "-", d.metadata["Name"]).lower(), d.version) for d in found))
 
     def ensure(self) -> None:
         """Make the venv when it is missing: one process at a time, anew after an interruption.

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -52,6 +53,18 @@ def run_table(record: dict[str, Any], folder: Path) -> Table:
             f"{peaks['gpu_mib'] / 1024:.1f} GiB" if peaks.get("gpu_mib") else "-",
         )
     return table
+
+
+def run_page(record: dict[str, Any], folder: Path) -> Group:
+    """What is printed at a run's end: its steps, the comparison where the lab makes one, how to look closer."""
+    parts: list[Any] = [run_table(record, folder)]
+    table = folder / "comparison.md"
+    if table.is_file():
+        parts.append(Text("\n" + table.read_text(encoding="utf-8").split("\n\n")[-1].rstrip()))
+    parts.append(
+        Text(f"look closer: ./inv show {record['run']}   reproduce: bash {shown(folder / 'plan.sh')}", style="dim")
+    )
+    return Group(*parts)
 
 
 def headline(record: dict[str, Any]) -> str:

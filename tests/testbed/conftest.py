@@ -4,10 +4,12 @@ The scenarios of a file build on one another, in the file's order.
 """
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,10 @@ from tests.testbed.variables import stand_ins
 def pytest_ignore_collect() -> bool | None:
     """Where no host can be made there is nothing to try: needs root, dockerd and debootstrap (packages.txt)."""
     return None if shutil.which("dockerd") and shutil.which("debootstrap") else True
+
+
+# What the host without a GPU starts with, so that its scenarios need not wait for downloads.
+INSTALLED = ("chrony", "curl", "ethtool", "numactl", "pciutils", "rsync", "docker.io", "prometheus-node-exporter")
 
 
 class Lab:
@@ -62,12 +68,33 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     return Repository.standard(tmp_path_factory.mktemp("standin") / "repository")
 
 
+@contextmanager
 def lab(name: str, nodes: list[Node], repository: Repository) -> Iterator[Lab]:
     bed = Testbed.up(nodes, name)
     try:
         with repository.serve(bed.gateway) as url:
             yield Lab(bed, repository, url)
     finally:
-        bed.down()
-        if not engine.docker("ps", "-q", "--filter", "label=testbed").stdout:
-            engine.stop()
+        if not os.environ.get("GPULAB_TESTBED_KEEP"):
+            bed.down()
+            if not engine.docker("ps", "-q", "--filter", "label=testbed").stdout:
+                engine.stop()
+
+
+@pytest.fixture(scope="session")
+def hosts(repository: Repository) -> Iterator[Lab]:
+    """Two fresh GPU hosts, one with Docker's packages and one with the distribution's; and one without a GPU."""
+    nodes = [
+        Node("gpu1", "bookworm"),
+        Node("gpu2", "trixie", variables="docker_engine_source=distribution"),
+        Node("cpu1", "bookworm", gpus=0, packages=INSTALLED, variables="docker_engine_source=distribution"),
+    ]
+    with lab("scenarios", nodes, repository) as three:
+        yield three
+
+
+@pytest.fixture(scope="session")
+def provisioned(hosts: Lab) -> Lab:
+    """The same hosts after a run that went well, whoever asked for it first."""
+    hosts.converged()
+    return hosts
