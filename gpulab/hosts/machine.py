@@ -170,11 +170,17 @@ def containers() -> dict[str, Any]:
         "live_restore": about.get("LiveRestoreEnabled", False),
         "runtimes": sorted(about.get("Runtimes") or {}),
         "data_root_free_gib": free_gib(about.get("DockerRootDir") or "/var/lib/docker"),
-        "toolkit": said("nvidia-ctk", "--version")[1].splitlines()[:1],
+        "toolkit": toolkit(),
         "device_links": len(list(Path("/dev/char").glob("195:*"))),
         "cdi": lists,
         "cuda_images": cuda_images() if about.get("ServerVersion") else {},
     }
+
+
+def toolkit() -> str:
+    """What NVIDIA's toolkit calls itself, empty where there is none."""
+    status, told, _ = said("nvidia-ctk", "--version")
+    return "" if status == 127 else (told.splitlines() or ["of unknown version"])[0]
 
 
 def cuda_images() -> dict[str, str]:

@@ -20,7 +20,11 @@ def read(path: Path) -> Any:
 
 def shown(value: Any) -> str:
     """A default as it is written, on one line of a table."""
-    text = value if isinstance(value, str) else yaml.safe_dump(value, default_flow_style=True, width=10_000, sort_keys=False)
+    text = (
+        value
+        if isinstance(value, str)
+        else yaml.safe_dump(value, default_flow_style=True, width=10_000, sort_keys=False)
+    )
     text = " ".join(text.removesuffix("...\n").split()).replace("|", "\\|")
     return f"`{text}`" if text else "empty"
 

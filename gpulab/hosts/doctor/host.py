@@ -72,7 +72,7 @@ def no_toolkit(state: State) -> Finding | None:
     problems = [] if found["toolkit"] else ["no nvidia-ctk"]
     if found["engine"] and "nvidia" not in found["runtimes"]:
         problems.append(f"the engine's runtimes are {', '.join(found['runtimes'])}")
-    return verdict(problems, "; ".join(found["toolkit"]))
+    return verdict(problems, found["toolkit"])
 
 
 @check(

@@ -23,7 +23,7 @@ HEALTHY: State = {
     "containers": {
         "installed": True, "complaint": "", "engine": "28.5.2", "cgroup_driver": "systemd",
         "runtimes": ["nvidia", "runc"],
-        "toolkit": ["NVIDIA Container Toolkit CLI version 1.18.2"], "device_links": 2,
+        "toolkit": "NVIDIA Container Toolkit CLI version 1.18.2", "device_links": 2,
         "cdi": [{"path": "/var/run/cdi/nvidia.yaml", "driver": "580.95.05", "devices": 2}],
         "cuda_images": {"lab/train:1": "13.0.1"},
     },
@@ -98,7 +98,7 @@ PROBLEMS: dict[str, list[tuple[str, Any, str]]] = {
         ("gpus.smi.complaint", "Failed to initialize NVML: Driver/library version mismatch", "mismatch"),
         ("gpus.driver_installed", "590.10", "installed 590.10, loaded 580.95.05"),
     ],
-    "no-toolkit": [("containers.toolkit", [], "no nvidia-ctk"), ("containers.runtimes", ["runc"], "runc")],
+    "no-toolkit": [("containers.toolkit", "", "no nvidia-ctk"), ("containers.runtimes", ["runc"], "runc")],
     "engine-down": [("containers.engine", "", "no answer")],
     "gpus-lost-on-reload": [("containers.device_links", 0, "/dev/char")],
     "stale-cdi": [("gpus.driver_loaded", "590.10", "of driver 580.95.05, loaded is 590.10")],
