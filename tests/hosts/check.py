@@ -2,7 +2,7 @@
 
 import pytest
 
-PROVISION = "provision the host again: ansible-playbook -i gpus.ini ansible/site.yml --limit HOST --tags {role}"
+PROVISION = "provision the host again: ./inv provision --hosts gpus.ini --limit HOST --tags {role}"
 
 
 def check(name: str, cure: str = "") -> pytest.MarkDecorator:

@@ -64,7 +64,7 @@ def variables(host: Host) -> dict[str, Any]:
 def hosts(request: pytest.FixtureRequest) -> list[Host]:
     """All hosts at once, for what concerns more than one."""
     option = request.config.option
-    return list(testinfra.get_hosts([option.hosts], ansible_inventory=option.ansible_inventory))
+    return list(testinfra.get_hosts(option.hosts.split(","), ansible_inventory=option.ansible_inventory))
 
 
 @pytest.fixture(scope="module")
