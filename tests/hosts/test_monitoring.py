@@ -21,7 +21,7 @@ def address(host: Host) -> str:
 
 def collector(variables: dict[str, Any], hosts: list[Host]) -> str:
     groups = variables.get("groups", {})
-    default = min(groups.get("controller") or [name_of(h) for h in hosts])
+    default = min(groups.get("controller") or groups.get("all") or [name_of(h) for h in hosts])
     name: str = variables.get("monitoring_host", default)
     return name
 
