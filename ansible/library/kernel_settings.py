@@ -48,6 +48,13 @@ def in_proc(name: str) -> Path:
     return Path("/proc/sys", *name.split("."))
 
 
+def put_in_force(module: AnsibleModule, name: str, value: str) -> None:
+    try:
+        in_proc(name).write_text(value)
+    except OSError as error:
+        module.fail_json(msg=f"The kernel refuses {name} = {value}: {error.strerror}. Cure: set another value.")
+
+
 def main() -> None:
     module = AnsibleModule(
         {"path": {"type": "path", "required": True}, "settings": {"type": "dict", "required": True}},
@@ -64,10 +71,7 @@ def main() -> None:
     if changed and not module.check_mode:
         path.write_text(render(wanted))
         for name in wrong:
-            try:
-                in_proc(name).write_text(wanted[name])
-            except OSError as error:
-                module.fail_json(msg=f"The kernel refuses {name} = {wanted[name]}: {error.strerror}. Cure: set another value.")
+            put_in_force(module, name, wanted[name])
     diff = [
         {"before_header": str(path), "after_header": str(path), "before": written, "after": render(wanted)},
         {

@@ -69,7 +69,7 @@ def offered(module: AnsibleModule, name: str) -> list[str]:
     if code:
         # Most often two entries for one repository, one of them older than these roles.
         module.fail_json(
-            msg=f"apt cannot read its sources: {err.strip()} Cure: remove the older entry below /etc/apt/sources.list.d."
+            msg=f"apt cannot read its sources: {err.strip()} Cure: remove the older one below /etc/apt/sources.list.d."
         )
     return list(dict.fromkeys(line.split("|")[1].strip() for line in out.splitlines() if line.count("|") >= 2))
 

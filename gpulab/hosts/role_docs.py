@@ -1,4 +1,4 @@
-"""The roles' READMEs and the table of all variables, made from the roles themselves: python -m gpulab.hosts.role_docs"""
+"""The roles' READMEs and the table of all variables, made from the roles: python -m gpulab.hosts.role_docs"""
 
 from __future__ import annotations
 
@@ -50,7 +50,8 @@ def documented() -> list[Path]:
 
 def table() -> str:
     chapters = "".join(f"\n## {role.name}\n\n{variables(role)}" for role in documented())
-    return f"{NOTE}# Every variable of the roles\n\nSet them in the inventory: for one host, a group, or `[all:vars]`.\n{chapters}"
+    how = "Set them in the inventory: for one host, a group, or `[all:vars]`."
+    return f"{NOTE}# Every variable of the roles\n\n{how}\n{chapters}"
 
 
 def pages() -> dict[Path, str]:

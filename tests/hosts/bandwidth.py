@@ -1,4 +1,7 @@
-"""Measure, on all GPUs of a host: copies from pinned memory, and the bus bandwidth of an all-reduce. Prints one JSON line."""
+"""Measure, on all GPUs of a host, copies from pinned memory and the bus bandwidth of an all-reduce.
+
+Prints one JSON line.
+"""
 
 import json
 import os

@@ -120,5 +120,8 @@ def find_gpus(host: Host, variables: dict[str, Any]) -> list[str]:
 def dpkg(host: Host, names: list[str]) -> dict[str, tuple[str, bool]]:
     """Of each installed package its version and whether it is held."""
     form = "${Package} ${Version} ${db:Status-Want} ${db:Status-Status}\\n"
-    rows = [line.split() for line in host.run(f"dpkg-query --show --showformat='{form}' {' '.join(names)}").stdout.splitlines()]
+    rows = [
+        line.split()
+        for line in host.run(f"dpkg-query --show --showformat='{form}' {' '.join(names)}").stdout.splitlines()
+    ]
     return {name: (version, want == "hold") for name, version, want, status in rows if status == "installed"}

@@ -57,7 +57,9 @@ def test_the_lab_user_has_the_same_numbers_everywhere(host: Host, variables: dic
     assert numbers == [str(promised(variables, "base_uid")), str(promised(variables, "base_gid"))]
 
 
-@check("base.name-resolution", "set the host's DNS server, or its name in /etc/hosts: NCCL and Gloo look up their own name")
+@check(
+    "base.name-resolution", "set the host's DNS server, or its name in /etc/hosts: NCCL and Gloo look up their own name"
+)
 def test_the_host_finds_its_own_name(host: Host) -> None:
     own = host.run("hostname").stdout.strip()
     assert host.run(f"getent hosts {own}").rc == 0, f"{own} does not resolve"
@@ -68,7 +70,7 @@ def test_no_installation_was_interrupted(host: Host) -> None:
     assert host.run("dpkg --audit").stdout.strip() == ""
 
 
-@pytest.mark.parametrize("folder", ["/dev/shm", "/tmp"])
+@pytest.mark.parametrize("folder", ["/dev/shm", "/tmp"])  # noqa: S108 (they are looked at, not written)
 @check("base.scratch", "mount it with room: data loaders and NCCL keep their buffers there (base_shm_size)")
 def test_there_is_room_for_buffers(host: Host, folder: str) -> None:
     free = int(host.run(f"df --output=avail --block-size=1M {folder}").stdout.split()[-1])

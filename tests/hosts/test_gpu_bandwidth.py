@@ -1,6 +1,7 @@
 """How fast the host's GPUs move data, measured inside the container that the labs use.
 
-These take GPUs from jobs for some seconds, so they run only where the inventory names an image with torch: gpu_image=...
+These take GPUs from jobs for some seconds, so they run only where the inventory names an image
+with torch: gpu_image=...
 """
 
 import json
@@ -22,7 +23,9 @@ def measured(host: Host, smi: list[dict[str, str]], variables: dict[str, Any]) -
         pytest.skip("the inventory names no gpu_image to measure in")
     runner = f"torchrun --nproc-per-node={len(smi)} /tmp/bandwidth.py"
     docker = "docker run --rm -i --gpus all --ipc host --entrypoint sh"
-    answer = host.run(f"{docker} {variables['gpu_image']} -c 'cat > /tmp/bandwidth.py && {runner}' <<'END'\n{PROGRAM}\nEND")
+    answer = host.run(
+        f"{docker} {variables['gpu_image']} -c 'cat > /tmp/bandwidth.py && {runner}' <<'END'\n{PROGRAM}\nEND"
+    )
     assert answer.rc == 0, answer.stderr[-2000:]
     figures: dict[str, float] = json.loads(answer.stdout.splitlines()[-1])
     return figures

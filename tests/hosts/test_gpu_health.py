@@ -57,11 +57,17 @@ def test_memory_could_be_repaired(smi: list[dict[str, str]]) -> None:
 
 @check("gpu_health.pcie", BOARD.format("reseat it: lanes are missing"))
 def test_every_gpu_has_all_its_lanes(smi: list[dict[str, str]]) -> None:
-    assert {g["index"]: g["pcie.link.width.current"] for g in smi if g["pcie.link.width.current"] != g["pcie.link.width.max"]} == {}
+    assert {
+        g["index"]: g["pcie.link.width.current"]
+        for g in smi
+        if g["pcie.link.width.current"] != g["pcie.link.width.max"]
+    } == {}
     assert {g["index"] for g in smi if int(g["pcie.link.width.current"]) < type_of(g["name"])["pcie_width"]} == set()
 
 
-@pytest.mark.parametrize("reason", ["hw_slowdown", "hw_thermal_slowdown", "hw_power_brake_slowdown", "sw_thermal_slowdown"])
+@pytest.mark.parametrize(
+    "reason", ["hw_slowdown", "hw_thermal_slowdown", "hw_power_brake_slowdown", "sw_thermal_slowdown"]
+)
 @check("gpu_health.clocks", "look after cooling and power supply: the GPU slows itself down")
 def test_nothing_slows_the_gpu_down(smi: list[dict[str, str]], reason: str) -> None:
     assert bad(smi, f"clocks_event_reasons.{reason}", ("Not Active",)) == {}

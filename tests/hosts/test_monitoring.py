@@ -17,7 +17,7 @@ def address(host: Host) -> str:
 
 def collector(variables: dict[str, Any], hosts: list[Host]) -> str:
     groups = variables.get("groups", {})
-    default = (groups.get("controller") or [name_of(h) for h in hosts])[0]
+    default = min(groups.get("controller") or [name_of(h) for h in hosts])
     name: str = variables.get("monitoring_host", default)
     return name
 
@@ -25,7 +25,9 @@ def collector(variables: dict[str, Any], hosts: list[Host]) -> str:
 @check("monitoring.host")
 def test_the_hosts_metrics_are_offered(host: Host, variables: dict[str, Any]) -> None:
     place = variables.get("monitoring_address", address(host))
-    answer = host.run(f"curl --silent --max-time 10 http://{place}:{variables.get('monitoring_node_port', 9100)}/metrics")
+    answer = host.run(
+        f"curl --silent --max-time 10 http://{place}:{variables.get('monitoring_node_port', 9100)}/metrics"
+    )
     assert "node_cpu_seconds_total" in answer.stdout
 
 
@@ -34,7 +36,9 @@ def test_the_gpus_metrics_are_offered(host: Host, gpus: list[str], variables: di
     if not variables.get("monitoring_gpu", True):
         pytest.skip("the inventory says monitoring_gpu=false")
     place = variables.get("monitoring_address", address(host))
-    answer = host.run(f"curl --silent --max-time 10 http://{place}:{variables.get('monitoring_gpu_port', 9400)}/metrics")
+    answer = host.run(
+        f"curl --silent --max-time 10 http://{place}:{variables.get('monitoring_gpu_port', 9400)}/metrics"
+    )
     assert "DCGM_FI_DEV_GPU_TEMP" in answer.stdout
 
 

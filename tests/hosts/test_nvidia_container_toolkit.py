@@ -7,7 +7,12 @@ from testinfra.host import Host
 from tests.hosts.check import check
 from tests.hosts.conftest import dpkg
 
-NAMES = ["nvidia-container-toolkit", "nvidia-container-toolkit-base", "libnvidia-container-tools", "libnvidia-container1"]
+NAMES = [
+    "nvidia-container-toolkit",
+    "nvidia-container-toolkit-base",
+    "libnvidia-container-tools",
+    "libnvidia-container1",
+]
 REFRESH = "sudo systemctl restart gpu-lab-nvidia-refresh"
 
 
@@ -27,7 +32,9 @@ def test_an_upgrade_leaves_it_alone(host: Host, gpus: list[str]) -> None:
 
 @check("nvidia_container_toolkit.refresh")
 def test_device_list_and_links_follow_the_driver(host: Host, gpus: list[str]) -> None:
-    answer = host.run("systemctl is-enabled gpu-lab-nvidia-refresh.service; systemctl is-active gpu-lab-nvidia-refresh.path")
+    answer = host.run(
+        "systemctl is-enabled gpu-lab-nvidia-refresh.service; systemctl is-active gpu-lab-nvidia-refresh.path"
+    )
     assert answer.stdout.split() == ["enabled", "active"]
 
 

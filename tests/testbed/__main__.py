@@ -25,7 +25,9 @@ def down(name: str) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.testbed", description="Real Debian hosts to try the roles on.")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.testbed", description="Real Debian hosts to try the roles on."
+    )
     parser.add_argument("verb", choices=["up", "down"])
     parser.add_argument("--nodes", type=int, default=2, help="how many hosts, Debian releases in turn (default 2)")
     parser.add_argument("--gpus", type=int, default=2, help="stand-in GPUs per host (default 2, 0: none)")

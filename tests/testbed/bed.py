@@ -58,7 +58,9 @@ class Testbed:
             engine.start()
             if any(node.packages for node in wanted):
                 ensure_network("testbed-build", "10.87.255.0/24")
-            tags = [images.image_with(n.suite, *n.packages) if n.packages else images.base_image(n.suite) for n in wanted]
+            tags = [
+                images.image_with(n.suite, *n.packages) if n.packages else images.base_image(n.suite) for n in wanted
+            ]
         bed.down()
         ensure_network(bed.prefix, f"{bed.subnet}.0/24")
         for number, (node, tag) in enumerate(zip(wanted, tags, strict=True), start=11):
@@ -121,7 +123,9 @@ class Testbed:
             lines.append(f"{self.addresses[node.name]} {kind} {key}\n")
         self.known_hosts.write_text("".join(lines))
 
-    def inventory(self, path: Path | None = None, variables: Mapping[str, object] | None = None, user: str = "lab") -> Path:
+    def inventory(
+        self, path: Path | None = None, variables: Mapping[str, object] | None = None, user: str = "lab"
+    ) -> Path:
         """Write an INI inventory of these hosts, its variables beside it, and return its path."""
         path = path or self.directory / "gpus.ini"
         hosts = "".join(f"{n.name} ansible_host={self.addresses[n.name]} {n.variables}\n" for n in self.nodes)
@@ -159,14 +163,14 @@ class Testbed:
         for node in self.nodes:
             self.sh(
                 node.name,
-                f"for user in lab asks; do install -d -m 700 -o $user -g $user /home/$user/.ssh\n"
-                f"echo '{public}' > /home/$user/.ssh/authorized_keys; chown $user: /home/$user/.ssh/authorized_keys; done",
+                f"for user in lab asks; do cd /home/$user; install -d -m 700 -o $user -g $user .ssh\n"
+                f"echo '{public}' > .ssh/authorized_keys; chown $user: .ssh/authorized_keys; done",
             )
 
     def _answers(self, node: str) -> bool:
         try:
             with socket.create_connection((self.addresses[node], 22), timeout=1) as connection:
-                if not connection.recv(4) == b"SSH-":
+                if connection.recv(4) != b"SSH-":
                     return False
         except OSError:
             return False
@@ -175,7 +179,7 @@ class Testbed:
         return state in ("running", "degraded")
 
 
-def exclusive():  # noqa: ANN201
+def exclusive():
     """One process at a time makes images or starts the engine."""
     CACHE.mkdir(parents=True, exist_ok=True)
     lock = (CACHE / "lock").open("w")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 OLDER = "apt-get update -q; apt-get install -qy --allow-downgrades --allow-change-held-packages"
 HALF = """
 mkdir -p /root/half/DEBIAN
-printf 'Package: testbed-half\\nVersion: 1\\nArchitecture: all\\nMaintainer: t <t@localhost>\\nDescription: unpacked only\\n' \
+printf 'Package: testbed-half\\nVersion: 1\\nArchitecture: all\\nMaintainer: t <t@localhost>\\nDescription: half\\n' \
     > /root/half/DEBIAN/control
 dpkg-deb --build /root/half /root/half.deb; dpkg --unpack /root/half.deb
 """
@@ -27,12 +27,13 @@ REPAIRED = [
              ("packages : Ensure the packages have their versions for the base",)),
     Breakage("gpu2", "systemctl stop chrony", ("base.time",),
              ("base : Ensure the clock is kept, now and after a boot",)),
-    Breakage("gpu1", "rm /etc/security/limits.d/60-gpu-lab.conf /etc/systemd/system.conf.d/60-gpu-lab.conf; systemctl daemon-reexec",
+    Breakage("gpu1", "rm /etc/security/limits.d/60-gpu-lab.conf /etc/systemd/system.conf.d/60-gpu-lab.conf; "
+             "systemctl daemon-reexec",
              ("base.limits", "base.service-limits"), ("base : Ensure users and services have the limits",)),
     Breakage("gpu2", "sysctl -w net.ipv4.ip_local_reserved_ports=", ("base.kernel-settings",),
              ("base : Ensure the kernel's settings are written down and in force",)),
     Breakage("gpu2", "usermod -u 2999 gpulab", ("base.user",), ("base : Ensure the lab's user is there",)),
-    Breakage("cpu1", HALF, ("base.dpkg",), ("packages : Ensure an interrupted installation is finished",)),
+    Breakage("cpu1", HALF, ("base.dpkg",), ("packages : Find what is missing for the base",)),
     Breakage("gpu1", "apt-mark unhold nvidia-open; systemctl stop nvidia-persistenced",
              ("nvidia_driver.held", "nvidia_driver.persistence"),
              ("packages : Ensure the packages are held at their version for the NVIDIA driver",
@@ -44,7 +45,8 @@ REPAIRED = [
     Breakage("gpu1", "apt-mark unhold docker-ce", ("docker_engine.version",),
              ("packages : Ensure the packages are held at their version for the Docker engine",)),
     Breakage("gpu2", 'echo \'{"data-root": "/srv/docker"}\' > /etc/docker/daemon.json; systemctl restart docker',
-             ("docker_engine.live-restore", "docker_engine.cgroups", "docker_engine.logs", "docker_engine.storage", "docker_engine.gpu"),
+             ("docker_engine.live-restore", "docker_engine.cgroups", "docker_engine.logs", "docker_engine.storage",
+              "docker_engine.gpu"),
              ("docker_engine : Ensure the engine has its settings",)),
     Breakage("gpu1", "gpasswd -d gpulab docker", ("docker_engine.users",),
              ("docker_engine : Ensure the lab's users may use the engine",)),
@@ -64,7 +66,7 @@ REPAIRED = [
              ("lab_storage : Ensure programs and logins are told where the caches are",)),
     Breakage("cpu1", "systemctl stop prometheus-node-exporter", ("monitoring.host",),
              ("monitoring : Ensure the host's exporter runs, now and after a boot",)),
-    Breakage("gpu1", "systemctl stop prometheus", ("monitoring.collected",),
+    Breakage("cpu1", "systemctl stop prometheus", ("monitoring.collected",),
              ("monitoring : Ensure the collector runs, now and after a boot",)),
 ]  # fmt: skip
 
@@ -73,8 +75,9 @@ SICK = {
     "pcie.link.width.current": "8", "clocks_event_reasons.hw_slowdown": "Active",
 }  # fmt: skip
 OTHERWISE = [
-    Breakage("gpu2", "printf '%s\\n' " + " ".join(f"'{k}={v}'" for k, v in SICK.items()) + " > /run/nvidia-standin/planted",
-             ("gpu_health.ecc", "gpu_health.memory-repair", "gpu_health.memory-worn", "gpu_health.pcie", "gpu_health.clocks"),
+    Breakage("gpu2", "(" + "; ".join(f"echo '{k}={v}'" for k, v in SICK.items()) + ") > /run/nvidia-standin/planted",
+             ("gpu_health.ecc", "gpu_health.memory-repair", "gpu_health.memory-worn", "gpu_health.pcie",
+              "gpu_health.clocks"),
              undo="rm /run/nvidia-standin/planted"),
     Breakage("cpu1", "fallocate -l 40M /dev/shm/full", ("base.scratch",), undo="rm /dev/shm/full"),
     Breakage("cpu1", "hostname elsewhere", ("base.name-resolution",), undo="hostname cpu1"),
@@ -83,5 +86,6 @@ BETWEEN_HOSTS = [
     Breakage("gpu2", "ip link set eth0 mtu 1400", ("across.mtu",), undo="ip link set eth0 mtu 1500"),
     Breakage("gpu2", "iptables -I INPUT -p tcp --dport 29500 -j REJECT", ("across.reachability",),
              undo="iptables -D INPUT -p tcp --dport 29500 -j REJECT"),
-    Breakage("gpu2", "sed -i s/H100/H200/ /usr/bin/nvidia-smi", ("across.gpus",), undo="sed -i s/H200/H100/ /usr/bin/nvidia-smi"),
+    Breakage("gpu2", "sed -i s/H100/H200/ /usr/bin/nvidia-smi", ("across.gpus",),
+             undo="sed -i s/H200/H100/ /usr/bin/nvidia-smi"),
 ]  # fmt: skip

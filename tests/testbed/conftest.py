@@ -56,7 +56,8 @@ class Lab:
                 sys.executable, "-m", "pytest", "tests/hosts", "-q", "-p", "tests.testbed.outcomes", "-n", "2",
                 f"--hosts=ansible://{hosts}", f"--ansible-inventory={self.inventory}", *arguments,
             ],
-            cwd=REPO, env=playbook.environment(report) | {"TESTBED_OUTCOMES": str(report)}, capture_output=True, text=True,
+            cwd=REPO, env=playbook.environment(report) | {"TESTBED_OUTCOMES": str(report)},
+            capture_output=True, text=True,
         )  # fmt: skip
         assert report.exists(), done.stdout + done.stderr
         outcomes: dict[str, str] = json.loads(report.read_text())

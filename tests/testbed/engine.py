@@ -14,7 +14,9 @@ PIDFILE = RUNTIME / "dockerd.pid"
 LOG = CACHE / "dockerd.log"
 
 
-def docker(*argv: str, check: bool = True, input: str | None = None, timeout: float = 600) -> subprocess.CompletedProcess[str]:
+def docker(
+    *argv: str, check: bool = True, input: str | None = None, timeout: float = 600
+) -> subprocess.CompletedProcess[str]:
     """One command of the Docker client against the testbed's engine."""
     done = subprocess.run(
         ["docker", "-H", f"unix://{SOCKET}", *argv], capture_output=True, text=True, input=input, timeout=timeout

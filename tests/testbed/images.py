@@ -18,7 +18,7 @@ BASE = (
 )  # fmt: skip
 LABINIT = Path(__file__).with_name("labinit")
 # The testbed speaks for hosts only; the kernel is the machine's, so the units that manage hardware have no work.
-RECIPE = f"""\
+RECIPE = """\
 set -e
 cd "$ROOT"
 rm -f etc/ssh/ssh_host_* etc/machine-id var/cache/apt/archives/*.deb

@@ -3,9 +3,11 @@
 from tests.testbed.breakages import BETWEEN_HOSTS, OTHERWISE, REPAIRED
 from tests.testbed.conftest import Lab
 
-SNAPSHOT = (
-    "dpkg-query --show; find /etc /srv /opt /usr/local -type f -exec sha256sum {} + | sort; systemctl list-unit-files --no-pager"
-)
+SNAPSHOT = """
+dpkg-query --show
+find /etc /srv /opt /usr/local -type f -exec sha256sum {} + | sort
+systemctl list-unit-files --no-pager
+"""
 WOULD = "Say what would be installed"
 
 
@@ -25,7 +27,9 @@ def test_a_check_of_fresh_hosts_changes_nothing_and_says_what_would(hosts: Lab) 
         happened = set(done.changed(name))
         assert announced - happened == set(), "announced, but did not happen"
         roles = {task.split(" : ")[0] for task in happened}
-        assert {task.split(" : ")[0] for task in checked.changed(name)} == roles, "every role that changed something was announced"
+        assert {task.split(" : ")[0] for task in checked.changed(name)} == roles, (
+            "every role that changed something was announced"
+        )
 
 
 def test_every_promise_is_kept(provisioned: Lab) -> None:
@@ -36,7 +40,11 @@ def test_every_promise_is_kept(provisioned: Lab) -> None:
 
 def test_a_second_run_changes_nothing(provisioned: Lab) -> None:
     again = provisioned.converged()
-    assert {node.name: again.changed(node.name) for node in provisioned.bed.nodes} == {"gpu1": [], "gpu2": [], "cpu1": []}
+    assert {node.name: again.changed(node.name) for node in provisioned.bed.nodes} == {
+        "gpu1": [],
+        "gpu2": [],
+        "cpu1": [],
+    }
 
 
 def test_drift_is_noticed_told_exactly_and_repaired(provisioned: Lab) -> None:
@@ -60,7 +68,9 @@ def test_what_differs_between_hosts_is_noticed(provisioned: Lab) -> None:
     for breakage in BETWEEN_HOSTS:
         provisioned.bed.sh(breakage.host, breakage.script)
     try:
-        assert failed(provisioned.verify("all", "-k", "test_across")) == {f"{c}@all" for b in BETWEEN_HOSTS for c in b.noticed_by}
+        assert failed(provisioned.verify("all", "-k", "test_across")) == {
+            f"{c}@all" for b in BETWEEN_HOSTS for c in b.noticed_by
+        }
     finally:
         for breakage in BETWEEN_HOSTS:
             provisioned.bed.sh(breakage.host, breakage.undo)

@@ -35,7 +35,9 @@ def test_a_host_that_must_have_a_gpu_and_has_none_is_refused(provisioned: Lab) -
 def test_a_version_that_does_not_exist_is_answered_with_those_that_do(provisioned: Lab) -> None:
     result = provisioned.provision(*TOOLKIT, "-e", "nvidia_container_toolkit_version=9.9.9")
     assert result.code == 2
-    assert "nvidia-container-toolkit 9.9.9-* does not exist for gpu1, offered: 1.18.2-1, 1.17.8-1" in text(result, "gpu1")
+    assert "nvidia-container-toolkit 9.9.9-* does not exist for gpu1, offered: 1.18.2-1, 1.17.8-1" in text(
+        result, "gpu1"
+    )
     assert "docker/stacks.yml" in text(result, "gpu1")
 
 

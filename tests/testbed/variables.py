@@ -22,7 +22,7 @@ def stand_ins(url: str, repository: Repository) -> dict[str, object]:
     }
 
 
-# A container shares the machine's kernel: only settings of its own network, limits below the machine's, clocks left alone.
+# A container shares the machine's kernel: only settings of its own network, limits below the machine's, no clocks.
 CONTAINED: Mapping[str, object] = {
     "base_kernel_settings": {
         "net.ipv4.ip_local_reserved_ports": "29400-29600",

@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 from ansible.plugins.callback import CallbackBase
 
@@ -20,9 +21,9 @@ class CallbackModule(CallbackBase):
     CALLBACK_NAME = "events"
     CALLBACK_NEEDS_ENABLED = True
 
-    def _write(self, result, failed: bool = False) -> None:  # noqa: ANN001
+    def _write(self, result, failed: bool = False) -> None:
         data = result.result
-        with open(os.environ["TESTBED_EVENTS"], "a") as events:
+        with Path(os.environ["TESTBED_EVENTS"]).open("a") as events:
             line = {
                 "host": result.host.get_name(),
                 "task": result.task.get_name(),
@@ -33,11 +34,11 @@ class CallbackModule(CallbackBase):
             }
             events.write(json.dumps(line, default=str) + "\n")
 
-    def v2_runner_on_ok(self, result) -> None:  # noqa: ANN001
+    def v2_runner_on_ok(self, result) -> None:
         self._write(result)
 
-    def v2_runner_on_failed(self, result, ignore_errors: bool = False) -> None:  # noqa: ANN001
+    def v2_runner_on_failed(self, result, ignore_errors: bool = False) -> None:
         self._write(result, failed=not ignore_errors)
 
-    def v2_runner_on_unreachable(self, result) -> None:  # noqa: ANN001
+    def v2_runner_on_unreachable(self, result) -> None:
         self._write(result, failed=True)

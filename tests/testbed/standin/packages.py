@@ -21,7 +21,8 @@ class Package:
     def build(self, folder: Path) -> None:
         with tempfile.TemporaryDirectory() as work:
             root = Path(work, "root")
-            control = f"Package: {self.name}\nVersion: {self.version}\nArchitecture: all\nMaintainer: testbed <testbed@localhost>\n"
+            control = f"Package: {self.name}\nVersion: {self.version}\nArchitecture: all\n"
+            control += "Maintainer: testbed <testbed@localhost>\n"
             control += f"Depends: {self.depends}\n" if self.depends else ""
             control += "Description: a stand-in for tests, not the real package\n"
             for target, text in {"DEBIAN/control": control, **self.text}.items():
@@ -59,7 +60,8 @@ def toolkit(version: str) -> list[Package]:
         Package("libnvidia-container-tools", exact, f"libnvidia-container1 (= {exact})"),
         Package("nvidia-container-toolkit-base", exact, files={"nvidia-ctk": "usr/bin/nvidia-ctk"}),
         Package(
-            "nvidia-container-toolkit", exact, f"nvidia-container-toolkit-base (= {exact}), libnvidia-container-tools (= {exact})",
+            "nvidia-container-toolkit", exact,
+            f"nvidia-container-toolkit-base (= {exact}), libnvidia-container-tools (= {exact})",
             files={"nvidia-container-runtime": "usr/bin/nvidia-container-runtime"},
         ),
     ]  # fmt: skip

@@ -3,7 +3,8 @@
 
 def device(address: str, vendor: str, number: str, kind: str) -> str:
     folder = f"/opt/testbed/pci/{address}"
-    return f"mkdir -p {folder}; echo {vendor} > {folder}/vendor; echo {number} > {folder}/device; echo {kind} > {folder}/class\n"
+    files = {"vendor": vendor, "device": number, "class": kind}
+    return f"mkdir -p {folder}\n" + "".join(f"echo {text} > {folder}/{name}\n" for name, text in files.items())
 
 
 def view(gpus: int) -> str:

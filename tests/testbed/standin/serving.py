@@ -1,6 +1,6 @@
 """The stand-in repository served by a process of its own, for a testbed that outlives the command that made it.
 
-Run as a module: python -m tests.testbed.standin.serving FOLDER ADDRESS (prints the URL, then serves until it is stopped).
+python -m tests.testbed.standin.serving FOLDER ADDRESS prints the URL, then serves until it is stopped.
 """
 
 import os
