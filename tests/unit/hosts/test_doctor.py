@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from gpulab.hosts import machine
+from gpulab.hosts.doctor import page
 from gpulab.hosts.doctor.check import CHECKS, State
 from gpulab.hosts.doctor.examine import PARTS, examine
 
@@ -151,6 +152,10 @@ def test_a_part_that_can_not_be_read_is_no_evidence_and_is_told() -> None:
     assert "shm" not in found
     assert found["memory"]["state"] == "note"
     assert "PermissionError: no" in found["memory"]["evidence"]
+
+
+def test_the_page_is_up_to_date() -> None:
+    assert page.PAGE.read_text() == page.page(), "python -m gpulab.hosts.doctor.page makes it anew"
 
 
 def test_this_machine_can_be_examined() -> None:
