@@ -16,10 +16,15 @@ class Breakage:
     host: str
     script: str
     noticed_by: tuple[str, ...]
-    """Checks, without the host."""
+    """Checks, without the host where it is the broken one."""
     reported_by: tuple[str, ...] = ()
     """Tasks that --check reports as a change. None: provisioning does not repair it, `undo` does."""
     undo: str = ""
+
+    @property
+    def failing(self) -> set[str]:
+        """The checks that fail, each with its host."""
+        return {check if "@" in check else f"{check}@{self.host}" for check in self.noticed_by}
 
 
 REPAIRED = [
@@ -33,12 +38,14 @@ REPAIRED = [
     Breakage("gpu2", "sysctl -w net.ipv4.ip_local_reserved_ports=", ("base.kernel-settings",),
              ("base : Ensure the kernel's settings are written down and in force",)),
     Breakage("gpu2", "usermod -u 2999 gpulab", ("base.user",), ("base : Ensure the lab's user is there",)),
-    Breakage("cpu1", HALF, ("base.dpkg",), ("packages : Find what is missing for the base",)),
+    Breakage("cpu1", HALF, ("base.dpkg",),
+             tuple(f"packages : Find what is missing for {what}"
+                   for what in ("the base", "the Docker engine", "metrics", "the collector"))),
     Breakage("gpu1", "apt-mark unhold nvidia-open; systemctl stop nvidia-persistenced",
              ("nvidia_driver.held", "nvidia_driver.persistence"),
              ("packages : Ensure the packages are held at their version for the NVIDIA driver",
               "nvidia_driver : Ensure the GPUs stay initialised while nobody uses them")),
-    Breakage("gpu1", "echo NCCL_SOCKET_IFNAME=lo > /etc/nccl.conf", ("fabric.interface",),
+    Breakage("gpu1", "echo NCCL_SOCKET_IFNAME=lo > /etc/nccl.conf", ("fabric.interface", "across.mtu@all"),
              ("fabric : Ensure NCCL knows its interface",)),
     Breakage("cpu1", "systemctl disable -q docker", ("docker_engine.runs",),
              ("docker_engine : Ensure the engine runs, now and after a boot",)),
@@ -51,7 +58,8 @@ REPAIRED = [
     Breakage("gpu1", "gpasswd -d gpulab docker", ("docker_engine.users",),
              ("docker_engine : Ensure the lab's users may use the engine",)),
     Breakage("gpu2", f"{OLDER} nvidia-container-toolkit=1.17.8-1 nvidia-container-toolkit-base=1.17.8-1 "
-             "libnvidia-container-tools=1.17.8-1 libnvidia-container1=1.17.8-1", ("nvidia_container_toolkit.version",),
+             "libnvidia-container-tools=1.17.8-1 libnvidia-container1=1.17.8-1",
+             ("nvidia_container_toolkit.version", "nvidia_container_toolkit.held"),
              ("packages : Ensure the packages have their versions for the NVIDIA container toolkit",)),
     Breakage("gpu1", "apt-mark unhold nvidia-container-toolkit; systemctl stop gpu-lab-nvidia-refresh.path",
              ("nvidia_container_toolkit.held", "nvidia_container_toolkit.refresh"),
