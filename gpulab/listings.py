@@ -104,7 +104,7 @@ def list_stacks(install: str) -> Outcome:
         rows.append(
             {
                 "stack": stack.name,
-                **stack.pins.model_dump(),
+                **stack.pins.model_dump(by_alias=True),
                 "lock": stack.key,
                 "venv": stack.venv if stack.installed else None,
             }
