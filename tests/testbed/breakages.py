@@ -40,7 +40,7 @@ REPAIRED = [
     Breakage("gpu2", "usermod -u 2999 gpulab", ("base.user",), ("base : Ensure the lab's user is there",)),
     Breakage("cpu1", HALF, ("base.dpkg",),
              tuple(f"packages : Find what is missing for {what}"
-                   for what in ("the base", "the Docker engine", "metrics", "the collector"))),
+                   for what in ("the base", "the Docker engine", "the registry", "metrics", "the collector"))),
     Breakage("gpu1", "apt-mark unhold nvidia-open; systemctl stop nvidia-persistenced",
              ("nvidia_driver.held", "nvidia_driver.persistence"),
              ("packages : Ensure the packages are held at their version for the NVIDIA driver",
@@ -74,6 +74,9 @@ REPAIRED = [
              ("lab_storage : Ensure programs and logins are told where the caches are",)),
     Breakage("cpu1", "systemctl stop prometheus-node-exporter", ("monitoring.host",),
              ("monitoring : Ensure the host's exporter runs, now and after a boot",)),
+    Breakage("cpu1", "systemctl stop docker-registry",
+             ("registry.answers@gpu1", "registry.answers@gpu2", "registry.answers"),
+             ("registry : Ensure the registry runs, now and after a boot",)),
     Breakage("cpu1", "systemctl stop prometheus", ("monitoring.collected",),
              ("monitoring : Ensure the collector runs, now and after a boot",)),
 ]  # fmt: skip

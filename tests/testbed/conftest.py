@@ -35,7 +35,7 @@ class Lab:
     def __init__(self, bed: Testbed, repository: Repository, url: str) -> None:
         self.bed = bed
         self.repository = repository
-        self.variables = stand_ins(url, repository)
+        self.variables = stand_ins(url, repository) | {"registry_host": bed.nodes[-1].name}
         self.inventory = bed.inventory(variables=self.variables)
 
     def provision(self, *arguments: str, inventory: Path | None = None) -> playbook.Result:

@@ -25,7 +25,6 @@ rm -f etc/ssh/ssh_host_* etc/machine-id var/cache/apt/archives/*.deb
 : > etc/machine-id
 ln -sf /dev/null etc/systemd/system/systemd-udevd.service
 ln -sf /dev/null etc/systemd/system/systemd-udev-trigger.service
-ln -sf /dev/null etc/systemd/system/systemd-logind.service
 ln -sf /dev/null etc/systemd/system/getty.target
 for user in lab asks; do chroot . useradd --create-home --shell /bin/bash $user; done
 echo 'asks:the-right-password' | chroot . chpasswd
