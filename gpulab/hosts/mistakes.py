@@ -86,8 +86,9 @@ def place(path: Path, pattern: str, section: str | None = None) -> str:
 
 def explain(path: Path, stderr: str) -> UsageError:
     """What Ansible said of an inventory it can't read, as one line with its place, and a cure."""
+    told = re.sub(r"(?<=\S)\n(?!ERROR!|\[|Origin:)(?=\S)", " ", stderr)  # older releases break their lines anywhere
     for said, pattern, wrong, cure in MESSAGES:
-        found = re.search(said, stderr)
+        found = re.search(said, told)
         if not found:
             continue
         parts = found.groupdict()
