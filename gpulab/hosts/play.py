@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -130,11 +131,12 @@ def stopping() -> Iterator[tuple[threading.Event, Callable[[], bool]]]:
     Gives whether that happened, and a function that says when to kill what is still there: after the grace, or at the
     second Ctrl-C.
     """
-    stopped, deadline = threading.Event(), [float("inf")]
+    stopped, deadline, started = threading.Event(), [float("inf")], list[psutil.Process]()
 
     def on_signal(_number: int, _frame: Any) -> None:
         deadline[0] = 0.0 if stopped.is_set() else time.monotonic() + GRACE_SECONDS
         stopped.set()
+        started.extend(psutil.Process().children(recursive=True))
         for child in psutil.Process().children():
             child.send_signal(signal.SIGINT)
 
@@ -151,6 +153,10 @@ def stopping() -> Iterator[tuple[threading.Event, Callable[[], bool]]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        for left in started:  # what a worker's end left behind: ssh, a module on this machine
+            with contextlib.suppress(psutil.NoSuchProcess):
+                left.kill()
+        psutil.wait_procs(started, timeout=5)
 
 
 def check_tags(tags: str) -> None:
