@@ -92,3 +92,94 @@ def lint() -> Outcome:
     from gpulab.quality import run_lint
 
     return run_lint()
+
+
+HOSTS = {"hosts": "the inventory: gpus.ini", "limit": "only these hosts or groups: gpu1,storage"}
+PLAY = {**HOSTS, "tags": "only these roles: base,docker_engine"}
+
+
+@verb(
+    help={
+        **PLAY, "check": "only say what would change", "reboot": "allow a reboot where the driver needs it",
+        "wait": "wait while another provision runs", "ask_become_pass": "ask for the hosts' sudo password",
+    }
+)  # fmt: skip
+def provision(
+    hosts: str = "", check: bool = False, limit: str = "", tags: str = "", reboot: bool = False, wait: bool = False,
+    ask_become_pass: bool = False,
+) -> Outcome:  # fmt: skip
+    """Bring bare hosts to identical GPU hosts: the whole site, again and again."""
+    from gpulab.hosts.provision import provision
+
+    return provision(
+        hosts, check=check, limit=limit, tags=tags, reboot=reboot, wait=wait, ask_become_pass=ask_become_pass
+    )
+
+
+@verb(help=PLAY)
+def drift(hosts: str = "", limit: str = "", tags: str = "") -> Outcome:
+    """Say what differs on the hosts from what was provisioned; changes nothing, exit 1 on drift."""
+    from gpulab.hosts.drift import drift
+
+    return drift(hosts, limit=limit, tags=tags)
+
+
+@verb(help={**HOSTS, "only": "checks whose name holds this word (pytest's -k)"})
+def verify(hosts: str = "", limit: str = "", only: str = "") -> Outcome:
+    """Prove every role's promise on every host: a table host x check, JUnit and JSON."""
+    from gpulab.hosts.verify import verify
+
+    return verify(hosts, limit=limit, only=only)
+
+
+@verb(help=HOSTS)
+def hosts(hosts: str = "", limit: str = "") -> Outcome:
+    """Show what was understood of the inventory: groups, addresses, GPUs, who can be reached."""
+    from gpulab.hosts.show import show
+
+    return show(hosts, limit=limit)
+
+
+@verb(iterable=["forget"], help={**HOSTS, "yes": "accept without asking", "forget": "drop a host's old key"})
+def trust(hosts: str = "", limit: str = "", yes: bool = False, forget: list[str] = []) -> Outcome:  # noqa: B006
+    """Show the hosts' keys and accept them once, into the project's own list."""
+    from gpulab.hosts.trust import trust
+
+    return trust(hosts, limit=limit, yes=yes, forget=forget)
+
+
+@verb(iterable=["host"], help={"hosts": HOSTS["hosts"], "host": "a host's name; given twice, the two are compared"})
+def fingerprint(hosts: str = "", host: list[str] = []) -> Outcome:  # noqa: B006
+    """Show what makes a host what it is, or in which lines two hosts differ."""
+    from gpulab.hosts.fingerprint import fingerprint
+
+    return fingerprint(host, hosts)
+
+
+@verb(help={**HOSTS, "all": "also what is well"})
+def doctor(hosts: str = "", limit: str = "", all: bool = False) -> Outcome:
+    """Look for the known problems, on this machine or on hosts, each with evidence and cure."""
+    from gpulab.hosts.doctor.examine import doctor
+
+    return doctor(hosts, limit=limit, every=all)
+
+
+@verb(
+    help={
+        "system": "only for this system: debian13", "mirror": "the addresses of ansible/mirrors/NAME.yml",
+        "download": "fetch everything into this folder", "only": "of keys,packages,images,wheels",
+    }
+)  # fmt: skip
+def bundle(system: str = "", mirror: str = "", download: str = "", only: str = "") -> Outcome:
+    """List, or download, what a site without network needs: repositories, keys, packages, images, wheels."""
+    from gpulab.hosts.bundle import bundle
+
+    return bundle(system=system, mirror=mirror, download=download, only=only)
+
+
+@verb(help={"up": "how many hosts", "down": "take them down", "name": "testbeds of other names stay"})
+def testbed(up: str = "", down: bool = False, name: str = "dev") -> Outcome:
+    """Real hosts on this machine to try things on, for developers: systemd, ssh, stand-in GPUs."""
+    from gpulab.hosts.testbed import testbed
+
+    return testbed(up=up, down=down, name=name)

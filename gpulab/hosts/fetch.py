@@ -1,0 +1,137 @@
+"""Fetch what `inv bundle` lists: each function returns what it could not get, with the reason."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from gpulab.console import console
+
+DEBIAN = "http://deb.debian.org/debian"
+UBUNTU = "http://archive.ubuntu.com/ubuntu"
+SECONDS = 60
+
+
+def fetch_keys(needs: dict[str, Any], folder: Path) -> list[str]:
+    """Each repository's key, kept only when it has the fingerprint that the roles expect."""
+    failures = []
+    folder.mkdir(parents=True, exist_ok=True)
+    for source in needs["sources"].values():
+        target = folder / f"{source['name']}.asc"
+        try:
+            with urllib.request.urlopen(source["key_url"], timeout=SECONDS) as answer:
+                target.write_bytes(answer.read())
+        except OSError as error:
+            failures.append(f"{source['key_url']}: {error}")
+            continue
+        if source["fingerprint"].upper() not in said("gpg", "--batch", "--show-keys", "--with-colons", str(target))[1]:
+            target.unlink()
+            failures.append(f"{source['key_url']}: not the key {source['fingerprint']}")
+    return failures
+
+
+def fetch_packages(system: str, needs: dict[str, Any], folder: Path) -> list[str]:
+    """The packages and all they need, as for a system with nothing installed; one repository's failure leaves the rest.
+
+    Needs apt-get on this machine, of any release, and the keyring of the other distribution's archive.
+    """
+    if not shutil.which("apt-get"):
+        return [f"{system}: no apt-get on this machine (cure: fetch the packages on Debian or Ubuntu)"]
+    failures = []
+    root = folder / "apt"
+    for part in ("etc/apt.conf.d", "etc/preferences.d", "etc/sources.list.d", "state/lists/partial",
+                 "cache/archives/partial"):  # fmt: skip
+        (root / part).mkdir(parents=True, exist_ok=True)
+    (root / "state/status").touch()
+    (root / "etc/sources.list").write_text("".join(archive(system)), encoding="utf-8")
+    own = {name: "" for packages in needs["packages"].values() for name, version in packages.items() if not version}
+    groups = {"": own, **{role: {n: v for n, v in needs["packages"][role].items() if v} for role in needs["sources"]}}
+    for role, wanted in groups.items():
+        source = needs["sources"].get(role)
+        listed = root / "etc/sources.list.d/own.list"
+        listed.unlink(missing_ok=True)
+        if source:
+            key, uri = folder / f"{source['name']}.asc", source["uri"].replace("$(ARCH)", "amd64")
+            if not key.is_file():
+                failures.append(f"{system}: {role}: no key of {uri} (cure: --only keys,packages)")
+                continue
+            listed.write_text(
+                f"deb [signed-by={key}] {uri} {source['suite']} {source['components']}\n", encoding="utf-8"
+            )
+        failures += [f"{system}: {role or 'its own packages'}: {why}" for why in apt(root, wanted)]
+    return failures
+
+
+def archive(system: str) -> list[str]:
+    """The lines of sources.list for a release's own archive."""
+    from gpulab.hosts.bundle import RELEASES
+
+    release = RELEASES[system][0]
+    if system.startswith("debian"):
+        keyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
+        return [f"deb [signed-by={keyring}] {DEBIAN} {suite} main\n" for suite in (release, f"{release}-updates")]
+    keyring = "/usr/share/keyrings/ubuntu-archive-keyring.gpg"
+    return [f"deb [signed-by={keyring}] {UBUNTU} {suite} main universe\n" for suite in (release, f"{release}-updates")]
+
+
+def apt(root: Path, wanted: dict[str, str]) -> list[str]:
+    """Download packages into root/cache/archives with an apt that knows nothing of this machine."""
+    places = [f"Dir={root}", "Dir::Etc=etc", "Dir::State=state", f"Dir::State::status={root}/state/status"]
+    options = [*places, "Dir::Cache=cache", "APT::Architecture=amd64", "APT::Sandbox::User=root"]
+    options.append("APT::Update::Error-Mode=any")
+    given = [word for option in options for word in ("-o", option)]
+    status, _, complaint = said("apt-get", *given, "-q", "update", seconds=600)
+    if status:
+        return [last(complaint)]
+    names = [f"{name}={pattern}" if pattern else name for name, pattern in wanted.items()]
+    console.print(f"  {len(names)} packages and what they need ...")
+    more = ["--yes", "--download-only", "--no-install-recommends"]
+    status, _, complaint = said("apt-get", *given, "-q", *more, "install", *names, seconds=3600)
+    return [last(complaint)] if status else []
+
+
+def fetch_images(images: Sequence[str], folder: Path) -> list[str]:
+    """Each image as a file for `docker load`."""
+    if not shutil.which("docker"):
+        return ["no docker on this machine: no images (cure: fetch them where there is one)"]
+    failures = []
+    for image in images:
+        target = folder / f"{image.replace('/', '_').replace(':', '_')}.tar"
+        for argv in (("docker", "pull", "--quiet", image), ("docker", "save", "--output", str(target), image)):
+            status, _, complaint = said(*argv, seconds=3600)
+            if status:
+                failures.append(f"{image}: {last(complaint)}")
+                break
+    return failures
+
+
+def fetch_wheels(lock: Path, folder: Path) -> list[str]:
+    """Everything a lock names, for this machine's Python and platform, checked against its hashes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    python = getattr(sys, "_base_executable", sys.executable)
+    argv = ["-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes", "--dest", str(folder), "-r", str(lock)]
+    status, _, complaint = said(python, *argv, seconds=7200)
+    return [f"{lock.name}: {last(complaint)}"] if status else []
+
+
+def said(*argv: str, seconds: float = SECONDS) -> tuple[int, str, str]:
+    """(status, output, complaint) of a program."""
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=seconds, check=False)
+    except FileNotFoundError:
+        return 127, "", f"no {argv[0]} on this machine"
+    except subprocess.TimeoutExpired:
+        return 124, "", f"not done within {seconds:.0f} s"
+    return done.returncode, done.stdout, done.stderr
+
+
+def last(complaint: str) -> str:
+    """The line of a complaint that says what is wrong."""
+    lines = [line.strip() for line in complaint.splitlines() if line.strip()]
+    named = [line for line in lines if line.startswith(("E:", "ERROR", "Error", "error"))]
+    return (named or lines or ["no reason given"])[0][:300]

@@ -1,0 +1,111 @@
+"""Hosts: what `ansible-inventory` understood of --hosts, with every mistake named before any ssh."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gpulab.errors import UsageError, nearest
+from gpulab.hosts import mistakes
+from gpulab.hosts.ansible import environment, program
+from gpulab.paths import ROOT, shown
+
+
+@dataclass(frozen=True)
+class Host:
+    """One host of the inventory."""
+
+    name: str
+    address: str
+    groups: tuple[str, ...] = ()
+    variables: dict[str, Any] = field(default_factory=dict, compare=False)
+
+    @property
+    def user(self) -> str:
+        """The user to log in as; empty: whatever ssh's own configuration says."""
+        return str(self.variables.get("ansible_user", ""))
+
+    @property
+    def port(self) -> int:
+        """The port of the host's sshd."""
+        return int(self.variables.get("ansible_port", 22))
+
+    @property
+    def local(self) -> bool:
+        """Whether it is this machine, reached without ssh."""
+        return self.variables.get("ansible_connection") == "local"
+
+
+def inventory_path(hosts: str) -> Path:
+    """The inventory named by --hosts, absolute. Raises UsageError with the cure where there is none."""
+    if not hosts:
+        raise UsageError("this verb needs an inventory", "--hosts gpus.ini (first: cp inventory.example gpus.ini)")
+    path = Path(hosts).absolute()
+    if not path.exists():
+        example = shown(ROOT / "inventory.example")
+        raise UsageError(f"{hosts}: no such inventory", f"cp {example} {hosts}, then edit it")
+    return path
+
+
+def load_hosts(hosts: str, limit: str = "") -> list[Host]:
+    """The hosts of the inventory in its order; `limit` keeps those whose name or group it lists (`gpu1,storage`).
+
+    Raises UsageError with file, line and cure for the first mistake.
+    """
+    path = inventory_path(hosts)
+    listed = ansible_inventory(path)
+    variables: dict[str, dict[str, Any]] = listed["_meta"]["hostvars"]
+    groups = {name: members(listed, name) for name in listed if name != "_meta"}
+    found = [
+        Host(
+            name=name,
+            address=str(variables.get(name, {}).get("ansible_host", name)),
+            groups=tuple(g for g, inside in groups.items() if name in inside and g not in ("all", "ungrouped")),
+            variables=variables.get(name, {}),
+        )
+        for name in dict.fromkeys(groups.get("all", []))
+    ]
+    if not found:
+        raise UsageError(f"{shown(path)}: no host in it", "write one below a group: gpu1 ansible_host=10.0.0.11")
+    mistakes.refuse(path, found, list(groups))
+    return only(found, limit)
+
+
+def only(hosts: list[Host], limit: str) -> list[Host]:
+    """The hosts that `limit` names, by name or group. Raises UsageError for a word that is neither."""
+    if not limit:
+        return hosts
+    kept: list[str] = []
+    for word in limit.split(","):
+        hit = [h.name for h in hosts if word in (h.name, "all", *h.groups)]
+        if not hit:
+            known = sorted({h.name for h in hosts} | {g for h in hosts for g in h.groups})
+            raise UsageError(f"--limit {word}: neither a host nor a group of the inventory", nearest(word, known))
+        kept += hit
+    return [h for h in hosts if h.name in kept]
+
+
+def members(listed: dict[str, Any], group: str) -> list[str]:
+    """The hosts of a group and of the groups in it, each once, in the inventory's order."""
+    inside = listed.get(group, {})
+    nested = [name for child in inside.get("children", []) for name in members(listed, child)]
+    return list(dict.fromkeys([*inside.get("hosts", []), *nested]))
+
+
+def ansible_inventory(path: Path) -> dict[str, Any]:
+    """What `ansible-inventory --list` says. Raises UsageError where Ansible can't read it."""
+    # A part that no plugin understands is an error, not a warning about an empty inventory.
+    strict = {"ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "true", "ANSIBLE_VERBOSITY": "0"}
+    if mistakes.is_ini(path):
+        strict["ANSIBLE_INVENTORY_ENABLED"] = "ini"  # its messages, not those of every plugin in turn
+    done = subprocess.run(
+        [program("ansible-inventory"), "-i", str(path), "--list"],
+        cwd=ROOT, env={**environment(), **strict}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise mistakes.explain(path, done.stderr)
+    listed: dict[str, Any] = json.loads(done.stdout)
+    return listed

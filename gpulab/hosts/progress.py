@@ -1,0 +1,65 @@
+"""Live progress of a play: a table of hosts on a terminal, a line per role and per failure elsewhere."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from gpulab.console import console
+from gpulab.hosts.tally import HostTally, Tally
+
+STYLES = {"failed": "red", "unreachable": "red", "changed": "yellow", "converged": "green", "waiting": "dim"}
+
+
+class Progress:
+    """A context manager whose `watch` is told of every change of a tally."""
+
+    def __init__(self) -> None:
+        self._live = Live(console=console, refresh_per_second=4) if console.is_terminal else None
+        self._said: set[str] = set()
+
+    def __enter__(self) -> Progress:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live:
+            self._live.update("")  # the final table is the verb's answer
+            self._live.stop()
+
+    def watch(self, tally: Tally) -> None:
+        """Show where every host is."""
+        if self._live:
+            self._live.update(table(tally))
+            return
+        for name, host in tally.hosts.items():
+            if host.role and host.state == "running":
+                self._once(f"{host.role} ...")
+            elif host.state in ("failed", "unreachable"):
+                self._once(f"{name} {host.state} at {host.role}: {host.task}")
+
+    def _once(self, line: str) -> None:
+        if line not in self._said:
+            self._said.add(line)
+            console.print(f"  {line}", markup=False)
+
+
+def table(tally: Tally) -> Table:
+    """Host by host: role, task, counts."""
+    grid = Table(box=None, pad_edge=False)
+    for title in ("host", "state", "ok", "changed", "role", "task"):
+        grid.add_column(title, justify="right" if title in ("ok", "changed") else "left", no_wrap=title != "task")
+    for name, host in tally.hosts.items():
+        grid.add_row(name, _state(host), str(host.ok), str(host.changed), host.role, Text(host.task[:70]))
+    return grid
+
+
+def _state(host: HostTally) -> str:
+    style = STYLES.get(host.state)
+    return f"[{style}]{host.state}[/]" if style else host.state

@@ -1,0 +1,113 @@
+"""One question to many hosts at once, over ssh, connected as Ansible connects; each with a deadline."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from gpulab.hosts.ansible import KNOWN_HOSTS, ssh_settings
+from gpulab.hosts.inventory import Host
+from gpulab.paths import ROOT
+
+CONNECT_SECONDS = 8
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back from a host; `problem` says in one line why nothing did, `cure` what helps."""
+
+    stdout: str = ""
+    problem: str = ""
+    cure: str = ""
+
+
+# What ssh says -> what is wrong, and what helps.
+COMPLAINTS = (
+    (r"REMOTE HOST IDENTIFICATION HAS CHANGED|host key .*has changed", "its host key is not the one accepted before",
+     "if the host was reinstalled: inv trust --forget {name} --hosts {hosts}, then inv trust again"),
+    (r"No .* host key is known|Host key verification failed", "its host key is not known yet",
+     "inv trust --hosts {hosts}"),
+    (r"Permission denied", "it refuses the login as {user}", "set ansible_user and ansible_ssh_private_key_file"),
+    (r"Could not resolve hostname", "{address} does not resolve", "correct ansible_host"),
+    (r"Connection refused", "nothing answers on {address} port {port}", "start sshd there, or set ansible_port"),
+    (r"timed out|No route to host|Network is unreachable", "{address} does not answer",
+     "is it on, and is a firewall between?"),
+    (r"(?:not found|No such file or directory).*python3|python3: (?:command )?not found", "it has no python3",
+     "apt-get install -y python3, on the host"),
+)  # fmt: skip
+
+
+def command(host: Host, *argv: str) -> list[str]:
+    """The command that runs `argv` on the host: ssh with the inventory's settings and ansible.cfg's."""
+    if host.local:
+        return [sys.executable if word == "python3" else word for word in argv]
+    v, settings = host.variables, ssh_settings()
+    key = v.get("ansible_ssh_private_key_file") or v.get("ansible_private_key_file")
+    options = ["-o", "BatchMode=yes", "-o", f"ConnectTimeout={CONNECT_SECONDS}", "-p", str(host.port)]
+    options += ["-i", str(Path(str(key)).expanduser())] if key else []
+    options += ["-l", host.user] if host.user else []
+    # ssh takes the first value it is given: the inventory's before ansible.cfg's.
+    for given in (
+        v.get("ansible_ssh_common_args", settings.get("ssh_common_args", "")),
+        v.get("ansible_ssh_extra_args", ""),
+    ):
+        options += shlex.split(str(given))
+    return ["ssh", *options, host.address, shlex.join(argv)]
+
+
+def ask(
+    hosts: Sequence[Host],
+    argv: Callable[[Host], Sequence[str]],
+    stdin: str = "",
+    deadline: float = 30,
+    inventory: str = "",
+) -> dict[str, Answer]:
+    """Run `argv` on every host at once, fed with `stdin`; name -> Answer, in the order of `hosts`.
+
+    Each call logs in anew: a connection kept open from before a key changed would hide that.
+    """
+
+    def one(host: Host) -> Answer:
+        return _ask(host, argv(host), stdin, deadline, inventory)
+
+    with ThreadPoolExecutor(max_workers=32) as pool:
+        return dict(zip((h.name for h in hosts), pool.map(one, hosts), strict=True))
+
+
+def _ask(host: Host, argv: Sequence[str], stdin: str, deadline: float, inventory: str) -> Answer:
+    try:
+        done = subprocess.run(
+            command(host, *argv), input=stdin, capture_output=True, text=True, errors="replace", timeout=deadline,
+            cwd=ROOT, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return Answer(problem=f"no answer within {deadline:.0f} s", cure="is the host overloaded? try again")
+    if done.returncode == 0:
+        return Answer(stdout=done.stdout)
+    return complaint(host, done.stderr or f"ended with {done.returncode}", inventory)
+
+
+def complaint(host: Host, stderr: str, inventory: str = "") -> Answer:
+    """What ssh complained about, in words that name the cure."""
+    names = {"name": host.name, "address": host.address, "port": host.port, "user": host.user or "this user",
+             "hosts": inventory or "gpus.ini"}  # fmt: skip
+    for pattern, problem, cure in COMPLAINTS:
+        if re.search(pattern, stderr):
+            return Answer(problem=problem.format(**names), cure=cure.format(**names))
+    lines = [line for line in stderr.strip().splitlines() if line.strip()]
+    return Answer(problem=lines[-1] if lines else "no answer", cure=f"ssh {host.address}")
+
+
+def known_hosts(hosts: Sequence[Host]) -> Path:
+    """The file that ssh reads host keys from: ansible.cfg's, or the one the inventory names."""
+    for host in hosts:
+        named = re.search(r"UserKnownHostsFile=(\S+)", str(host.variables.get("ansible_ssh_common_args", "")))
+        if named:
+            return Path(named[1]).expanduser()
+    return KNOWN_HOSTS

@@ -1,0 +1,37 @@
+"""`inv testbed`: real hosts to try the roles and verbs on, made by tests/testbed on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import shutil
+from pathlib import Path
+
+from gpulab.errors import UsageError
+from gpulab.paths import shown
+from gpulab.verb import Outcome
+
+NEEDS = ("docker", "dockerd", "debootstrap")
+
+
+def testbed(*, up: str, down: bool, name: str) -> Outcome:
+    """Bring up so many hosts, or take them down; the inventory that reaches them.
+
+    Raises UsageError for wrong numbers, both or neither of the two, and where the machine lacks what it takes.
+    """
+    if bool(up) == down:
+        raise UsageError("a testbed goes either up or down", "inv testbed --up 2, or inv testbed --down")
+    if up and not (up.isdigit() and 1 <= int(up) <= 16):
+        raise UsageError(f"--up {up}: how many hosts?", "a number from 1 to 16")
+    missing = [program for program in NEEDS if not shutil.which(program)]
+    if missing:
+        raise UsageError(f"this machine has no {', '.join(missing)}", "install what tests/testbed/packages.txt lists")
+    hosts = importlib.import_module("tests.testbed.__main__")
+    if down:
+        hosts.down(name)
+        return Outcome({"name": name}, text=f"the testbed {name} is down")
+    with contextlib.redirect_stdout(io.StringIO()) as told:
+        hosts.up(name, int(up), gpus=2)
+    inventory = Path(told.getvalue().split()[-1])
+    return Outcome({"name": name, "inventory": str(inventory)}, text=f"inv provision --hosts {shown(inventory)}")

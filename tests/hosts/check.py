@@ -1,0 +1,10 @@
+"""A check: what a test promises, under which name, and what to do when it fails."""
+
+import pytest
+
+PROVISION = "provision the host again: ./inv provision --hosts gpus.ini --limit HOST --tags {role}"
+
+
+def check(name: str, cure: str = "") -> pytest.MarkDecorator:
+    """Mark a test as the check `role.what`. Without a cure of its own, the role puts it right."""
+    return pytest.mark.check(name, cure or PROVISION.format(role=name.split(".")[0]))

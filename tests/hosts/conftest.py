@@ -1,0 +1,127 @@
+"""The hosts' promises, tried over ssh:
+
+pytest tests/hosts --hosts=ansible://all --ansible-inventory=gpus.ini [-n 4]
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import testinfra
+import yaml
+from testinfra.host import Host
+
+REPO = Path(__file__).resolve().parents[2]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Much of what was promised only root can see.
+    os.environ["ANSIBLE_BECOME"] = "true"
+    # testinfra asks `ansible-inventory`, which lies beside the Python that runs this.
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    config.addinivalue_line("markers", "check(name, cure): the check's name, and what to do when it fails")
+
+
+def pytest_ignore_collect(config: pytest.Config) -> bool | None:
+    """Without hosts there is nothing to try."""
+    return None if config.option.hosts else True
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Reports (JUnit, JSON) carry each check's name and cure."""
+    for item in items:
+        if marker := item.get_closest_marker("check"):
+            item.user_properties += [("check", marker.args[0]), ("cure", marker.args[1])]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Any:
+    report = yield
+    marker = item.get_closest_marker("check")
+    if marker and report.failed:
+        report.sections.append(("cure", f"{marker.args[0]}: {marker.args[1]}"))
+    return report
+
+
+@pytest.fixture(scope="session")
+def node() -> dict[str, Any]:
+    """The versions that every host has."""
+    pins: dict[str, Any] = yaml.safe_load((REPO / "docker" / "stacks.yml").read_text())["node"]
+    return pins
+
+
+@pytest.fixture(scope="module")
+def variables(host: Host) -> dict[str, Any]:
+    """What the inventory says of the host; roles' defaults are not in it."""
+    found: dict[str, Any] = host.ansible.get_variables()
+    return found
+
+
+@pytest.fixture(scope="session")
+def hosts(request: pytest.FixtureRequest) -> list[Host]:
+    """All hosts at once, for what concerns more than one."""
+    option = request.config.option
+    return list(testinfra.get_hosts(option.hosts.split(","), ansible_inventory=option.ansible_inventory))
+
+
+@pytest.fixture(scope="module")
+def gpus(host: Host, variables: dict[str, Any]) -> list[str]:
+    """The PCI addresses of the host's GPUs; a host that has none, and need not, skips."""
+    found = find_gpus(host, variables)
+    if not found:
+        assert variables.get("gpu") != "required", "the inventory says gpu=required, the PCI bus shows none"
+        pytest.skip(f"{name_of(host)} has no GPU")
+    return found
+
+
+@pytest.fixture(scope="module")
+def smi(host: Host, gpus: list[str]) -> list[dict[str, str]]:
+    """What nvidia-smi says of each GPU."""
+    answer = host.run("nvidia-smi --query-gpu=%s --format=csv,noheader,nounits", ",".join(SMI_FIELDS))
+    assert answer.rc == 0, f"nvidia-smi: {answer.stdout.strip() or answer.stderr.strip()}"
+    rows = [[cell.strip() for cell in line.split(",")] for line in answer.stdout.splitlines()]
+    return [dict(zip(SMI_FIELDS, row, strict=True)) for row in rows]
+
+
+@pytest.fixture(scope="module")
+def docker_info(host: Host) -> dict[str, Any]:
+    answer = host.run("docker info --format '{{json .}}'")
+    assert answer.rc == 0, f"the engine does not answer: {answer.stderr.strip()}"
+    info: dict[str, Any] = json.loads(answer.stdout)
+    return info
+
+
+SMI_FIELDS = (
+    "index", "name", "driver_version", "persistence_mode", "ecc.errors.uncorrected.volatile.total",
+    "retired_pages.pending", "remapped_rows.pending", "remapped_rows.failure",
+    "pcie.link.width.current", "pcie.link.width.max", "temperature.gpu",
+    "clocks_event_reasons.hw_slowdown", "clocks_event_reasons.hw_thermal_slowdown",
+    "clocks_event_reasons.hw_power_brake_slowdown", "clocks_event_reasons.sw_thermal_slowdown",
+)  # fmt: skip
+
+
+def name_of(host: Host) -> str:
+    name: str = host.backend.host
+    return name
+
+
+def find_gpus(host: Host, variables: dict[str, Any]) -> list[str]:
+    if variables.get("gpu") == "none":
+        return []
+    bus = variables.get("validate_pci_path", "/sys/bus/pci/devices")
+    script = f'for d in {bus}/*; do echo "${{d##*/}} $(cat $d/vendor) $(cat $d/class)"; done'
+    rows = [line.split() for line in host.run(script).stdout.splitlines()]
+    return [row[0] for row in rows if row[1:2] == ["0x10de"] and row[2].startswith(("0x0300", "0x0302"))]
+
+
+def dpkg(host: Host, names: list[str]) -> dict[str, tuple[str, bool]]:
+    """Of each installed package its version and whether it is held."""
+    form = "${Package} ${Version} ${db:Status-Want} ${db:Status-Status}\\n"
+    rows = [
+        line.split()
+        for line in host.run(f"dpkg-query --show --showformat='{form}' {' '.join(names)}").stdout.splitlines()
+    ]
+    return {name: (version, want == "hold") for name, version, want, status in rows if status == "installed"}

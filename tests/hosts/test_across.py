@@ -1,0 +1,111 @@
+"""What concerns more than one host: they are the same, and they reach each other."""
+
+import threading
+import time
+from itertools import permutations
+from typing import Any
+
+import pytest
+from testinfra.host import Host
+
+from tests.hosts.check import check
+from tests.hosts.conftest import find_gpus, name_of
+
+RENDEZVOUS = 29500
+LISTEN = """
+import socket
+server = socket.create_server(("", {port}), reuse_port=True)
+server.settimeout(20)
+for _ in range({times}):
+    server.accept()[0].close()
+"""
+CONNECT = """
+import socket, sys, time
+end = time.monotonic() + 10
+while True:
+    try:
+        socket.create_connection(("{address}", {port}), timeout=2).close()
+        break
+    except OSError as error:
+        if time.monotonic() > end:
+            sys.exit(str(error))
+        time.sleep(0.1)
+"""
+
+
+@pytest.fixture(scope="module")
+def several(hosts: list[Host]) -> list[Host]:
+    if len(hosts) < 2:
+        pytest.skip("there is one host only")
+    return hosts
+
+
+def answers(hosts: list[Host], command: str) -> dict[str, str]:
+    return {name_of(host): host.run(command).stdout.strip() for host in hosts}
+
+
+def address(host: Host) -> str:
+    place: str = host.ansible.get_variables().get("ansible_host", name_of(host))
+    return place
+
+
+@check("across.driver", "provision all hosts: they get the version of docker/stacks.yml")
+def test_all_hosts_run_one_driver(several: list[Host]) -> None:
+    with_gpus = [h for h in several if find_gpus(h, h.ansible.get_variables())]
+    versions = answers(with_gpus, "nvidia-smi --query-gpu=driver_version --format=csv,noheader | sort -u")
+    assert len(set(versions.values())) <= 1, versions
+
+
+@check("across.gpus", "train on hosts of one kind at a time: the slowest GPU sets the pace")
+def test_all_hosts_have_the_same_gpus(several: list[Host]) -> None:
+    with_gpus = [h for h in several if find_gpus(h, h.ansible.get_variables())]
+    found = answers(with_gpus, "nvidia-smi --query-gpu=name --format=csv,noheader")
+    assert len(set(found.values())) <= 1, found
+
+
+@check("across.time", "see `chronyc tracking` on the hosts, set base_time_servers")
+def test_all_clocks_agree(several: list[Host]) -> None:
+    offsets = {}
+    for host in several:
+        before = time.time()
+        theirs = float(host.run("date +%s.%N").stdout)
+        offsets[name_of(host)] = theirs - (before + time.time()) / 2
+    assert max(offsets.values()) - min(offsets.values()) < 1, offsets
+
+
+@check("across.reachability", "open the rendezvous ports 29400-29600 between the hosts (firewall, security group)")
+def test_every_host_reaches_every_other_on_the_rendezvous_port(several: list[Host]) -> None:
+    listen = LISTEN.format(port=RENDEZVOUS, times=len(several) - 1)
+    listeners = [threading.Thread(target=host.run, args=(f"python3 -c '{listen}'",)) for host in several]
+    for thread in listeners:
+        thread.start()
+    unreached = {}
+    for source, target in permutations(several, 2):
+        answer = source.run(f"python3 -c '{CONNECT.format(address=address(target), port=RENDEZVOUS)}'")
+        if answer.rc:
+            unreached[f"{name_of(source)} -> {name_of(target)}"] = answer.stderr.strip()
+    for thread in listeners:
+        thread.join()
+    assert unreached == {}
+
+
+@check("across.mtu", "give the interfaces one MTU: large messages hang where it differs")
+def test_all_interfaces_have_one_mtu(several: list[Host]) -> None:
+    script = 'i=$(sed -n s/^NCCL_SOCKET_IFNAME=//p /etc/nccl.conf); cat "/sys/class/net/$i/mtu"'
+    found = answers(several, script)
+    assert len(set(found.values())) == 1, found
+
+
+@check("across.storage", "see `findmnt` and provision with --tags lab_storage")
+def test_the_shared_folder_is_shared(several: list[Host]) -> None:
+    first: dict[str, Any] = several[0].ansible.get_variables()
+    kind = first.get("lab_storage_kind", "nfs" if first.get("groups", {}).get("storage") else "local")
+    if kind == "local":
+        pytest.skip("every host has its own folder (lab_storage_kind=local)")
+    probe = f"{first.get('lab_storage_path', '/srv/gpulab')}/.shared-check"
+    try:
+        several[0].run_expect([0], f"echo {name_of(several[0])} > {probe}")
+        inodes = answers(several, f"stat -c %i {probe}")
+        assert len(set(inodes.values())) == 1 and all(inodes.values()), inodes
+    finally:
+        several[0].run(f"rm -f {probe}")

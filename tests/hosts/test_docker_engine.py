@@ -1,0 +1,60 @@
+"""The role docker_engine: configured for long GPU jobs."""
+
+import json
+from typing import Any
+
+import pytest
+from testinfra.host import Host
+
+from tests.hosts.check import check
+from tests.hosts.conftest import dpkg
+
+
+@check("docker_engine.runs")
+def test_it_runs_now_and_after_a_boot(host: Host) -> None:
+    assert host.run("systemctl is-active docker; systemctl is-enabled docker").stdout.split() == ["active", "enabled"]
+
+
+@check("docker_engine.version")
+def test_the_pinned_version_is_installed_and_held(host: Host, variables: dict[str, Any], node: dict[str, Any]) -> None:
+    if variables.get("docker_engine_source", "docker") != "docker":
+        pytest.skip("the engine is the distribution's (docker_engine_source)")
+    version = variables.get("docker_engine_version", node["docker"]["engine"])
+    found = dpkg(host, ["docker-ce", "docker-ce-cli", "containerd.io"])
+    assert found.get("docker-ce", ("absent", False))[0].startswith(f"5:{version}-")
+    assert all(held for _, held in found.values()), f"not on hold: {found}"
+
+
+@check("docker_engine.live-restore")
+def test_containers_survive_a_restart_of_the_engine(docker_info: dict[str, Any]) -> None:
+    assert docker_info["LiveRestoreEnabled"]
+
+
+@check("docker_engine.cgroups")
+def test_systemd_keeps_the_cgroups(docker_info: dict[str, Any]) -> None:
+    assert docker_info["CgroupDriver"] == "systemd"
+
+
+@check("docker_engine.logs")
+def test_logs_cannot_fill_the_disk(host: Host, docker_info: dict[str, Any]) -> None:
+    assert docker_info["LoggingDriver"] == "json-file"
+    options = json.loads(host.run("cat /etc/docker/daemon.json").stdout)["log-opts"]
+    assert options["max-size"] and int(options["max-file"]) > 0
+
+
+@check("docker_engine.storage")
+def test_images_are_kept_on_the_promised_disk(docker_info: dict[str, Any], variables: dict[str, Any]) -> None:
+    assert docker_info["Driver"] == "overlay2"
+    assert docker_info["DockerRootDir"] == variables.get("docker_engine_data_root", "/var/lib/docker")
+
+
+@check("docker_engine.gpu")
+def test_the_engine_hands_out_gpus(host: Host, gpus: list[str], docker_info: dict[str, Any]) -> None:
+    assert "nvidia" in docker_info["Runtimes"]
+    assert json.loads(host.run("cat /etc/docker/daemon.json").stdout)["features"]["cdi"] is True
+
+
+@check("docker_engine.users")
+def test_the_lab_user_may_use_the_engine(host: Host, variables: dict[str, Any]) -> None:
+    user = variables.get("base_user", "gpulab")
+    assert "docker" in host.run(f"id -nG {user}").stdout.split()

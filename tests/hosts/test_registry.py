@@ -1,0 +1,18 @@
+"""The role registry: images inside the lab."""
+
+from typing import Any
+
+import pytest
+from testinfra.host import Host
+
+from tests.hosts.check import check
+
+
+@check("registry.answers")
+def test_every_host_reaches_it(host: Host, variables: dict[str, Any], hosts: list[Host]) -> None:
+    keeper = variables.get("registry_host")
+    if not keeper:
+        pytest.skip("the inventory names no registry_host")
+    places = {h.backend.host: h.ansible.get_variables().get("ansible_host", h.backend.host) for h in hosts}
+    address = f"{places.get(keeper, keeper)}:{variables.get('registry_port', 5000)}"
+    assert host.run(f"curl --silent --fail --max-time 10 http://{address}/v2/").rc == 0, f"{address} does not answer"

@@ -1,0 +1,196 @@
+"""A testbed: a few Debian hosts with systemd and sshd, their keys, and an inventory that reaches them."""
+
+import fcntl
+import json
+import shutil
+import socket
+import subprocess
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.testbed import engine, images
+from tests.testbed.engine import docker
+from tests.testbed.paths import CACHE
+from tests.testbed.standin import pci
+from tests.testbed.variables import CONTAINED
+from tests.testbed.wait import wait_until
+
+# `--privileged` wants a capability that a virtual machine may not have.
+RUN = (
+    "--cap-add", "ALL", "--cap-drop", "SYS_RESOURCE",
+    "--security-opt", "seccomp=unconfined", "--security-opt", "systempaths=unconfined",
+    "--security-opt", "apparmor=unconfined",
+    "--device-cgroup-rule", "a *:* rwm", "--cgroupns=private",
+    "--tmpfs", "/run", "--tmpfs", "/run/lock", "--stop-signal", "SIGRTMIN+3",
+    "--restart", "always", "-v", "/var/lib/docker",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Node:
+    name: str
+    suite: str
+    gpus: int = 2
+    packages: tuple[str, ...] = ()
+    """Packages that are there before the first role runs: for tests whose subject comes later."""
+    variables: str = ""
+    """Of its line in the inventory."""
+
+
+@dataclass
+class Testbed:
+    """Use `Testbed.up`; a testbed of the same name that is already there is replaced."""
+
+    __test__ = False  # not a test class, whatever its name says
+
+    name: str
+    nodes: list[Node]
+    addresses: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def up(cls, nodes: Iterable[Node | tuple[str, str]], name: str = "dev") -> "Testbed":
+        wanted = [node if isinstance(node, Node) else Node(*node) for node in nodes]
+        bed = cls(name, wanted)
+        bed.directory.mkdir(parents=True, exist_ok=True)
+        with exclusive():
+            engine.start()
+            if any(node.packages for node in wanted):
+                ensure_network("testbed-build", "10.87.255.0/24")
+            tags = [
+                images.image_with(n.suite, *n.packages) if n.packages else images.base_image(n.suite) for n in wanted
+            ]
+        bed.down()
+        ensure_network(bed.prefix, f"{bed.subnet}.0/24")
+        for number, (node, tag) in enumerate(zip(wanted, tags, strict=True), start=11):
+            bed._start(node, tag, f"{bed.subnet}.{number}")
+        bed._authorize()
+        bed.wait()
+        bed.learn_host_keys()
+        return bed
+
+    @property
+    def prefix(self) -> str:
+        return f"testbed-{self.name}"
+
+    @property
+    def subnet(self) -> str:
+        return f"10.87.{zlib.crc32(self.name.encode()) % 200}"
+
+    @property
+    def gateway(self) -> str:
+        """The machine, as the hosts see it: stand-in repositories listen here."""
+        return f"{self.subnet}.1"
+
+    @property
+    def directory(self) -> Path:
+        return CACHE / "beds" / self.name
+
+    @property
+    def key(self) -> Path:
+        return self.directory / "id_ed25519"
+
+    @property
+    def known_hosts(self) -> Path:
+        return self.directory / "known_hosts"
+
+    def container(self, node: str) -> str:
+        return f"{self.prefix}-{node}"
+
+    def sh(self, node: str, script: str, check: bool = True) -> str:
+        """Run a script as root on a host, past ssh: for planting faults and looking at the outcome."""
+        return docker("exec", "-i", self.container(node), "sh", "-e", input=script, check=check).stdout
+
+    def down(self) -> None:
+        """Remove this testbed's hosts and network; the engine goes with the last testbed."""
+        if not engine.is_up():
+            return
+        mine = docker("ps", "-aq", "--filter", f"label=testbed={self.name}").stdout.split()
+        if mine:
+            docker("rm", "-fv", *mine)
+        docker("network", "rm", self.prefix, check=False)
+
+    def wait(self) -> None:
+        for node in self.nodes:
+            wait_until(lambda node=node: self._answers(node.name), f"{node.name}: sshd", timeout=90)
+
+    def learn_host_keys(self) -> None:
+        """The hosts' real keys, read past ssh: what a careful admin would copy from the console."""
+        lines = []
+        for node in self.nodes:
+            kind, key = self.sh(node.name, "cat /etc/ssh/ssh_host_ed25519_key.pub").split()[:2]
+            lines.append(f"{self.addresses[node.name]} {kind} {key}\n")
+        self.known_hosts.write_text("".join(lines))
+
+    def inventory(
+        self, path: Path | None = None, variables: Mapping[str, object] | None = None, user: str = "lab"
+    ) -> Path:
+        """Write an INI inventory of these hosts, its variables beside it, and return its path."""
+        path = path or self.directory / "gpus.ini"
+        hosts = "".join(f"{n.name} ansible_host={self.addresses[n.name]} {n.variables}\n" for n in self.nodes)
+        every = {
+            "ansible_user": user,
+            "ansible_python_interpreter": "/usr/bin/python3",
+            "ansible_ssh_private_key_file": self.key,
+            "ansible_ssh_common_args": f"-o UserKnownHostsFile={self.known_hosts} -o ConnectTimeout=5",
+        }
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lines = "".join(f"{name}={value}\n" for name, value in every.items())
+        path.write_text(f"[gpu]\n{hosts}\n[all:vars]\n{lines}")
+        beside = path.parent / "group_vars" / "all.yml"
+        beside.parent.mkdir(exist_ok=True)
+        # JSON is YAML.
+        beside.write_text(json.dumps({**CONTAINED, **(variables or {})}, indent=2))
+        return path
+
+    def _start(self, node: Node, tag: str, address: str) -> None:
+        devices = [f"/dev/nvidia{i}" for i in range(node.gpus)]
+        if node.gpus:
+            devices += ["/dev/nvidiactl", "/dev/nvidia-uvm"]
+        docker(
+            "run", "-d", *RUN, *(f"--device=/dev/null:{device}" for device in devices),
+            "--label", f"testbed={self.name}", "--name", self.container(node.name), "--hostname", node.name,
+            "--network", self.prefix, "--ip", address, tag, "/labinit",
+        )  # fmt: skip
+        self.addresses[node.name] = address
+        self.sh(node.name, pci.view(node.gpus))
+
+    def _authorize(self) -> None:
+        if not self.key.exists():
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.key)], check=True)
+        public = self.key.with_suffix(".pub").read_text().strip()
+        for node in self.nodes:
+            self.sh(
+                node.name,
+                f"for user in lab asks; do cd /home/$user; install -d -m 700 -o $user -g $user .ssh\n"
+                f"echo '{public}' > .ssh/authorized_keys; chown $user: .ssh/authorized_keys; done",
+            )
+
+    def _answers(self, node: str) -> bool:
+        try:
+            with socket.create_connection((self.addresses[node], 22), timeout=1) as connection:
+                if connection.recv(4) != b"SSH-":
+                    return False
+        except OSError:
+            return False
+        # A host that is still booting refuses logins (pam_nologin) though sshd answers.
+        state = docker("exec", self.container(node), "systemctl", "is-system-running", check=False).stdout.strip()
+        return state in ("running", "degraded")
+
+
+def exclusive():
+    """One process at a time makes images or starts the engine."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    lock = (CACHE / "lock").open("w")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    return lock
+
+
+def ensure_network(name: str, subnet: str) -> None:
+    if docker("network", "inspect", name, check=False).returncode != 0:
+        docker("network", "create", "--subnet", subnet, name)
+
+
+def forget(name: str) -> None:
+    shutil.rmtree(CACHE / "beds" / name, ignore_errors=True)

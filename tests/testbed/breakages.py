@@ -1,0 +1,102 @@
+"""One way to break each promise: what is done to which host, which checks must notice, which tasks must say so."""
+
+from dataclasses import dataclass
+
+OLDER = "apt-get update -q; apt-get install -qy --allow-downgrades --allow-change-held-packages"
+HALF = """
+mkdir -p /root/half/DEBIAN
+printf 'Package: testbed-half\\nVersion: 1\\nArchitecture: all\\nMaintainer: t <t@localhost>\\nDescription: half\\n' \
+    > /root/half/DEBIAN/control
+dpkg-deb --build /root/half /root/half.deb; dpkg --unpack /root/half.deb
+"""
+
+
+@dataclass(frozen=True)
+class Breakage:
+    host: str
+    script: str
+    noticed_by: tuple[str, ...]
+    """Checks, without the host where it is the broken one."""
+    reported_by: tuple[str, ...] = ()
+    """Tasks that --check reports as a change. None: provisioning does not repair it, `undo` does."""
+    undo: str = ""
+
+    @property
+    def failing(self) -> set[str]:
+        """The checks that fail, each with its host."""
+        return {check if "@" in check else f"{check}@{self.host}" for check in self.noticed_by}
+
+
+REPAIRED = [
+    Breakage("gpu1", "dpkg --remove --force-depends rsync", ("base.packages",),
+             ("packages : Ensure the packages have their versions for the base",)),
+    Breakage("gpu2", "systemctl stop chrony", ("base.time",),
+             ("base : Ensure the clock is kept, now and after a boot",)),
+    Breakage("gpu1", "rm /etc/security/limits.d/60-gpu-lab.conf /etc/systemd/system.conf.d/60-gpu-lab.conf; "
+             "systemctl daemon-reexec",
+             ("base.limits", "base.service-limits"), ("base : Ensure users and services have the limits",)),
+    Breakage("gpu2", "sysctl -w net.ipv4.ip_local_reserved_ports=", ("base.kernel-settings",),
+             ("base : Ensure the kernel's settings are written down and in force",)),
+    Breakage("gpu2", "usermod -u 2999 gpulab", ("base.user",), ("base : Ensure the lab's user is there",)),
+    Breakage("cpu1", HALF, ("base.dpkg",),
+             tuple(f"packages : Find what is missing for {what}"
+                   for what in ("the base", "the Docker engine", "the registry", "metrics", "the collector"))),
+    Breakage("gpu1", "apt-mark unhold nvidia-open; systemctl stop nvidia-persistenced",
+             ("nvidia_driver.held", "nvidia_driver.persistence"),
+             ("packages : Ensure the packages are held at their version for the NVIDIA driver",
+              "nvidia_driver : Ensure the GPUs stay initialised while nobody uses them")),
+    Breakage("gpu1", "echo NCCL_SOCKET_IFNAME=lo > /etc/nccl.conf", ("fabric.interface", "across.mtu@all"),
+             ("fabric : Ensure NCCL knows its interface",)),
+    Breakage("cpu1", "systemctl disable -q docker", ("docker_engine.runs",),
+             ("docker_engine : Ensure the engine runs, now and after a boot",)),
+    Breakage("gpu1", "apt-mark unhold docker-ce", ("docker_engine.version",),
+             ("packages : Ensure the packages are held at their version for the Docker engine",)),
+    Breakage("gpu2", 'echo \'{"data-root": "/srv/docker"}\' > /etc/docker/daemon.json; systemctl restart docker',
+             ("docker_engine.live-restore", "docker_engine.cgroups", "docker_engine.logs", "docker_engine.storage",
+              "docker_engine.gpu"),
+             ("docker_engine : Ensure the engine has its settings",)),
+    Breakage("gpu1", "gpasswd -d gpulab docker", ("docker_engine.users",),
+             ("docker_engine : Ensure the lab's users may use the engine",)),
+    Breakage("gpu2", f"{OLDER} nvidia-container-toolkit=1.17.8-1 nvidia-container-toolkit-base=1.17.8-1 "
+             "libnvidia-container-tools=1.17.8-1 libnvidia-container1=1.17.8-1",
+             ("nvidia_container_toolkit.version", "nvidia_container_toolkit.held"),
+             ("packages : Ensure the packages have their versions for the NVIDIA container toolkit",)),
+    Breakage("gpu1", "apt-mark unhold nvidia-container-toolkit; systemctl stop gpu-lab-nvidia-refresh.path",
+             ("nvidia_container_toolkit.held", "nvidia_container_toolkit.refresh"),
+             ("packages : Ensure the packages are held at their version for the NVIDIA container toolkit",
+              "nvidia_container_toolkit : Ensure the refresh happens at every boot and after every change")),
+    Breakage("gpu1", "sed -i s/580/550/ /var/run/cdi/nvidia.yaml; rm /dev/char/*",
+             ("nvidia_container_toolkit.cdi", "nvidia_container_toolkit.device-links"),
+             ("nvidia_container_toolkit : Find what the CDI list says",)),
+    Breakage("gpu2", "chown root:root /srv/gpulab/models; chmod 700 /srv/gpulab/models",
+             ("lab_storage.folders", "lab_storage.group"), ("lab_storage : Ensure the folders are there",)),
+    Breakage("gpu1", "rm /etc/gpu-lab.env", ("lab_storage.environment",),
+             ("lab_storage : Ensure programs and logins are told where the caches are",)),
+    Breakage("cpu1", "systemctl stop prometheus-node-exporter", ("monitoring.host",),
+             ("monitoring : Ensure the host's exporter runs, now and after a boot",)),
+    Breakage("cpu1", "systemctl stop docker-registry",
+             ("registry.answers@gpu1", "registry.answers@gpu2", "registry.answers"),
+             ("registry : Ensure the registry runs, now and after a boot",)),
+    Breakage("cpu1", "systemctl stop prometheus", ("monitoring.collected",),
+             ("monitoring : Ensure the collector runs, now and after a boot",)),
+]  # fmt: skip
+
+SICK = {
+    "ecc.errors.uncorrected.volatile.total": "3", "retired_pages.pending": "Yes", "remapped_rows.failure": "Yes",
+    "pcie.link.width.current": "8", "clocks_event_reasons.hw_slowdown": "Active",
+}  # fmt: skip
+OTHERWISE = [
+    Breakage("gpu2", "(" + "; ".join(f"echo '{k}={v}'" for k, v in SICK.items()) + ") > /run/nvidia-standin/planted",
+             ("gpu_health.ecc", "gpu_health.memory-repair", "gpu_health.memory-worn", "gpu_health.pcie",
+              "gpu_health.clocks"),
+             undo="rm /run/nvidia-standin/planted"),
+    Breakage("cpu1", "fallocate -l 40M /dev/shm/full", ("base.scratch",), undo="rm /dev/shm/full"),
+    Breakage("cpu1", "hostname elsewhere", ("base.name-resolution",), undo="hostname cpu1"),
+]  # fmt: skip
+BETWEEN_HOSTS = [
+    Breakage("gpu2", "ip link set eth0 mtu 1400", ("across.mtu",), undo="ip link set eth0 mtu 1500"),
+    Breakage("gpu2", "iptables -I INPUT -p tcp --dport 29500 -j REJECT", ("across.reachability",),
+             undo="iptables -D INPUT -p tcp --dport 29500 -j REJECT"),
+    Breakage("gpu2", "sed -i s/H100/H200/ /usr/bin/nvidia-smi", ("across.gpus",),
+             undo="sed -i s/H200/H100/ /usr/bin/nvidia-smi"),
+]  # fmt: skip

@@ -1,0 +1,101 @@
+"""The scenarios' hosts: real ones, kept for the whole run, because booting and installing is what takes the time.
+
+The scenarios of a file build on one another, in the file's order.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.testbed import Node, Testbed, engine, playbook
+from tests.testbed.paths import REPO
+from tests.testbed.standin.repository import Repository
+from tests.testbed.variables import stand_ins
+
+
+def pytest_ignore_collect() -> bool | None:
+    """Where no host can be made there is nothing to try: needs root, dockerd and debootstrap (packages.txt)."""
+    return None if shutil.which("dockerd") and shutil.which("debootstrap") else True
+
+
+# What the host without a GPU starts with, so that its scenarios need not wait for downloads.
+INSTALLED = ("chrony", "curl", "ethtool", "numactl", "pciutils", "rsync", "docker.io", "prometheus-node-exporter")
+
+
+class Lab:
+    """A testbed with its stand-in repository: what a scenario works with."""
+
+    def __init__(self, bed: Testbed, repository: Repository, url: str) -> None:
+        self.bed = bed
+        self.repository = repository
+        self.variables = stand_ins(url, repository) | {"registry_host": bed.nodes[-1].name}
+        self.inventory = bed.inventory(variables=self.variables)
+
+    def provision(self, *arguments: str, inventory: Path | None = None) -> playbook.Result:
+        return playbook.run(inventory or self.inventory, *arguments)
+
+    def converged(self, *arguments: str) -> playbook.Result:
+        """Provision, and insist that it went well."""
+        result = self.provision(*arguments)
+        assert result.code == 0, result.output[-6000:]
+        return result
+
+    def verify(self, hosts: str = "all", *arguments: str) -> dict[str, str]:
+        """Run tests/hosts as a user would: check@host -> passed, failed or skipped."""
+        report = self.bed.directory / "verify.json"
+        report.unlink(missing_ok=True)
+        done = subprocess.run(
+            [
+                sys.executable, "-m", "pytest", "tests/hosts", "-q", "-p", "tests.testbed.outcomes", "-n", "2",
+                f"--hosts=ansible://{hosts}", f"--ansible-inventory={self.inventory}", *arguments,
+            ],
+            cwd=REPO, env=playbook.environment(report) | {"TESTBED_OUTCOMES": str(report)},
+            capture_output=True, text=True,
+        )  # fmt: skip
+        assert report.exists(), done.stdout + done.stderr
+        outcomes: dict[str, str] = json.loads(report.read_text())
+        return outcomes
+
+
+@pytest.fixture(scope="session")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
+    return Repository.standard(tmp_path_factory.mktemp("standin") / "repository")
+
+
+@contextmanager
+def lab(name: str, nodes: list[Node], repository: Repository) -> Iterator[Lab]:
+    bed = Testbed.up(nodes, name)
+    try:
+        with repository.serve(bed.gateway) as url:
+            yield Lab(bed, repository, url)
+    finally:
+        if not os.environ.get("GPULAB_TESTBED_KEEP"):
+            bed.down()
+            if not engine.docker("ps", "-q", "--filter", "label=testbed").stdout:
+                engine.stop()
+
+
+@pytest.fixture(scope="session")
+def hosts(repository: Repository) -> Iterator[Lab]:
+    """Two fresh GPU hosts, one with Docker's packages and one with the distribution's; and one without a GPU."""
+    nodes = [
+        Node("gpu1", "bookworm"),
+        Node("gpu2", "trixie", variables="docker_engine_source=distribution"),
+        Node("cpu1", "bookworm", gpus=0, packages=INSTALLED, variables="docker_engine_source=distribution"),
+    ]
+    with lab("scenarios", nodes, repository) as three:
+        yield three
+
+
+@pytest.fixture(scope="session")
+def provisioned(hosts: Lab) -> Lab:
+    """The same hosts after a run that went well, whoever asked for it first."""
+    hosts.converged()
+    return hosts

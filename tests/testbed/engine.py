@@ -1,0 +1,62 @@
+"""A Docker engine of the testbed's own: own data root, own socket, no default bridge.
+
+It never touches an engine that is already on the machine, and stops only what it started.
+"""
+
+import os
+import signal
+import subprocess
+
+from tests.testbed.paths import CACHE, RUNTIME, SOCKET
+from tests.testbed.wait import wait_until
+
+PIDFILE = RUNTIME / "dockerd.pid"
+LOG = CACHE / "dockerd.log"
+
+
+def docker(
+    *argv: str, check: bool = True, input: str | None = None, timeout: float = 600
+) -> subprocess.CompletedProcess[str]:
+    """One command of the Docker client against the testbed's engine."""
+    done = subprocess.run(
+        ["docker", "-H", f"unix://{SOCKET}", *argv], capture_output=True, text=True, input=input, timeout=timeout
+    )
+    if check and done.returncode != 0:
+        raise RuntimeError(f"docker {' '.join(argv)}: {done.stderr.strip() or done.stdout.strip()}")
+    return done
+
+
+def is_up() -> bool:
+    return SOCKET.exists() and docker("version", check=False, timeout=20).returncode == 0
+
+
+def start() -> None:
+    """Start the engine unless it runs already."""
+    if is_up():
+        return
+    RUNTIME.mkdir(parents=True, exist_ok=True)
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with LOG.open("ab") as log:
+        subprocess.Popen(
+            [
+                "dockerd",
+                "--data-root", str(CACHE / "engine"),
+                "--exec-root", str(RUNTIME / "exec"),
+                "--pidfile", str(PIDFILE),
+                "--host", f"unix://{SOCKET}",
+                "--bridge", "none",
+                "--default-address-pool", "base=10.87.0.0/16,size=24",
+                "--storage-driver", "overlay2",
+            ],
+            stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+    wait_until(is_up, f"the testbed's engine (its log: {LOG})")
+
+
+def stop() -> None:
+    """Stop the engine; its images stay in the cache."""
+    if not PIDFILE.exists():
+        return
+    pid = int(PIDFILE.read_text())
+    os.kill(pid, signal.SIGTERM)
+    wait_until(lambda: not PIDFILE.exists(), "the end of the testbed's engine")

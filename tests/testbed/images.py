@@ -1,0 +1,93 @@
+"""Images of real Debian hosts: debootstrap, then `docker import`. No image is ever pulled."""
+
+import hashlib
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from tests.testbed.engine import docker
+from tests.testbed.paths import CACHE
+
+SUITES = ("bookworm", "trixie")
+MIRROR = "http://deb.debian.org/debian"
+# What a host has after its installer: enough for ssh, sudo and Ansible, nothing of the lab.
+BASE = (
+    "systemd", "systemd-sysv", "dbus", "openssh-server", "sudo", "python3", "python3-apt",
+    "iproute2", "iputils-ping", "ca-certificates", "procps", "kmod", "gpg", "gpgv",
+)  # fmt: skip
+LABINIT = Path(__file__).with_name("labinit")
+# The testbed speaks for hosts only; the kernel is the machine's, so the units that manage hardware have no work.
+RECIPE = """\
+set -e
+cd "$ROOT"
+rm -f etc/ssh/ssh_host_* etc/machine-id var/cache/apt/archives/*.deb
+: > etc/machine-id
+ln -sf /dev/null etc/systemd/system/systemd-udevd.service
+ln -sf /dev/null etc/systemd/system/systemd-udev-trigger.service
+ln -sf /dev/null etc/systemd/system/getty.target
+for user in lab asks; do chroot . useradd --create-home --shell /bin/bash $user; done
+echo 'asks:the-right-password' | chroot . chpasswd
+echo 'lab ALL=(ALL) NOPASSWD: ALL' > etc/sudoers.d/lab
+echo 'asks ALL=(ALL) ALL' > etc/sudoers.d/asks
+chmod 440 etc/sudoers.d/*
+"""
+
+
+def rootfs(suite: str) -> Path:
+    """The cached file system of a suite, made when its recipe is new."""
+    identity = hashlib.sha256("\n".join([suite, MIRROR, *BASE, RECIPE]).encode()).hexdigest()[:12]
+    tarball = CACHE / f"rootfs-{suite}-{identity}.tar.gz"
+    if tarball.exists():
+        return tarball
+    CACHE.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f"rootfs-{suite}-", dir=CACHE))
+    try:
+        root = work / "root"
+        _run(["debootstrap", "--variant=minbase", f"--include={','.join(BASE)}", suite, str(root), MIRROR])
+        _run(["env", f"ROOT={root}", "sh", "-c", RECIPE])
+        _run(["tar", "-C", str(root), "--one-file-system", "-czf", str(work / "rootfs.tar.gz"), "."])
+        (work / "rootfs.tar.gz").rename(tarball)
+    finally:
+        shutil.rmtree(work)
+    return tarball
+
+
+def base_image(suite: str) -> str:
+    """The image of a fresh host: the file system and /labinit."""
+    tarball = rootfs(suite)
+    identity = tarball.name.split(".")[0].rsplit("-", 1)[1]
+    files = f"testbed/{suite}-files:{identity}"
+    tag = f"testbed/{suite}:{identity}-{hashlib.sha256(LABINIT.read_bytes()).hexdigest()[:12]}"
+    if not _have(files):
+        docker("import", str(tarball), files)
+    if not _have(tag):
+        with tempfile.TemporaryDirectory() as context:
+            Path(context, "Dockerfile").write_text(f"FROM {files}\nCOPY labinit /labinit\n")
+            shutil.copy2(LABINIT, context)
+            docker("build", "-t", tag, context)
+    return tag
+
+
+def image_with(suite: str, *packages: str) -> str:
+    """A host on which some packages are there already: for tests whose subject comes after them."""
+    base = base_image(suite)
+    tag = f"testbed/{suite}-with:{hashlib.sha256(' '.join([base, *packages]).encode()).hexdigest()[:12]}"
+    if not _have(tag):
+        recipe = (
+            f"FROM {base}\n"
+            "RUN apt-get update && DEBIAN_FRONTEND=noninteractive "
+            f"apt-get install -y --no-install-recommends {' '.join(packages)} && apt-get clean\n"
+        )
+        docker("build", "--network", "testbed-build", "-t", tag, "-", input=recipe)
+    return tag
+
+
+def _have(tag: str) -> bool:
+    return docker("image", "inspect", tag, check=False).returncode == 0
+
+
+def _run(argv: list[str]) -> None:
+    done = subprocess.run(argv, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise RuntimeError(f"{argv[0]}: {(done.stdout + done.stderr)[-2000:]}")

@@ -1,0 +1,160 @@
+"""What goes wrong in real life: each time the message names the cause, and a later run completes."""
+
+import signal
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from tests.testbed import Node, playbook
+from tests.testbed.conftest import Lab, lab
+from tests.testbed.engine import docker
+from tests.testbed.standin.repository import OLDER_DRIVER, Repository
+from tests.testbed.wait import wait_until
+
+TOOLKIT = ("--tags", "nvidia_container_toolkit", "--limit", "gpu1")
+
+
+def text(result: playbook.Result, host: str) -> str:
+    return " ".join(result.failures(host))
+
+
+def test_a_host_without_a_gpu_gets_no_driver(provisioned: Lab) -> None:
+    assert provisioned.bed.sh("cpu1", "dpkg --list | grep -c nvidia || true").strip() == "0"
+    outcomes = provisioned.verify("cpu1")
+    assert "failed" not in outcomes.values()
+    assert outcomes["nvidia_driver.version@cpu1"] == "skipped"
+
+
+def test_a_host_that_must_have_a_gpu_and_has_none_is_refused(provisioned: Lab) -> None:
+    result = provisioned.provision("--limit", "cpu1", "--tags", "validate", "-e", "gpu=required")
+    assert result.code == 2
+    assert "Cure" in text(result, "cpu1") and "gpu=none" in text(result, "cpu1")
+
+
+def test_a_version_that_does_not_exist_is_answered_with_those_that_do(provisioned: Lab) -> None:
+    result = provisioned.provision(*TOOLKIT, "-e", "nvidia_container_toolkit_version=9.9.9")
+    assert result.code == 2
+    assert "nvidia-container-toolkit 9.9.9-* does not exist for gpu1, offered: 1.18.2-1, 1.17.8-1" in text(
+        result, "gpu1"
+    )
+    assert "docker/stacks.yml" in text(result, "gpu1")
+
+
+@pytest.fixture
+def missing_toolkit(provisioned: Lab) -> Iterator[Lab]:
+    """Something to install, so that the repository is asked."""
+    provisioned.bed.sh("gpu1", "dpkg --remove --force-depends nvidia-container-toolkit")
+    yield provisioned
+    provisioned.repository.fault = None
+    provisioned.converged(*TOOLKIT)
+
+
+@pytest.mark.parametrize("fault", ["404", "500"])
+def test_a_repository_that_fails_is_named(missing_toolkit: Lab, fault: str) -> None:
+    missing_toolkit.repository.fault = fault
+    result = missing_toolkit.provision(*TOOLKIT)
+    assert result.code == 2
+    assert "/nvidia_container_toolkit cannot be used by gpu1" in text(result, "gpu1")
+    assert fault in text(result, "gpu1") and "Cure" in text(result, "gpu1")
+
+
+def test_a_slow_repository_is_waited_for(missing_toolkit: Lab) -> None:
+    missing_toolkit.repository.fault = "slow"
+    missing_toolkit.converged(*TOOLKIT)
+
+
+def test_a_key_that_is_not_the_announced_one_is_not_trusted(provisioned: Lab) -> None:
+    provisioned.bed.sh("gpu1", "rm /etc/apt/keyrings/gpu-lab-nvidia-container-toolkit.asc")
+    result = provisioned.provision(*TOOLKIT, "-e", f"nvidia_container_toolkit_key_fingerprint={'0' * 40}")
+    assert "holds another key" in text(result, "gpu1")
+    assert provisioned.bed.sh("gpu1", "ls /etc/apt/keyrings/gpu-lab-nvidia-container-toolkit.asc || true") == ""
+    provisioned.converged(*TOOLKIT)
+
+
+def test_one_dead_host_of_three_keeps_nobody_from_converging(provisioned: Lab) -> None:
+    provisioned.bed.sh("gpu1", "rm /etc/nccl.conf")
+    docker("kill", provisioned.bed.container("gpu2"))
+    result = provisioned.provision("--tags", "fabric")
+    assert result.code == 4
+    assert result.changed("gpu1") == ["fabric : Ensure NCCL knows its interface"]
+    assert result.failures("cpu1") == [] and "10.87." in text(result, "gpu2")
+
+    docker("start", provisioned.bed.container("gpu2"))
+    provisioned.bed.wait()
+    assert provisioned.converged("--tags", "fabric").changed("gpu1") == []
+
+
+def test_a_changed_host_key_ends_the_run(provisioned: Lab) -> None:
+    trusted = provisioned.bed.known_hosts.read_text()
+    other = provisioned.bed.key.with_suffix(".pub").read_text().split()[1]
+    provisioned.bed.known_hosts.write_text(f"{provisioned.bed.addresses['cpu1']} ssh-ed25519 {other}\n")
+    try:
+        # A connection that is still open would not look at the key again.
+        result = provisioned.provision("--tags", "validate", "--limit", "cpu1", "--ssh-extra-args=-o ControlPath=none")
+    finally:
+        provisioned.bed.known_hosts.write_text(trusted)
+    assert result.code == 4
+    assert "Host key verification failed" in text(result, "cpu1")
+
+
+@pytest.mark.parametrize(("password", "code"), [("wrong", 2), ("the-right-password", 0)])
+def test_a_wrong_sudo_password_is_told(provisioned: Lab, password: str, code: int) -> None:
+    inventory = provisioned.bed.inventory(provisioned.bed.directory / "asks.ini", provisioned.variables, user="asks")
+    result = provisioned.provision(
+        "--tags", "validate", "--limit", "cpu1", "-e", f"ansible_become_password={password}", inventory=inventory
+    )
+    assert result.code == code, result.output
+    if code:
+        assert "asks cannot become root on cpu1" in text(result, "cpu1") and "--ask-become-pass" in text(result, "cpu1")
+
+
+def test_a_driver_in_use_is_left_alone(provisioned: Lab) -> None:
+    bed = provisioned.bed
+    bed.sh("gpu1", "apt-mark unhold nvidia-open; echo '4711, python train.py' > /run/nvidia-standin/jobs")
+    result = provisioned.provision("--tags", "nvidia_driver", "--limit", "gpu1")
+    bed.sh("gpu1", "rm /run/nvidia-standin/jobs")
+    assert "4711, python train.py" in text(result, "gpu1")
+    provisioned.converged("--tags", "nvidia_driver", "--limit", "gpu1")
+
+
+def test_another_driver_takes_a_reboot_that_has_to_be_allowed(provisioned: Lab) -> None:
+    """The older one runs, so the right one is installed but not running: NVML would say mismatch."""
+    provisioned.bed.sh("gpu1", f"echo {OLDER_DRIVER} > /run/nvidia-standin/version")
+    tags = ("--tags", "nvidia_driver", "--limit", "gpu1")
+    refused = provisioned.provision(*tags)
+    assert f"{OLDER_DRIVER} is running. Cure: reboot the host, or provision with --reboot" in text(refused, "gpu1")
+    assert provisioned.verify("gpu1", "-k", "one_version")["nvidia_driver.answers@gpu1"] == "failed"
+
+    rebooted = provisioned.converged(*tags, "-e", "nvidia_driver_reboot=true")
+    assert any("rebooted" in task for task in rebooted.changed("gpu1"))
+    provisioned.converged("--limit", "gpu1")
+    assert "failed" not in provisioned.verify("gpu1").values()
+
+
+@pytest.fixture(scope="module")
+def late(repository: Repository) -> Iterator[Lab]:
+    with lab("late", [Node("late", "bookworm", gpus=0)], repository) as one:
+        yield one
+
+
+def test_a_run_that_was_killed_is_completed_by_the_next(late: Lab) -> None:
+    events = late.bed.directory / "killed.events"
+    run = subprocess.Popen(
+        playbook.command(late.inventory, "--tags", "base"),
+        cwd=playbook.REPO, env=playbook.environment(events), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )  # fmt: skip
+    half = "dpkg --audit | grep -q . && pgrep --exact dpkg"
+    wait_until(lambda: docker("exec", late.bed.container("late"), "sh", "-c", half, check=False).returncode == 0,
+               "an installation under way", timeout=180, every=0.05)  # fmt: skip
+    # The controller dies, and so does the installation, as when the power goes.
+    late.bed.sh("late", "pkill -KILL --exact 'apt-get|dpkg' || true")
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+    assert late.bed.sh("late", "dpkg --audit").strip(), "the installation was not interrupted"
+
+    again = late.converged("--tags", "base")
+    assert "packages : Ensure an interrupted installation is finished" in again.changed("late")
+    assert late.bed.sh("late", "dpkg --audit").strip() == ""
+    assert late.converged("--tags", "base").changed("late") == []

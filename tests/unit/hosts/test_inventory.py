@@ -1,0 +1,104 @@
+"""gpulab/hosts/inventory.py, mistakes.py: read by the real ansible-inventory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gpulab.errors import UsageError
+from gpulab.hosts.inventory import load_hosts
+from gpulab.paths import ROOT
+
+
+def write(tmp_path: Path, text: str) -> str:
+    path = tmp_path / "gpus.ini"
+    path.write_text(text)
+    return str(path)
+
+
+def test_the_example_is_understood() -> None:
+    hosts = {host.name: host for host in load_hosts(str(ROOT / "inventory.example"))}
+    assert list(hosts) == ["gpu1", "node1", "node2", "head"]
+    assert hosts["head"].groups == ("controller", "login")
+    assert hosts["head"].variables["gpu"] == "none"
+    assert hosts["node2"].variables["gpu"] == "required"
+    assert hosts["node2"].address == "192.0.2.22"
+    assert hosts["node2"].user == "ubuntu"
+
+
+def test_limit_takes_hosts_and_groups_in_the_inventorys_order(tmp_path: Path) -> None:
+    path = write(
+        tmp_path, "[gpu]\na ansible_host=192.0.2.1\nb ansible_host=192.0.2.2\n[storage]\nc ansible_host=192.0.2.3\n"
+    )
+    assert [host.name for host in load_hosts(path, "storage,a")] == ["a", "c"]
+    with pytest.raises(UsageError, match="--limit stroage") as error:
+        load_hosts(path, "stroage")
+    assert "storage" in error.value.cure
+
+
+def test_a_host_on_this_machine_needs_no_address(tmp_path: Path) -> None:
+    (host,) = load_hosts(write(tmp_path, "[gpu]\nmine ansible_connection=local\n"))
+    assert host.local
+
+
+def test_an_inventory_in_yaml_works_too(tmp_path: Path) -> None:
+    path = tmp_path / "hosts.yml"
+    path.write_text("gpu: {hosts: {a: {ansible_host: 192.0.2.1}}}\n")
+    assert [host.groups for host in load_hosts(str(path))] == [("gpu",)]
+
+
+MISTAKES = {
+    "no ini": ("[gpu]\na ansible_host=192.0.2.1\nthis is no ini\n", 3, "'is' sets nothing", "without spaces"),
+    "spaces": ("[gpu]\na ansible_host = 192.0.2.1\n", 2, "sets nothing", "without spaces"),
+    "no value": ("[gpu]\na ansible_host=192.0.2.1\n[gpu:vars]\nansible_user lab\n", 4, "sets nothing", "name=value"),
+    "open bracket": ("# x\n[gpu\na ansible_host=192.0.2.1\n", 2, "bracket is not closed", "[group]"),
+    "open quotation": ("[gpu]\na ansible_host='192.0.2.1\n", 2, "quotation is not closed", ""),
+    "range": ("[gpu]\na[01:1] ansible_host=192.0.2.1\n", 2, "range", "gpu[01:16]"),
+    "section": ("[gpu]\na ansible_host=192.0.2.1\n[gpu:vrs]\n", 3, "no section is called vrs", "[group:vars]"),
+    "vars of no group": ("[gpu]\na ansible_host=192.0.2.1\n[gpux:vars]\nx=1\n", 3, "no group [gpux]", "gpu"),
+    "children of no group": (
+        "[gpu]\nnode ansible_host=192.0.2.1\n[cluster:children]\ngpu\nnodes\n", 5, "no group [nodes]", "gpu",
+    ),
+    "group": ("[stroage]\na ansible_host=192.0.2.1\n", 1, "[stroage]", "[storage]"),
+    "variable": ("[gpu]\na anisble_host=192.0.2.1\n", 2, "no variable anisble_host", "ansible_host"),
+    "role's variable": ("[gpu]\na ansible_host=192.0.2.1\n[all:vars]\nbase_limts=1\n", 4, "base_limts", "base_limits"),
+    "twice": ("[gpu]\na ansible_host=192.0.2.1\na\n", 3, "a stands here and on line 2", "keep one"),
+    "two values": (
+        "[gpu]\na ansible_host=192.0.2.1\n[login]\na ansible_host=192.0.2.2\n", 4, "192.0.2.1 on line 2", "keep one",
+    ),
+    "one address": ("[gpu]\na ansible_host=192.0.2.1\nb ansible_host=192.0.2.1\n", 3, "same address", "correct"),
+    "no address": ("[gpu]\nno-such-host.invalid\n", 2, "no address", "ansible_host="),
+    "bad address": ("[gpu]\na ansible_host=192.0.2.256\n", 2, "'192.0.2.256'", "ansible_host"),
+    "port": ("[gpu]\na ansible_host=192.0.2.1 ansible_port=ssh\n", 2, "no number", "22"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "line", "wrong", "cure"), MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_has_file_line_and_cure(tmp_path: Path, text: str, line: int, wrong: str, cure: str) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(UsageError) as error:
+        load_hosts(path)
+    assert error.value.message.startswith(f"{path}:{line}: ")
+    assert wrong in error.value.message
+    assert cure in error.value.cure
+    assert "\n" not in error.value.message + error.value.cure
+
+
+def test_an_empty_inventory_says_what_to_write(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no host in it") as error:
+        load_hosts(write(tmp_path, "[gpu]\n"))
+    assert "ansible_host=" in error.value.cure
+
+
+def test_a_missing_inventory_is_cured_by_the_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(UsageError, match=r"no such inventory") as error:
+        load_hosts("gpus-that-are-not-there.ini")
+    assert error.value.cure.startswith("cp inventory.example gpus-that-are-not-there.ini")
+
+
+def test_every_variable_of_the_playbooks_may_be_set(tmp_path: Path) -> None:
+    variables = "nvidia_driver_batch=2\nmirror=cn\nmine_own=1\nansible_ssh_args=-C\nansible_become_method=sudo\n"
+    path = write(tmp_path, f"[gpu]\na ansible_host=192.0.2.1\n[all:vars]\n{variables}")
+    assert load_hosts(path)[0].variables["nvidia_driver_batch"] == 2

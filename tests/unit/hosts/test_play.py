@@ -1,0 +1,151 @@
+"""gpulab/hosts/play.py, tally.py, provision.py: a real ansible-runner on this machine, without ssh."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from pathlib import Path
+
+import psutil
+import pytest
+
+from gpulab.errors import UsageError
+from gpulab.hosts.inventory import load_hosts
+from gpulab.hosts.play import Played, Wish, check_tags, play
+from gpulab.hosts.tally import HostTally, Tally
+from tests.unit.hosts.conftest import Sshd, wait_until
+
+BOOK = """
+- name: A play
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Ensure the file is there
+      ansible.builtin.copy:
+        dest: "{folder}/{{{{ inventory_hostname }}}}"
+        content: "as it should be\\n"
+        mode: "0644"
+      notify: Tell of it
+    - name: Ensure a loop is carried out
+      ansible.builtin.file:
+        path: "{folder}/{{{{ inventory_hostname }}}}-{{{{ item }}}}"
+        state: touch
+        access_time: preserve
+        modification_time: preserve
+        mode: "0600"
+      loop: [one, two]
+    - name: Ensure trouble is rescued
+      block:
+        - name: Fail, and be rescued
+          ansible.builtin.command: {{argv: ["false"]}}
+      rescue:
+        - name: Go on
+          ansible.builtin.debug: {{msg: rescued}}
+    - name: Ensure one host fails
+      ansible.builtin.fail:
+        msg: "Broken. Cure: mend it."
+      when: inventory_hostname == "bad"
+  handlers:
+    - name: Tell of it
+      ansible.builtin.debug: {{msg: told}}
+      changed_when: true
+"""
+
+
+@pytest.fixture
+def wish(tmp_path: Path) -> Wish:
+    """Two hosts that work and one that fails, all of them this machine; `dead` does not answer."""
+    (tmp_path / "site.yml").write_text(BOOK.format(folder=tmp_path))
+    hosts = "".join(f"{name} ansible_connection=local\n" for name in ("good", "fine", "bad"))
+    dead = "dead ansible_host=127.0.0.1 ansible_port=1 ansible_ssh_retries=0\n"
+    (tmp_path / "gpus.ini").write_text(f"[gpu]\n{hosts}{dead}[all:vars]\nansible_python_interpreter=/usr/bin/python3\n")
+    return Wish(str(tmp_path / "gpus.ini"), playbook=tmp_path / "site.yml")
+
+
+def carry_out(wish: Wish) -> Played:
+    return play(wish, load_hosts(wish.hosts), "test", lambda _: None)
+
+
+def test_each_host_ends_in_its_state_and_the_failing_ones_say_why(wish: Wish) -> None:
+    seen: list[str] = []
+    played = play(wish, load_hosts(wish.hosts), "test", lambda tally: seen.append(tally.hosts["good"].task))
+    states = {name: host.state for name, host in played.tally.hosts.items()}
+    assert states == {"good": "changed", "fine": "changed", "bad": "failed", "dead": "unreachable"}
+    failures = played.trouble()
+    assert [line.split(":")[0] for line in failures] == ["bad", "dead"]
+    assert "Broken. Cure: mend it." in failures[0]
+    assert "nothing answers on 127.0.0.1 port 1 (cure: start sshd" in failures[1]
+    assert "Ensure the file is there" in seen
+    assert "Fail, and be rescued" in played.log.read_text()
+    assert not (played.log.parent / "command").exists(), "the runner's dump of the environment"
+    assert played.tally.slowest(1)[0]["seconds"] >= 0
+
+    again = carry_out(wish)
+    assert again.tally.hosts["good"].data() == {"state": "converged", "ok": again.tally.hosts["good"].ok, "changed": 0}
+    assert again.tally.changes == []
+
+
+def test_check_mode_tells_what_differs_and_changes_nothing(wish: Wish, tmp_path: Path) -> None:
+    carry_out(wish)
+    (tmp_path / "good").write_text("edited by hand\n")
+    checked = carry_out(Wish(wish.hosts, check=True, limit="good,fine", playbook=wish.playbook))
+    (change,) = checked.tally.changes
+    assert (change.host, change.task) == ("good", "Ensure the file is there")
+    assert change.differs[1:] == ["-edited by hand", "+as it should be"]
+    assert (tmp_path / "good").read_text() == "edited by hand\n"
+
+
+def test_a_playbook_that_is_none_ends_with_ansibles_own_words(wish: Wish) -> None:
+    wish.playbook.write_text("- hosts: all\n  tasks:\n    - no_such_module_at_all:\n")
+    played = carry_out(wish)
+    assert played.status != 0
+    assert "no_such_module_at_all" in played.trouble()[0]
+
+
+def test_an_unknown_host_key_names_its_cure(sshd: Sshd) -> None:
+    (sshd.folder / "site.yml").write_text("- hosts: all\n  gather_facts: false\n  tasks: [{ansible.builtin.ping: }]\n")
+    wish = Wish(str(sshd.inventory()), playbook=sshd.folder / "site.yml")
+    (failure,) = carry_out(wish).trouble()
+    assert f"its host key is not known yet (cure: inv trust --hosts {wish.hosts})" in failure
+
+
+def test_ctrl_c_ends_ansible_and_all_it_started(wish: Wish, tmp_path: Path) -> None:
+    mark = tmp_path / "started"
+    wish.playbook.write_text(
+        "- hosts: good\n  gather_facts: false\n  tasks:\n"
+        f"    - ansible.builtin.shell: touch {mark}; sleep 600\n"
+    )  # fmt: skip
+    children: list[psutil.Process] = []
+
+    def interrupt() -> None:
+        wait_until(mark.exists, "the task")
+        children.extend(psutil.Process().children(recursive=True))
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    played = carry_out(wish)
+    thread.join()
+    assert played.interrupted
+    assert played.trouble() == ["interrupted"]
+    ansible = [
+        p
+        for p in children
+        if p.is_running() and p.status() != psutil.STATUS_ZOMBIE and "ansible" in " ".join(p.cmdline())
+    ]
+    assert ansible == []
+
+
+def test_a_tag_that_no_role_has_is_refused() -> None:
+    check_tags("base,docker_engine")
+    with pytest.raises(UsageError, match="--tags bsae") as error:
+        check_tags("docker_engine,bsae")
+    assert "base" in error.value.cure
+
+
+def test_a_host_that_never_answered_is_not_forgotten() -> None:
+    tally = Tally({"a": HostTally(), "b": HostTally()})
+    tally.take({"event": "playbook_on_stats", "event_data": {"processed": {"a": 1}, "dark": {}, "failures": {}}})
+    assert tally.hosts["b"].state == "waiting"
+    assert tally.hosts["a"].state == "converged"

@@ -1,0 +1,67 @@
+"""gpulab/hosts/verify.py: what is read from the JUnit file that the real pytest writes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from gpulab.hosts.verify import EVERYONE, bad, read_junit
+
+CONFTEST = """
+import pytest
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        item.user_properties += [("check", "role." + item.function.__name__), ("cure", "mend HOST")]
+"""
+TESTS = """
+import pytest
+
+gpus = pytest.mark.parametrize("host", ["ansible://gpu-1", "ansible://gpu-1-b"])
+
+@gpus
+@pytest.mark.parametrize("folder", ["/tmp", "/dev/shm"])
+def test_holds(host, folder):
+    assert folder
+
+@gpus
+def test_fails(host):
+    assert host == "ansible://gpu-1", "another host"
+
+def test_across():
+    pytest.skip("one host only")
+
+@pytest.fixture
+def broken():
+    raise OSError("no ssh")
+
+def test_errs(broken):
+    pass
+"""
+
+
+def test_results_by_check_and_host(tmp_path: Path) -> None:
+    (tmp_path / "conftest.py").write_text(CONFTEST)
+    (tmp_path / "test_role.py").write_text(TESTS)
+    junit = tmp_path / "junit.xml"
+    subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-c", "/dev/null", f"--rootdir={tmp_path}", str(tmp_path), "-o",
+         "junit_family=xunit1", f"--junitxml={junit}"],
+        capture_output=True, check=False,
+    )  # fmt: skip
+    results = read_junit(junit, ["gpu-1", "gpu-1-b"])
+    found = sorted((r.check, r.host, r.state) for r in results)
+    assert found == [
+        ("role.test_across", EVERYONE, "skipped"),
+        ("role.test_errs", EVERYONE, "error"),
+        ("role.test_fails", "gpu-1", "passed"),
+        ("role.test_fails", "gpu-1-b", "failed"),
+        ("role.test_holds", "gpu-1", "passed"),
+        ("role.test_holds", "gpu-1", "passed"),
+        ("role.test_holds", "gpu-1-b", "passed"),
+        ("role.test_holds", "gpu-1-b", "passed"),
+    ]
+    (failed,) = [r for r in bad(results) if r.state == "failed"]
+    assert failed.evidence == "another host"
+    assert failed.cure == "mend HOST"
