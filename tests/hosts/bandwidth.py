@@ -6,6 +6,7 @@ Prints one JSON line.
 import json
 import os
 import time
+from collections.abc import Callable
 
 import torch
 import torch.distributed as dist
@@ -13,7 +14,7 @@ import torch.distributed as dist
 GIB = 2**30
 
 
-def seconds(work, repeats: int = 10) -> float:
+def seconds(work: Callable[[], object], repeats: int = 10) -> float:
     work()
     torch.cuda.synchronize()
     start = time.perf_counter()

@@ -8,7 +8,9 @@ import subprocess
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import TextIO
 
 from tests.testbed import engine, images
 from tests.testbed.engine import docker
@@ -113,7 +115,7 @@ class Testbed:
 
     def wait(self) -> None:
         for node in self.nodes:
-            wait_until(lambda node=node: self._answers(node.name), f"{node.name}: sshd", timeout=90)
+            wait_until(partial(self._answers, node.name), f"{node.name}: sshd", timeout=90)
 
     def learn_host_keys(self) -> None:
         """The hosts' real keys, read past ssh: what a careful admin would copy from the console."""
@@ -179,7 +181,7 @@ class Testbed:
         return state in ("running", "degraded")
 
 
-def exclusive():
+def exclusive() -> TextIO:
     """One process at a time makes images or starts the engine."""
     CACHE.mkdir(parents=True, exist_ok=True)
     lock = (CACHE / "lock").open("w")

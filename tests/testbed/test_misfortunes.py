@@ -9,6 +9,7 @@ import pytest
 from tests.testbed import Node, playbook
 from tests.testbed.conftest import Lab, lab
 from tests.testbed.engine import docker
+from tests.testbed.paths import REPO
 from tests.testbed.standin.repository import OLDER_DRIVER, Repository
 from tests.testbed.wait import wait_until
 
@@ -142,7 +143,7 @@ def test_a_run_that_was_killed_is_completed_by_the_next(late: Lab) -> None:
     events = late.bed.directory / "killed.events"
     run = subprocess.Popen(
         playbook.command(late.inventory, "--tags", "base"),
-        cwd=playbook.REPO, env=playbook.environment(events), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        cwd=REPO, env=playbook.environment(events), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         start_new_session=True,
     )  # fmt: skip
     half = "dpkg --audit | grep -q . && pgrep --exact dpkg"

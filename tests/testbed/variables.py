@@ -30,6 +30,7 @@ CONTAINED: Mapping[str, object] = {
     },
     "base_limits": {"memlock": 4096, "nofile": 16384},
     "base_time_options": "-F 1 -x",
+    "nvidia_driver_batch": 2,
     "validate_disk_gib": 2,
     "validate_names": ["localhost"],
     # Their images cannot be pulled here.

@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from gpulab.hosts import role_docs
+from gpulab.paths import ROOT
 
 ROLES = sorted(path for path in role_docs.ROLES.iterdir() if path.is_dir())
 
@@ -24,7 +25,7 @@ def test_defaults_are_the_whole_interface(role: Path) -> None:
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
 def test_no_version_but_in_stacks_yml(role: Path) -> None:
-    node = yaml.safe_load((role_docs.ROOT / "docker/stacks.yml").read_text())["node"]
+    node = yaml.safe_load((ROOT / "docker/stacks.yml").read_text())["node"]
     versions = [node["driver"], node["nvidia_container_toolkit"], *node["docker"].values(), *node["images"].values()]
     text = "".join(path.read_text() for path in role.rglob("*") if path.is_file())
     assert [version for version in versions if version in text] == []

@@ -4,6 +4,7 @@ import json
 import os
 from pathlib import Path
 
+from ansible.executor.task_result import CallbackTaskResult
 from ansible.plugins.callback import CallbackBase
 
 DOCUMENTATION = """
@@ -15,13 +16,13 @@ options: {}
 """
 
 
-class CallbackModule(CallbackBase):
+class CallbackModule(CallbackBase):  # type: ignore[misc]  # Ansible has no types
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "notification"
     CALLBACK_NAME = "events"
     CALLBACK_NEEDS_ENABLED = True
 
-    def _write(self, result, failed: bool = False) -> None:
+    def _write(self, result: CallbackTaskResult, failed: bool = False) -> None:
         data = result.result
         with Path(os.environ["TESTBED_EVENTS"]).open("a") as events:
             line = {
@@ -34,11 +35,11 @@ class CallbackModule(CallbackBase):
             }
             events.write(json.dumps(line, default=str) + "\n")
 
-    def v2_runner_on_ok(self, result) -> None:
+    def v2_runner_on_ok(self, result: CallbackTaskResult) -> None:
         self._write(result)
 
-    def v2_runner_on_failed(self, result, ignore_errors: bool = False) -> None:
+    def v2_runner_on_failed(self, result: CallbackTaskResult, ignore_errors: bool = False) -> None:
         self._write(result, failed=not ignore_errors)
 
-    def v2_runner_on_unreachable(self, result) -> None:
+    def v2_runner_on_unreachable(self, result: CallbackTaskResult) -> None:
         self._write(result, failed=True)
