@@ -33,7 +33,8 @@ OTHERS = ["gpu", *(f"ansible_{n}" for n in ("connection", "become", "become_meth
 # What Ansible says -> the line it means (a pattern filled from the message), what is wrong with it, and the cure.
 ASSIGN = "NAME variable=value, without spaces around ="
 MESSAGES = (
-    (r"Section \[(?P<a>.+?):children\] includes undefined group '(?P<b>.+?)'", r"^{b}\s*(#.*)?$", "no group [{b}]", ""),
+    (r"Section \[(?P<a>.+?):children\] includes undefined group:? '?(?P<b>[^'\s]+)", r"^{b}\s*(#.*)?$",
+     "no group [{b}]", ""),
     (r"Section \[(?P<b>.+?):vars\] not valid for undefined group", r"^\[\s*{b}:vars\]", "no group [{b}]", ""),
     (r"Section \[(?P<a>.+?)\] has unknown type: (?P<b>\S+)", r"^\[\s*{a}\]", "[{a}]: no section is called {b}",
      "[group], [group:vars] or [group:children]"),

@@ -25,6 +25,8 @@ from gpulab.hosts.tally import HostTally, Tally
 from gpulab.paths import CACHE, ROOT, shown
 
 REPORTS = ROOT / "reports"
+LOGS = REPORTS / "ansible"
+"""A folder of its own: the runner drops the oldest of whatever lies in it."""
 GRACE_SECONDS = 20
 """How long Ansible has to end its workers after Ctrl-C before it is killed."""
 
@@ -98,7 +100,7 @@ def play(wish: Wish, hosts: Sequence[Host], name: str, watch: Callable[[Tally], 
             (Path(runner_config.artifact_dir) / "command").unlink(missing_ok=True)
 
     config = RunnerConfig(
-        private_data_dir=str(CACHE / "ansible"), artifact_dir=str(REPORTS), ident=ident, rotate_artifacts=50,
+        private_data_dir=str(CACHE / "ansible"), artifact_dir=str(LOGS), ident=ident, rotate_artifacts=50,
         playbook=str(wish.playbook), host_cwd=str(ROOT), envvars=environment(), suppress_env_files=True,
         settings={"pexpect_timeout": 1, "suppress_ansible_output": True}, quiet=True,
         passwords={r"BECOME password.*:\s*?$": wish.become_password} if wish.become_password is not None else None,
