@@ -18,6 +18,7 @@ from gpulab.paths import LABS, ROOT
 TRACKED = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
 PAGES = [f for f in TRACKED if f.endswith(".md")]
 README = (ROOT / "README.md").read_text()
+READMES = ["README.md", "README_CN.md"]
 
 
 def commands() -> list[tuple[str, str]]:
@@ -45,8 +46,10 @@ def test_a_command_in_a_page_is_one_that_inv_takes(page, command):
             find_lab(parsed[0].args["name"].value)
 
 
-def test_the_readmes_table_shows_every_lab_as_its_lab_yaml_says():
-    rows = re.findall(r"^\| \[([\w/-]+)\]\((.+?)\) \| (.*?) \| (.*?) \| (.*?) \|$", README, re.MULTILINE)
+@pytest.mark.parametrize("page", READMES)
+def test_the_readmes_table_shows_every_lab_as_its_lab_yaml_says(page):
+    text = (ROOT / page).read_text()
+    rows = re.findall(r"^\| \[([\w/-]+)\]\((.+?)\) \| (.*?) \| (.*?) \| (.*?) \|$", text, re.MULTILINE)
     expected = []
     for name in lab_names():
         lab = load_lab(LABS / name)
