@@ -15,7 +15,7 @@ stacks:
     about: b
     python: "3.12"
     torch: cuda
-    pins: [torch==1.0]
+    pins: [alpha==1.0]
   child:
     about: c
     from: base
@@ -41,7 +41,7 @@ def stacks_yml(tmp_path, monkeypatch):
 def test_a_child_takes_its_parents_pins_python_and_torch(stacks_yml):
     stacks_yml()
     child = load_stacks()["child"]
-    assert child.all_pins == ["torch==1.0", "more==2.0"]
+    assert child.all_pins == ["alpha==1.0", "more==2.0"]
     assert (child.pins.python, child.pins.torch) == ("3.12", "cuda")
 
 
