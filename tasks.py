@@ -55,20 +55,27 @@ def show(run: str) -> Outcome:
     return show_run(run)
 
 
-@verb(help={"install": "make this stack's local venv"})
-def stacks(install: str = "") -> Outcome:
+@verb(help={"install": "make this stack's local venv", "why": "A,B: why these stacks can't be one"})
+def stacks(install: str = "", why: str = "") -> Outcome:
     """List the stacks with their pins and local venvs."""
     from gpulab.listings import list_stacks
+    from gpulab.locks import why_not_together
 
-    return list_stacks(install)
+    return why_not_together(why) if why else list_stacks(install)
 
 
-@verb(help={"stack": "one stack, or `control` (the lab's own tools); default: all"})
-def lock(stack: str = "") -> Outcome:
-    """Make the hashed locks from docker/stacks.yml and pyproject.toml."""
+@verb(
+    help={
+        "stack": "one stack, or `control` (the lab's own tools); default: all",
+        "check": "write nothing: is each lock what its pins resolve to, and what would an upgrade change?",
+        "upgrade": "take the newest versions that the pins allow",
+    }
+)
+def lock(stack: str = "", check: bool = False, upgrade: bool = False) -> Outcome:
+    """Make the hashed locks from docker/stacks.yml and pyproject.toml, or check them."""
     from gpulab.locks import make_locks
 
-    return make_locks(stack)
+    return make_locks(stack, check=check, upgrade=upgrade)
 
 
 @verb(help={"fast": "leave out what runs the real ms-swift", "match": "only tests whose name matches (pytest -k)"})

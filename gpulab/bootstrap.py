@@ -67,7 +67,7 @@ def carry_out(command: list[str], packages: int) -> None:
         for line in process.stdout:
             log.write(line)
             found = re.match(r"(?:Collecting|Processing|Installing) (\S+)", line)
-            if found:
+            if found and sys.stderr.isatty():
                 got = min(got + 1, packages)
                 what = "installing" if line.startswith("Installing") else Path(found[1]).name[:50]
                 print(f"\r\033[K  {got:3}/{packages} {what}", end="", file=sys.stderr, flush=True)

@@ -2,43 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import re
-import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gpulab.console import console
 from gpulab.errors import UsageError
+from gpulab.uv import pip_settings, uv
 
 if TYPE_CHECKING:
     from gpulab.stacks import Pins
-
-CUDA_PACKAGE = re.compile(r"^(nvidia-.*|cuda-.*|triton)$")
-
-
-def uv_program() -> str:
-    """The control venv's own uv."""
-    return str(Path(sys.executable).parent / "uv")
-
-
-def pip_settings() -> dict[str, str]:
-    """What pip is told on this machine, by option name (`index-url`, `find-links` ...): uv reads none of it itself."""
-    base = getattr(sys, "_base_executable", sys.executable)
-    listed = subprocess.run([base, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False).stdout
-    found = dict(re.findall(r"^(?:global|install|user|site)\.([a-z-]+)='(.*)'$", listed, re.MULTILINE))
-    return found | {k[4:].lower().replace("_", "-"): v for k, v in os.environ.items() if k.startswith("PIP_")}
-
-
-def uv_environment() -> dict[str, str]:
-    """The environment for uv: this process's, with pip's index handed on where uv was told none."""
-    env = dict(os.environ)
-    index = pip_settings().get("index-url")
-    if index and not ({"UV_DEFAULT_INDEX", "UV_INDEX_URL"} & env.keys()):
-        env["UV_DEFAULT_INDEX"] = index
-    return env
 
 
 def local_torch(version: str) -> list[tuple[str, Path]]:
@@ -79,57 +51,8 @@ def install(venv: Path, lock: Path, pins: Pins) -> None:
     into = ["pip", "install", "--python", str(venv / "bin/python"), "--no-deps", "--compile-bytecode"]
     packages = lock.read_text(encoding="utf-8").count("==")
     cure = f"install Python {python} and have it on PATH; uv downloads one only where it reaches the network"
-    _uv(["venv", "--clear", "--python", python, str(venv)], f"no Python {python} can be had", f"Python {python}", cure)
+    uv(["venv", "--clear", "--python", python, str(venv)], f"no Python {python} can be had", f"Python {python}", cure)
     if torch:
-        _uv([*into, *torch], "the CPU build of torch can't be had", "torch, the CPU build")
+        uv([*into, *torch], "the CPU build of torch can't be had", "torch, the CPU build")
     locked = ["--require-hashes", "-r", str(lock)]
-    _uv([*into, *locked], f"the packages of {lock.name} can't be installed", f"{packages} packages, and their bytecode")
-
-
-def compile_lock(lock: Path, pins: Pins) -> None:
-    """Write `lock`: what `pins` resolve to, hashed, without an address. Raises UsageError with uv's reason."""
-    if pins.python == "any":
-        target = ["--universal", "--python-version", "3.10"]
-    else:
-        target = ["--python-version", pins.python, "--python-platform", "x86_64-manylinux_2_35"]
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    wanted = lock.with_suffix(".in")
-    wanted.write_text("\n".join(pins.pins) + "\n")
-    command = ["pip", "compile", *target, "--generate-hashes", "--no-header", "--no-annotate", str(wanted)]
-    try:
-        resolved = _uv(command, "the pins do not resolve", "resolving")
-        if pins.torch == "cpu":
-            names = re.findall(r"^([a-z0-9._-]+)==", resolved, re.MULTILINE)
-            left_out = ["torch", *filter(CUDA_PACKAGE.match, names)]
-            command += [f"--no-emit-package={name}" for name in left_out]
-            resolved = _uv(command, "the pins do not resolve", "resolving without CUDA")
-    finally:
-        wanted.unlink()
-    lock.write_text(resolved)
-
-
-NETWORK = "check network, mirror (UV_DEFAULT_INDEX) and disk; then run it again"
-
-
-def _uv(arguments: list[str], failure: str, doing: str, cure: str = NETWORK) -> str:
-    """Run uv and return its standard output; `doing` stands beside a spinner. Raises UsageError with uv's reason."""
-    began = time.monotonic()
-    with console.status(f"{doing} ..."):
-        done = subprocess.run(
-            [uv_program(), *arguments, "--quiet"], env=uv_environment(), text=True, check=False, capture_output=True
-        )
-    if done.returncode:
-        reason = "\n".join(line for line in done.stderr.splitlines() if line.strip())[-1500:]
-        raise UsageError(f"{failure}:\n{reason}", cure)
-    console.print(f"  {doing}: {time.monotonic() - began:.0f} s")
-    return done.stdout
-
-
-def compile_project(pyproject: Path, lock: Path) -> None:
-    """Write the control venv's lock for every Python from 3.10 on. Raises UsageError with uv's reason."""
-    resolved = _uv(
-        ["pip", "compile", "--universal", "--python-version", "3.10", "--generate-hashes", "--no-header",
-         "--no-annotate", "--group", f"{pyproject}:dev", str(pyproject)],
-        "the control requirements do not resolve", "resolving",
-    )  # fmt: skip
-    lock.write_text(resolved)
+    uv([*into, *locked], f"the packages of {lock.name} can't be installed", f"{packages} packages, and their bytecode")

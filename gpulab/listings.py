@@ -70,7 +70,7 @@ def list_runs(lab: str, limit: int) -> Outcome:
         record = read(folder)
         seconds = sum(step.get("seconds", 0) for step in record["steps"])
         failure = record["failures"][0] if record["failures"] else ""
-        table.add_row(record["run"], record["profile"], state_text(record["state"]), f"{seconds:.0f}", failure)
+        table.add_row(record["run"], record["profile"], state_text(record["state"]), f"{seconds:.0f}", Text(failure))
         rows.append(
             {k: record[k] for k in ("run", "lab", "profile", "state", "failures")}
             | {"folder": folder, "seconds": seconds}
@@ -85,7 +85,9 @@ def show_run(name: str) -> Outcome:
     proofs = listing("step", "proof", "holds", "evidence", wraps="evidence")
     for step in record["steps"]:
         for proof in step.get("proofs", []):
-            proofs.add_row(step["step"], proof["proof"], "yes" if proof["holds"] else "[red]no[/]", proof["evidence"])
+            proofs.add_row(
+                step["step"], proof["proof"], "yes" if proof["holds"] else "[red]no[/]", Text(proof["evidence"])
+            )
     failures = [Text(failure, style="red") for failure in record["failures"]]
     page = Group(proofs, *failures, run_page(record, folder))
     return Outcome({"record": record, "folder": folder}, text=page)
@@ -98,13 +100,13 @@ def list_stacks(install: str) -> Outcome:
     table = listing("stack", "python", "torch", "pins", "local venv", wraps="stack")
     rows = []
     for stack in load_stacks().values():
-        where = shown(stack.venv) if stack.installed else "not made"
+        where = "made" if stack.installed else "not made"
         about = Text.assemble((stack.name, "bold"), "\n", (stack.pins.about, "dim"))
-        table.add_row(about, stack.pins.python, stack.pins.torch, "\n".join(stack.pins.pins), where)
+        table.add_row(about, stack.pins.python, stack.pins.torch, Text("\n".join(stack.pins.pins)), where)
         rows.append(
             {
                 "stack": stack.name,
-                **stack.pins.model_dump(),
+                **stack.pins.model_dump(by_alias=True),
                 "lock": stack.key,
                 "venv": stack.venv if stack.installed else None,
             }

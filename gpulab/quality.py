@@ -22,6 +22,7 @@ def checkers() -> dict[str, list[str]]:
         "ruff format": [str(BIN / "ruff"), "format", "--check", "."],
         "mypy": [sys.executable, "-m", "mypy"],
         "yamllint": [sys.executable, "-m", "yamllint", "--strict", "."],
+        "ansible-lint": [str(BIN / "ansible-lint"), "--offline", "-q", "--profile", "production", "ansible"],
         "shellcheck": [str(BIN / "shellcheck"), *scripts],
     }
 

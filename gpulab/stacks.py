@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Literal
 
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from gpulab import installer
 from gpulab.console import console
 from gpulab.errors import UsageError, nearest
 from gpulab.paths import DOCKER, STACKS, STACKS_YML, shown
-from gpulab.yamlfile import load_as
+from gpulab.yamlfile import fault, load_as
 
 
 class Pins(BaseModel):
@@ -27,9 +27,16 @@ class Pins(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     about: str
-    python: str
-    torch: Literal["cpu", "cuda"]
+    parent: str | None = Field(None, alias="from")
+    python: str = ""
+    torch: Literal["cpu", "cuda", "none", ""] = ""
     pins: list[str]
+
+    @model_validator(mode="after")
+    def _says_for_what(self) -> Pins:
+        if bool(self.parent) == bool(self.python and self.torch):
+            raise ValueError("`python` and `torch` come from the stack that it is `from`, or are given")
+        return self
 
 
 class StacksFile(BaseModel):
@@ -42,9 +49,16 @@ class StacksFile(BaseModel):
 class Stack:
     """A stack and where its lock and venv lie. The venv's name carries the lock's hash: same name, same contents."""
 
-    def __init__(self, name: str, pins: Pins) -> None:
+    def __init__(self, name: str, pins: Pins, parent: Stack | None = None) -> None:
         self.name = name
-        self.pins = pins
+        self.parent = parent
+        inherited = {"python": parent.pins.python, "torch": parent.pins.torch} if parent else {}
+        self.pins: Pins = pins.model_copy(update=inherited)
+
+    @property
+    def all_pins(self) -> list[str]:
+        """Its pins and those of the stacks it is `from`."""
+        return [*(self.parent.all_pins if self.parent else []), *self.pins.pins]
 
     @property
     def lock(self) -> Path:
@@ -55,7 +69,7 @@ class Stack:
     def key(self) -> str:
         """12 hex digits of the lock's SHA-256. Raises UsageError when there is no lock."""
         if not self.lock.is_file():
-            raise UsageError(f"the stack {self.name} has no lock", f"./inv lock {self.name}")
+            raise UsageError(f"the stack {self.name} has no lock", f"./inv lock --stack {self.name}")
         return hashlib.sha256(self.lock.read_bytes()).hexdigest()[:12]
 
     @property
@@ -91,7 +105,7 @@ class Stack:
             if self.installed:
                 return
             free = shutil.disk_usage(STACKS).free / 2**30
-            needed = 4 if self.pins.torch == "cpu" else 16
+            needed = 16 if self.pins.torch == "cuda" else 4
             if free < needed:
                 raise UsageError(
                     f"the stack {self.name} needs {needed} GiB, {shown(STACKS)} has {free:.1f}", "free some space there"
@@ -116,8 +130,13 @@ class Stack:
 
 
 def load_stacks() -> dict[str, Stack]:
-    """Every stack of docker/stacks.yml by name. Raises UsageError with file and line."""
-    return {name: Stack(name, pins) for name, pins in load_as(StacksFile, STACKS_YML).stacks.items()}
+    """Every stack of docker/stacks.yml by name, parents before children. Raises UsageError with file and line."""
+    stacks: dict[str, Stack] = {}
+    for name, pins in load_as(StacksFile, STACKS_YML).stacks.items():
+        if pins.parent and pins.parent not in stacks:
+            raise fault(STACKS_YML, ["stacks", name, "from"], f"no stack {pins.parent!r} above", "write it above")
+        stacks[name] = Stack(name, pins, stacks.get(pins.parent or ""))
+    return stacks
 
 
 def load_stack(name: str) -> Stack:

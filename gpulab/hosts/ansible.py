@@ -24,7 +24,9 @@ def program(name: str) -> str:
 def environment() -> dict[str, str]:
     """The environment for Ansible and for what starts it (testinfra asks for `ansible-inventory` by name)."""
     bin_first = f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"
-    return {**os.environ, "PATH": bin_first, "ANSIBLE_CONFIG": str(CONFIG), "LC_ALL": "C.UTF-8"}
+    # ansible-runner turns the check of host keys off wherever the environment is silent about it.
+    own = {"ANSIBLE_CONFIG": str(CONFIG), "ANSIBLE_HOST_KEY_CHECKING": "True", "LC_ALL": "C.UTF-8"}
+    return {**os.environ, "PATH": bin_first, **own}
 
 
 @cache

@@ -47,5 +47,5 @@ def text(played: Played) -> RenderableType:
     for title in ("host", "role", "what", "differs"):
         grid.add_column(title, overflow="fold")
     for change in changes:
-        grid.add_row(change.host, change.role, change.task, Text("\n".join(change.differs)))
+        grid.add_row(change.host, change.role, Text(change.task), Text("\n".join(change.differs)))
     return Group(grid, Text(f"\n{played.seconds:.0f} s, all of it in {shown(played.log)}"))

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from gpulab.errors import UsageError
 from gpulab.hosts.inventory import load_hosts
@@ -40,7 +41,7 @@ def fingerprint(names: list[str], hosts: str) -> Outcome:
     for title in ("what", *names):
         grid.add_column(title, overflow="fold")
     for what, (one, other) in differs.items():
-        grid.add_row(what, one, other)
+        grid.add_row(what, Text(one), Text(other))
     data = {
         "fingerprints": prints,
         "differs": {what: dict(zip(names, two, strict=True)) for what, two in differs.items()},

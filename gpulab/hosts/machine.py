@@ -142,7 +142,7 @@ def gpus() -> dict[str, Any]:
 def containers() -> dict[str, Any]:
     """The engine, NVIDIA's toolkit, its CDI lists and the CUDA releases of the images."""
     status, info, complaint = said("docker", "info", "--format", "{{json .}}")
-    if "permission denied" in complaint:  # not in the group docker: it takes root
+    if "permission denied" in info + complaint:  # not in the group docker: it takes root
         status, info, complaint = said("docker", "info", "--format", "{{json .}}", root=True)
         if "password" in complaint:
             raise PermissionError(complaint)
@@ -171,10 +171,16 @@ def containers() -> dict[str, Any]:
         "runtimes": sorted(about.get("Runtimes") or {}),
         "data_root_free_gib": free_gib(about.get("DockerRootDir") or "/var/lib/docker"),
         "toolkit": toolkit(),
-        "device_links": len(list(Path("/dev/char").glob("195:*"))),
+        "device_links": device_links(),
         "cdi": lists,
         "cuda_images": cuda_images() if about.get("ServerVersion") else {},
     }
+
+
+def device_links() -> int:
+    """How many GPUs systemd knows by a link: without it, they are lost to containers when it reloads."""
+    numbers = [device.stat().st_rdev for device in Path("/dev").glob("nvidia[0-9]*")]
+    return sum(Path(f"/dev/char/{os.major(n)}:{os.minor(n)}").exists() for n in numbers)
 
 
 def toolkit() -> str:
@@ -185,14 +191,11 @@ def toolkit() -> str:
 
 def cuda_images() -> dict[str, str]:
     """Each image that states its CUDA release, with it."""
-    _, listed, _ = said("docker", "image", "ls", "--format", "{{.ID}}\t{{.Repository}}:{{.Tag}}", root=True)
-    rows = [row.split("\t") for row in listed.splitlines()]
-    if not rows:
-        return {}
-    ids = [row[0] for row in rows]
-    _, told, _ = said("docker", "image", "inspect", "--format", "{{json .Config.Env}}", *ids, root=True)
+    _, listed, _ = said("docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}", root=True)
+    names = [name for name in listed.splitlines() if "<none>" not in name]
+    _, told, _ = said("docker", "image", "inspect", "--format", "{{json .Config.Env}}", *names, root=True)
     stated = [re.search(r'"CUDA_VERSION=([\d.]+)"', variables) for variables in told.splitlines()]
-    return {name: cuda[1] for (_, name), cuda in zip(rows, stated, strict=False) if cuda}
+    return {name: cuda[1] for name, cuda in zip(names, stated, strict=False) if cuda}
 
 
 def free_gib(path: str) -> float:

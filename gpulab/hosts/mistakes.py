@@ -6,6 +6,7 @@ wrong, one host given twice, addresses that no resolver knows.
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shlex
 import socket
@@ -26,22 +27,14 @@ if TYPE_CHECKING:
 
 ROLES = ROOT / "ansible" / "roles"
 GROUPS = ["gpu", "login", "controller", "storage"]
-OWN_VARIABLES = ["gpu"]
-CONNECTION = [
-    f"ansible_{name}"
-    for name in (
-        "host", "port", "user", "password", "connection", "become", "become_user", "become_method", "become_password",
-        "python_interpreter", "ssh_private_key_file", "private_key_file", "ssh_common_args", "ssh_extra_args",
-        "ssh_pass", "ssh_user", "ssh_host", "ssh_port", "sftp_extra_args", "scp_extra_args", "ssh_pipelining",
-        "ssh_executable", "shell_type", "shell_executable", "remote_tmp", "timeout", "ssh_timeout", "ssh_retries",
-        "pipelining",
-    )
-]  # fmt: skip
+# Variables that neither Ansible's plugins nor the roles document.
+OTHERS = ["gpu", *(f"ansible_{n}" for n in ("connection", "become", "become_method", "shell_type", "timeout"))]
 
 # What Ansible says -> the line it means (a pattern filled from the message), what is wrong with it, and the cure.
 ASSIGN = "NAME variable=value, without spaces around ="
 MESSAGES = (
-    (r"Section \[(?P<a>.+?):children\] includes undefined group '(?P<b>.+?)'", r"^{b}\s*(#.*)?$", "no group [{b}]", ""),
+    (r"Section \[(?P<a>.+?):children\] includes undefined group:? '?(?P<b>[^'\s]+)", r"^{b}\s*(#.*)?$",
+     "no group [{b}]", ""),
     (r"Section \[(?P<b>.+?):vars\] not valid for undefined group", r"^\[\s*{b}:vars\]", "no group [{b}]", ""),
     (r"Section \[(?P<a>.+?)\] has unknown type: (?P<b>\S+)", r"^\[\s*{a}\]", "[{a}]: no section is called {b}",
      "[group], [group:vars] or [group:children]"),
@@ -93,8 +86,9 @@ def place(path: Path, pattern: str, section: str | None = None) -> str:
 
 def explain(path: Path, stderr: str) -> UsageError:
     """What Ansible said of an inventory it can't read, as one line with its place, and a cure."""
+    told = re.sub(r"(?<=\S)\n(?!ERROR!|\[|Origin:)(?=\S)", " ", stderr)  # older releases break their lines anywhere
     for said, pattern, wrong, cure in MESSAGES:
-        found = re.search(said, stderr)
+        found = re.search(said, told)
         if not found:
             continue
         parts = found.groupdict()
@@ -128,14 +122,18 @@ def refuse(path: Path, hosts: list[Host], groups: list[str]) -> None:
 
 @cache
 def known_variables() -> tuple[str, ...]:
-    """Every variable an inventory may set: the connection's, the roles', the playbooks'."""
-    names: list[str] = []
+    """Every variable an inventory may set: those that Ansible's plugins, the roles and the playbooks read."""
+    names = [*OTHERS]
+    library = Path(str(importlib.util.find_spec("ansible").origin)).parent  # type: ignore[union-attr]  # it is locked
+    for part in ("plugins/connection/*.py", "plugins/become/*.py", "plugins/doc_fragments/*.py", "config/base.yml"):
+        for path in library.glob(part):
+            names += re.findall(r"\bname: (ansible_\w+)", path.read_text(encoding="utf-8"))
     for specs in sorted(ROLES.glob("*/meta/argument_specs.yml")):
         entries = yaml.safe_load(specs.read_text(encoding="utf-8"))["argument_specs"].values()
         names += [name for entry in entries for name in entry.get("options", {})]
     for playbook in sorted(ROLES.parent.glob("*.yml")):
         names += re.findall(r"\{\{ (\w+) \| default\(", playbook.read_text(encoding="utf-8"))
-    return (*CONNECTION, *OWN_VARIABLES, *names)
+    return tuple(dict.fromkeys(names))
 
 
 def _misspelt(path: Path, hosts: list[Host]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -20,10 +21,13 @@ from ansible_runner import Runner, RunnerConfig
 from gpulab.errors import UsageError, nearest
 from gpulab.hosts.ansible import CONFIG, SITE, environment, program
 from gpulab.hosts.inventory import Host
+from gpulab.hosts.ssh import complaint
 from gpulab.hosts.tally import HostTally, Tally
 from gpulab.paths import CACHE, ROOT, shown
 
 REPORTS = ROOT / "reports"
+LOGS = REPORTS / "ansible"
+"""A folder of its own: the runner drops the oldest of whatever lies in it."""
 GRACE_SECONDS = 20
 """How long Ansible has to end its workers after Ctrl-C before it is killed."""
 
@@ -97,7 +101,7 @@ def play(wish: Wish, hosts: Sequence[Host], name: str, watch: Callable[[Tally], 
             (Path(runner_config.artifact_dir) / "command").unlink(missing_ok=True)
 
     config = RunnerConfig(
-        private_data_dir=str(CACHE / "ansible"), artifact_dir=str(REPORTS), ident=ident, rotate_artifacts=50,
+        private_data_dir=str(CACHE / "ansible"), artifact_dir=str(LOGS), ident=ident, rotate_artifacts=50,
         playbook=str(wish.playbook), host_cwd=str(ROOT), envvars=environment(), suppress_env_files=True,
         settings={"pexpect_timeout": 1, "suppress_ansible_output": True}, quiet=True,
         passwords={r"BECOME password.*:\s*?$": wish.become_password} if wish.become_password is not None else None,
@@ -112,6 +116,10 @@ def play(wish: Wish, hosts: Sequence[Host], name: str, watch: Callable[[Tally], 
             config, event_handler=take, status_handler=forget_environment, cancel_callback=overdue
         )  # fmt: skip
         runner.run()
+    for host in hosts:
+        if tally.hosts[host.name].state == "unreachable":
+            answer = complaint(host, tally.hosts[host.name].message, wish.hosts)
+            tally.hosts[host.name].message = f"{answer.problem} (cure: {answer.cure})"
     log = Path(config.artifact_dir) / "stdout"
     return Played(tally, int(runner.rc or 0), round(time.monotonic() - began, 1), log, stopped.is_set())
 
@@ -123,11 +131,12 @@ def stopping() -> Iterator[tuple[threading.Event, Callable[[], bool]]]:
     Gives whether that happened, and a function that says when to kill what is still there: after the grace, or at the
     second Ctrl-C.
     """
-    stopped, deadline = threading.Event(), [float("inf")]
+    stopped, deadline, started = threading.Event(), [float("inf")], list[psutil.Process]()
 
     def on_signal(_number: int, _frame: Any) -> None:
         deadline[0] = 0.0 if stopped.is_set() else time.monotonic() + GRACE_SECONDS
         stopped.set()
+        started.extend(psutil.Process().children(recursive=True))
         for child in psutil.Process().children():
             child.send_signal(signal.SIGINT)
 
@@ -144,6 +153,10 @@ def stopping() -> Iterator[tuple[threading.Event, Callable[[], bool]]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        for left in started:  # what a worker's end left behind: ssh, a module on this machine
+            with contextlib.suppress(psutil.NoSuchProcess):
+                left.kill()
+        psutil.wait_procs(started, timeout=5)
 
 
 def check_tags(tags: str) -> None:

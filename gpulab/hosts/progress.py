@@ -6,6 +6,7 @@ from types import TracebackType
 
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from gpulab.console import console
 from gpulab.hosts.tally import HostTally, Tally
@@ -55,7 +56,7 @@ def table(tally: Tally) -> Table:
     for title in ("host", "state", "ok", "changed", "role", "task"):
         grid.add_column(title, justify="right" if title in ("ok", "changed") else "left", no_wrap=title != "task")
     for name, host in tally.hosts.items():
-        grid.add_row(name, _state(host), str(host.ok), str(host.changed), host.role, host.task[:70])
+        grid.add_row(name, _state(host), str(host.ok), str(host.changed), host.role, Text(host.task[:70]))
     return grid
 
 

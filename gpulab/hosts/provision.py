@@ -51,5 +51,5 @@ def text(played: Played) -> RenderableType:
     """For people: the hosts, the slowest tasks, the log."""
     slow = Table(box=None, pad_edge=False, title="slowest tasks", title_justify="left", show_header=False)
     for row in played.tally.slowest():
-        slow.add_row(f"{row['seconds']:.1f} s", row["role"], row["task"])
+        slow.add_row(f"{row['seconds']:.1f} s", row["role"], Text(row["task"]))
     return Group(table(played.tally), Text(), slow, Text(f"\n{played.seconds:.0f} s, all of it in {shown(played.log)}"))

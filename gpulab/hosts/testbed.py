@@ -22,6 +22,8 @@ def testbed(*, up: str, down: bool, name: str) -> Outcome:
     """
     if bool(up) == down:
         raise UsageError("a testbed goes either up or down", "inv testbed --up 2, or inv testbed --down")
+    if up and not (up.isdigit() and 1 <= int(up) <= 16):
+        raise UsageError(f"--up {up}: how many hosts?", "a number from 1 to 16")
     missing = [program for program in NEEDS if not shutil.which(program)]
     if missing:
         raise UsageError(f"this machine has no {', '.join(missing)}", "install what tests/testbed/packages.txt lists")
@@ -29,8 +31,6 @@ def testbed(*, up: str, down: bool, name: str) -> Outcome:
     if down:
         hosts.down(name)
         return Outcome({"name": name}, text=f"the testbed {name} is down")
-    if not up.isdigit() or not 1 <= int(up) <= 16:
-        raise UsageError(f"--up {up}: how many hosts?", "a number from 1 to 16")
     with contextlib.redirect_stdout(io.StringIO()) as told:
         hosts.up(name, int(up), gpus=2)
     inventory = Path(told.getvalue().split()[-1])

@@ -10,6 +10,8 @@ import subprocess
 import psutil
 import pytest
 
+from gpulab.errors import UsageError
+from gpulab.labrun import run_lab
 from gpulab.leftovers import belonging
 from gpulab.ports import is_free
 from tests.labs.conftest import ROOT
@@ -129,17 +131,14 @@ def test_a_read_only_runs_folder_is_one_clear_line(lab, small_disk):
     assert not [p for p in psutil.process_iter() if p.pid == run.process.pid and p.status() != "zombie"]
 
 
-def test_a_program_that_the_stack_lacks_is_named_before_anything_starts(lab):
-    folder = ROOT / "labs/start/zz-misspelt"
-    folder.mkdir()
-    try:
-        (folder / "lab.yaml").write_text(
-            "title: t\nupstream: u\ncurriculum: c\nstack: cpu\nneeds: {}\n"
-            "steps:\n  go:\n    run: swft sft\nrehearse: {}\n"
-        )
-        code, _, err = lab("zz-misspelt", "--rehearse").finish()
-    finally:
-        (folder / "lab.yaml").unlink()
-        folder.rmdir()
-    assert code == 2
-    assert "lab.yaml:8: the stack cpu has no program 'swft'" in err
+def test_a_program_that_the_stack_lacks_is_named_before_anything_starts(tmp_path, monkeypatch):
+    monkeypatch.setattr("gpulab.lab.LABS", tmp_path / "labs")
+    monkeypatch.setenv("GPULAB_RUNS", str(tmp_path / "runs"))
+    folder = tmp_path / "labs/start/misspelt"
+    folder.mkdir(parents=True)
+    (folder / "lab.yaml").write_text(
+        "title: t\nupstream: u\ncurriculum: c\nstack: cpu\nneeds: {}\nsteps:\n  go:\n    run: swft sft\nrehearse: {}\n"
+    )
+    with pytest.raises(UsageError, match=r"lab\.yaml:8: the stack cpu has no program 'swft'"):
+        run_lab("misspelt", rehearse=True, dry=False, settings=[], keep_serving=False, hub="hf")
+    assert not (tmp_path / "runs").exists()

@@ -22,9 +22,9 @@ BASE = ("--tags", "base")
 
 @pytest.fixture(scope="module")
 def three(repository: Repository) -> Iterator[Lab]:
-    yield from lab(
-        "verbs-test", [Node("one", "bookworm"), Node("two", "trixie"), Node("three", "bookworm")], repository
-    )
+    nodes = [Node("one", "bookworm"), Node("two", "trixie"), Node("three", "bookworm")]
+    with lab("verbs-test", nodes, repository) as made:
+        yield made
 
 
 def arguments(verb: str, inventory: Path, *more: str) -> list[str]:

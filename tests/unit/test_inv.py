@@ -161,7 +161,7 @@ def test_a_failing_install_names_the_log_and_the_cure(clone):
         (["lab", "quickstart", "--rehearsed"], "No idea what '--rehearsed' is!", "inv --help lab"),
         (["lab", "quikstart"], "no lab 'quikstart'", "did you mean quickstart"),
         (["lab", "quickstart", "--hub", "github"], "no hub 'github'", "modelscope, hf"),
-        (["lab", "quickstart", "--set", "train.lr=1"], "knows no flag 'lr'", "is near it"),
+        (["lab", "quickstart", "--set", "train.lr=1"], "knows no flag 'lr'", "did you mean"),
         (["lab", "quickstart", "--set", "serve.port=http"], "not a port", "1 to 65535"),
         (["show", "nothing"], "no runs in ", "./inv lab quickstart"),
     ],

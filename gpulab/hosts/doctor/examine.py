@@ -60,9 +60,9 @@ def doctor(hosts: str, *, limit: str, every: bool) -> Outcome:
 
 
 def pins() -> dict[str, Any]:
-    """What docker/stacks.yml says of drivers."""
-    node = load(STACKS_YML).get("node", {})
-    return {"cuda_needs_driver": node.get("cuda_needs_driver", {})}
+    """What docker/stacks.yml says of drivers, and of packages that must fit."""
+    written = load(STACKS_YML)
+    return {"cuda_needs_driver": written["node"]["cuda_needs_driver"], "works_with": written["works_with"]}
 
 
 def examine(name: str, state: State) -> list[dict[str, str]]:

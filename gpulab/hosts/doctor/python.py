@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from packaging.specifiers import SpecifierSet
+
 from gpulab.hosts.doctor.check import Finding, State, check, note, sick, verdict, version, well
 
 OLDEST_GLIBC = (2, 32)  # what flash-attn's wheels are linked against
-MEGATRON = ((0, 16), (0, 20))  # ms-swift 4.6
-OLDEST_BRIDGE = (1, 3)
 
 
 def having(state: State, package: str) -> Iterator[tuple[dict[str, Any], str]]:
@@ -106,19 +106,18 @@ def flash_attn_too_new(state: State) -> Finding | None:
 @check(
     "megatron-core",
     "megatron-core is not one that ms-swift works with",
-    "pip install 'megatron-core>=0.16,<0.20' 'mcore-bridge>=1.3'",
+    "install what docker/stacks.yml names under works_with",
     "#6725 #5131 #6805",
 )
 def megatron_core(state: State) -> Finding | None:
     found = list(having(state, "megatron-core"))
-    if not found:
-        return None
-    wrong = [f"{e['where']}: megatron-core {v}" for e, v in found if not MEGATRON[0] <= version(v) < MEGATRON[1]]
-    for e, _ in found:
-        bridge = e["packages"].get("mcore-bridge", "")
-        if version(bridge) < OLDEST_BRIDGE:
-            wrong.append(f"{e['where']}: mcore-bridge {bridge or 'is missing'}")
-    return verdict(wrong, ", ".join(v for _, v in found))
+    wrong = [
+        f"{e['where']}: {package} {e['packages'].get(package, 'is missing')}, not {wanted}"
+        for e, _ in found
+        for package, wanted in state["lab"]["works_with"].items()
+        if package not in e["packages"] or not SpecifierSet(wanted).contains(e["packages"][package], prereleases=True)
+    ]
+    return verdict(wrong, ", ".join(v for _, v in found)) if found else None
 
 
 @check(

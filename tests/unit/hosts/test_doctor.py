@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from gpulab.hosts import machine
+from gpulab.hosts.doctor import page
 from gpulab.hosts.doctor.check import CHECKS, State
 from gpulab.hosts.doctor.examine import PARTS, examine
 
@@ -49,7 +50,10 @@ HEALTHY: State = {
             "vllm": "0.32.0", "flash-linear-attention": "0.4.0", "causal-conv1d": "1.6.0",
         },
     }],
-    "lab": {"hosts": 2, "locks": {"cpu": True}, "cuda_needs_driver": {"12": "525.60.13", "13": "580.65.06"}},
+    "lab": {
+        "hosts": 2, "locks": {"cpu": True}, "cuda_needs_driver": {"12": "525.60.13", "13": "580.65.06"},
+        "works_with": {"megatron-core": ">=0.16,<0.20", "mcore-bridge": ">=1.3"},
+    },
 }  # fmt: skip
 
 # What is done to the healthy host (path of keys -> value), and what the check must then say.
@@ -69,7 +73,7 @@ PROBLEMS: dict[str, list[tuple[str, Any, str]]] = {
         ("pythons.0.packages", {"megatron-core": "0.15.2", "mcore-bridge": "1.3"}, "megatron-core 0.15.2"),
         ("pythons.0.packages", {"megatron-core": "0.18.0"}, "mcore-bridge is missing"),
     ],
-    "vllm-pair": [("pythons.0.conflicts", ["The package `vllm` requires `torch==2.9.0`"], "torch==2.9.0")],
+    "vllm-pair": [("pythons.0.conflicts", ["The package `vllm` requires another `torch`"], "another `torch`")],
     "trl-transformers": [("pythons.0.conflicts", ["The package `ms-swift` requires `trl<1.0`"], "trl<1.0")],
     "image-driver": [("gpus.driver_loaded", "570.86.10", "which needs driver 580.65.06")],
     "silent-torch-fallback": [("pythons.0.broken", {"causal-conv1d": "no"}, "only flash-linear-attention")],
@@ -151,6 +155,10 @@ def test_a_part_that_can_not_be_read_is_no_evidence_and_is_told() -> None:
     assert "shm" not in found
     assert found["memory"]["state"] == "note"
     assert "PermissionError: no" in found["memory"]["evidence"]
+
+
+def test_the_page_is_up_to_date() -> None:
+    assert page.PAGE.read_text() == page.page(), "python -m gpulab.hosts.doctor.page makes it anew"
 
 
 def test_this_machine_can_be_examined() -> None:

@@ -99,7 +99,6 @@ def test_a_missing_inventory_is_cured_by_the_example(tmp_path: Path, monkeypatch
 
 
 def test_every_variable_of_the_playbooks_may_be_set(tmp_path: Path) -> None:
-    path = write(
-        tmp_path, "[gpu]\na ansible_host=192.0.2.1\n[all:vars]\nnvidia_driver_batch=2\nmirror=cn\nmine_own=1\n"
-    )
+    variables = "nvidia_driver_batch=2\nmirror=cn\nmine_own=1\nansible_ssh_args=-C\nansible_become_method=sudo\n"
+    path = write(tmp_path, f"[gpu]\na ansible_host=192.0.2.1\n[all:vars]\n{variables}")
     assert load_hosts(path)[0].variables["nvidia_driver_batch"] == 2

@@ -14,7 +14,7 @@ from gpulab.errors import UsageError
 from gpulab.hosts.inventory import load_hosts
 from gpulab.hosts.play import Played, Wish, check_tags, play
 from gpulab.hosts.tally import HostTally, Tally
-from tests.unit.hosts.conftest import wait_until
+from tests.unit.hosts.conftest import Sshd, wait_until
 
 BOOK = """
 - name: A play
@@ -75,6 +75,7 @@ def test_each_host_ends_in_its_state_and_the_failing_ones_say_why(wish: Wish) ->
     failures = played.trouble()
     assert [line.split(":")[0] for line in failures] == ["bad", "dead"]
     assert "Broken. Cure: mend it." in failures[0]
+    assert "nothing answers on 127.0.0.1 port 1 (cure: start sshd" in failures[1]
     assert "Ensure the file is there" in seen
     assert "Fail, and be rescued" in played.log.read_text()
     assert not (played.log.parent / "command").exists(), "the runner's dump of the environment"
@@ -100,6 +101,13 @@ def test_a_playbook_that_is_none_ends_with_ansibles_own_words(wish: Wish) -> Non
     played = carry_out(wish)
     assert played.status != 0
     assert "no_such_module_at_all" in played.trouble()[0]
+
+
+def test_an_unknown_host_key_names_its_cure(sshd: Sshd) -> None:
+    (sshd.folder / "site.yml").write_text("- hosts: all\n  gather_facts: false\n  tasks: [{ansible.builtin.ping: }]\n")
+    wish = Wish(str(sshd.inventory()), playbook=sshd.folder / "site.yml")
+    (failure,) = carry_out(wish).trouble()
+    assert f"its host key is not known yet (cure: inv trust --hosts {wish.hosts})" in failure
 
 
 def test_ctrl_c_ends_ansible_and_all_it_started(wish: Wish, tmp_path: Path) -> None:

@@ -1,0 +1,95 @@
+"""gpulab/hosts/bundle.py and fetch.py: the roles' variables by the real Ansible, keys from a real server."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gpulab.errors import UsageError
+from gpulab.hosts.bundle import RELEASES, bundle
+from gpulab.hosts.fetch import fetch_keys
+from gpulab.paths import STACKS_YML
+
+
+@pytest.fixture(scope="module")
+def systems() -> dict[str, Any]:
+    found: dict[str, Any] = bundle(system="", mirror="", download="", only="").data["systems"]
+    return found
+
+
+@pytest.mark.parametrize("system", RELEASES)
+def test_every_system_gets_the_pinned_versions_from_its_own_repository(systems: dict[str, Any], system: str) -> None:
+    node = yaml.safe_load(STACKS_YML.read_text())["node"]
+    needs = systems[system]
+    assert needs["packages"]["docker_engine"]["docker-ce"] == f"5:{node['docker']['engine']}-*"
+    driver = {name: v for name, v in needs["packages"]["nvidia_driver"].items() if name.startswith("nvidia-open")}
+    assert list(driver.values()) == [f"{node['driver']}*"]
+    assert needs["sources"]["docker_engine"]["suite"] == RELEASES[system][0]
+    assert system.replace(".", "") in needs["sources"]["nvidia_driver"]["uri"]
+    assert {"chrony", "rsync"} <= set(needs["packages"]["base"])
+    assert needs["images"] == list(node["images"].values())
+
+
+def test_a_service_named_in_a_roles_task_is_not_forgotten(systems: dict[str, Any]) -> None:
+    assert "docker-registry" in systems["debian13"]["packages"]["registry"]
+
+
+def test_a_mirror_changes_the_addresses_and_not_the_fingerprints(systems: dict[str, Any]) -> None:
+    theirs = bundle(system="debian12", mirror="cn", download="", only="").data["systems"]["debian12"]["sources"]
+    ours = systems["debian12"]["sources"]
+    for role in ours:
+        assert theirs[role]["uri"] != ours[role]["uri"]
+        assert theirs[role]["fingerprint"] == ours[role]["fingerprint"]
+
+
+@pytest.mark.parametrize(("option", "value"), [("system", "debain12"), ("mirror", "nc"), ("only", "whels")])
+def test_what_is_unknown_is_refused(option: str, value: str, tmp_path: Path) -> None:
+    options = {"system": "debian12", "mirror": "", "download": str(tmp_path), "only": "", option: value}
+    with pytest.raises(UsageError, match=value):
+        bundle(**options)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    """A real key at URL/key.asc."""
+    if not shutil.which("gpg"):
+        pytest.skip("no gpg on this machine")
+    home = tmp_path / "home"
+    home.mkdir(mode=0o700)
+    gpg = ["gpg", "--homedir", str(home), "--batch"]
+    subprocess.run([*gpg, "--passphrase", "", "--quick-gen-key", "test", "ed25519"], check=True, capture_output=True)
+    (tmp_path / "key.asc").write_bytes(
+        subprocess.run([*gpg, "--armor", "--export"], check=True, capture_output=True).stdout
+    )
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_address[1]}"
+        running.shutdown()
+    subprocess.run(["gpgconf", "--homedir", str(home), "--kill", "all"], check=False)
+
+
+def test_only_a_key_with_its_fingerprint_is_kept(server: str, tmp_path: Path) -> None:
+    told = subprocess.run(
+        ["gpg", "--batch", "--show-keys", "--with-colons", str(tmp_path / "key.asc")], capture_output=True, text=True
+    ).stdout
+    right = next(line.split(":")[9] for line in told.splitlines() if line.startswith("fpr"))
+    sources = {
+        "good": {"name": "good", "key_url": f"{server}/key.asc", "fingerprint": right},
+        "forged": {"name": "forged", "key_url": f"{server}/key.asc", "fingerprint": "0" * 40},
+        "gone": {"name": "gone", "key_url": f"{server}/none.asc", "fingerprint": right},
+    }
+    failures = fetch_keys({"sources": sources}, tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["good.asc"]
+    assert len(failures) == 2
+    assert "not the key 0000" in failures[0]
+    assert "404" in failures[1]

@@ -1,0 +1,22 @@
+"""gpulab/hosts/testbed.py: what is refused before any host is made."""
+
+from __future__ import annotations
+
+import pytest
+
+from gpulab.errors import UsageError
+from gpulab.hosts import testbed as hosts
+
+
+@pytest.mark.parametrize(("up", "down"), [("", False), ("2", True), ("two", False), ("0", False), ("99", False)])
+def test_wrong_usage_names_what_is_right(up: str, down: bool) -> None:
+    with pytest.raises(UsageError) as error:
+        hosts.testbed(up=up, down=down, name="none")
+    assert "--up" in error.value.message + error.value.cure
+
+
+def test_a_machine_without_the_programs_says_which(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    with pytest.raises(UsageError, match="debootstrap") as error:
+        hosts.testbed(up="1", down=False, name="none")
+    assert "packages.txt" in error.value.cure

@@ -1,0 +1,80 @@
+"""docker/stacks.yml and the locks made from it."""
+
+from __future__ import annotations
+
+import pytest
+
+from gpulab import stacks as module
+from gpulab.errors import UsageError
+from gpulab.resolver import versions
+from gpulab.stacks import load_stack, load_stacks
+
+GOOD = """\
+stacks:
+  base:
+    about: b
+    python: "3.12"
+    torch: cuda
+    pins: [alpha==1.0]
+  child:
+    about: c
+    from: base
+    pins: [more==2.0]
+"""
+
+
+@pytest.fixture
+def stacks_yml(tmp_path, monkeypatch):
+    file = tmp_path / "stacks.yml"
+    monkeypatch.setattr(module, "STACKS_YML", file)
+
+    def write(*replacements: tuple[str, str]) -> None:
+        text = GOOD
+        for old, new in replacements:
+            assert old in text
+            text = text.replace(old, new)
+        file.write_text(text)
+
+    return write
+
+
+def test_a_child_takes_its_parents_pins_python_and_torch(stacks_yml):
+    stacks_yml()
+    child = load_stacks()["child"]
+    assert child.all_pins == ["alpha==1.0", "more==2.0"]
+    assert (child.pins.python, child.pins.torch) == ("3.12", "cuda")
+
+
+@pytest.mark.parametrize(
+    ("replacement", "message"),
+    [
+        (("from: base", "from: bsae"), "stacks.yml:9: no stack 'bsae' above"),
+        (("    from: base\n", ""), "stacks.yml:7: stacks.child: `python` and `torch` come from"),
+        (("torch: cuda", "torch: rocm"), "stacks.yml:5: stacks.base.torch"),
+        (("about: b", "abuot: b"), "stacks.yml:3: unknown key 'stacks.base.abuot'"),
+    ],
+)
+def test_a_mistake_is_named_with_its_line(stacks_yml, replacement, message):
+    stacks_yml(replacement)
+    with pytest.raises(UsageError) as caught:
+        load_stacks()
+    assert message in caught.value.message
+
+
+def test_an_unknown_stack_gets_the_nearest():
+    with pytest.raises(UsageError, match="no stack 'vlm'") as caught:
+        load_stack("vlm")
+    assert "vllm" in caught.value.cure
+
+
+@pytest.mark.parametrize("name", load_stacks())
+def test_a_lock_holds_its_pins_and_its_parents_versions(name):
+    stack = load_stack(name)
+    locked = versions(stack.lock.read_text())
+    for pin in stack.all_pins:
+        package, _, version = pin.partition("==")
+        package = package.split("[")[0]
+        if not (package == "torch" and stack.pins.torch == "cpu"):  # torch's CPU build stands outside the lock
+            assert locked[package] == version
+    for package, version in versions(stack.parent.lock.read_text()).items() if stack.parent else ():
+        assert locked.get(package) == version, f"{package}: what {stack.parent.name} and {name} share is the same"
