@@ -38,7 +38,11 @@ def test_users_have_the_limits(host: Host, variables: dict[str, Any]) -> None:
 
 @check("base.service-limits")
 def test_services_have_the_limits(host: Host, variables: dict[str, Any]) -> None:
-    limits = {f"DefaultLimit{k.upper()}": str(v) for k, v in promised(variables, "base_limits").items()}
+    promise = promised(variables, "base_limits")
+    unit = {"memlock": 1024}  # promised in KiB, as users' limits are; systemd shows bytes
+    limits = {
+        f"DefaultLimit{k.upper()}": str(v if v == "unlimited" else v * unit.get(k, 1)) for k, v in promise.items()
+    }
     shown = host.run(f"systemctl show --property={','.join(limits)}").stdout.split()
     assert dict(line.split("=") for line in shown) == {k: v.replace("unlimited", "infinity") for k, v in limits.items()}
 
