@@ -38,13 +38,15 @@ def test_users_have_the_limits(host: Host, variables: dict[str, Any]) -> None:
 
 @check("base.service-limits")
 def test_services_have_the_limits(host: Host, variables: dict[str, Any]) -> None:
-    promise = promised(variables, "base_limits")
-    unit = {"memlock": 1024}  # promised in KiB, as users' limits are; systemd shows bytes
-    limits = {
-        f"DefaultLimit{k.upper()}": str(v if v == "unlimited" else v * unit.get(k, 1)) for k, v in promise.items()
+    promises = promised(variables, "base_limits")
+    # limits.conf counts memory in KiB, systemd in bytes.
+    memlock = promises["memlock"]
+    wanted = {
+        "DefaultLimitMEMLOCK": "infinity" if memlock == "unlimited" else str(int(memlock) * 1024),
+        "DefaultLimitNOFILE": str(promises["nofile"]),
     }
-    shown = host.run(f"systemctl show --property={','.join(limits)}").stdout.split()
-    assert dict(line.split("=") for line in shown) == {k: v.replace("unlimited", "infinity") for k, v in limits.items()}
+    shown = host.run(f"systemctl show --property={','.join(wanted)}").stdout.split()
+    assert dict(line.split("=") for line in shown) == wanted
 
 
 @check("base.kernel-settings")
