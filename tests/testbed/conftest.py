@@ -20,9 +20,14 @@ from tests.testbed.standin.repository import Repository
 from tests.testbed.variables import stand_ins
 
 
-def pytest_ignore_collect() -> bool | None:
-    """Where no host can be made there is nothing to try: needs root, dockerd and debootstrap (packages.txt)."""
-    return None if shutil.which("dockerd") and shutil.which("debootstrap") else True
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where no host can be made there is nothing to try, and that is said."""
+    missing = [tool for tool in ("dockerd", "debootstrap") if not shutil.which(tool)]
+    if missing or os.geteuid() != 0:
+        reason = f"real hosts need root and {', '.join(missing) or 'its tools'}: see tests/testbed/packages.txt"
+        for item in items:
+            if item.path.is_relative_to(Path(__file__).parent):
+                item.add_marker(pytest.mark.skip(reason=reason))
 
 
 # What the host without a GPU starts with, so that its scenarios need not wait for downloads.
