@@ -12,8 +12,6 @@ from typing import Any
 
 from gpulab.console import console
 
-DEBIAN = "http://deb.debian.org/debian"
-UBUNTU = "http://archive.ubuntu.com/ubuntu"
 SECONDS = 60
 
 
@@ -48,7 +46,10 @@ def fetch_packages(system: str, needs: dict[str, Any], folder: Path) -> list[str
                  "cache/archives/partial"):  # fmt: skip
         (root / part).mkdir(parents=True, exist_ok=True)
     (root / "state/status").touch()
-    (root / "etc/sources.list").write_text("".join(archive(system)), encoding="utf-8")
+    lines = archive(system)
+    if not lines:
+        return [f"{system}: this machine's apt knows no archive of it (cure: fetch the packages on a machine like it)"]
+    (root / "etc/sources.list").write_text("".join(lines), encoding="utf-8")
     own = {name: "" for packages in needs["packages"].values() for name, version in packages.items() if not version}
     groups = {"": own, **{role: {n: v for n, v in needs["packages"][role].items() if v} for role in needs["sources"]}}
     for role, wanted in groups.items():
@@ -68,15 +69,16 @@ def fetch_packages(system: str, needs: dict[str, Any], folder: Path) -> list[str
 
 
 def archive(system: str) -> list[str]:
-    """The lines of sources.list for a release's own archive."""
+    """The lines of sources.list for a release's own archive, at the address that this machine's apt has for it."""
     from gpulab.hosts.bundle import RELEASES
 
     release = RELEASES[system][0]
-    if system.startswith("debian"):
-        keyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
-        return [f"deb [signed-by={keyring}] {DEBIAN} {suite} main\n" for suite in (release, f"{release}-updates")]
-    keyring = "/usr/share/keyrings/ubuntu-archive-keyring.gpg"
-    return [f"deb [signed-by={keyring}] {UBUNTU} {suite} main universe\n" for suite in (release, f"{release}-updates")]
+    distribution, components = ("Debian", "main") if system.startswith("debian") else ("Ubuntu", "main universe")
+    _, known, _ = said("apt-get", "indextargets", "--format", "$(ORIGIN) $(REPO_URI)", f"Origin: {distribution}")
+    addresses = sorted({line.split()[1] for line in known.splitlines() if line.startswith(f"{distribution} ")})
+    keyring = f"/usr/share/keyrings/{distribution.lower()}-archive-keyring.gpg"
+    suites = (release, f"{release}-updates")
+    return [f"deb [signed-by={keyring}] {addresses[0]} {suite} {components}\n" for suite in suites if addresses]
 
 
 def apt(root: Path, wanted: dict[str, str]) -> list[str]:

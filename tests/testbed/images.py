@@ -10,7 +10,6 @@ from tests.testbed.engine import docker
 from tests.testbed.paths import CACHE
 
 SUITES = ("bookworm", "trixie")
-MIRROR = "http://deb.debian.org/debian"
 # What a host has after its installer: enough for ssh, sudo and Ansible, nothing of the lab.
 BASE = (
     "systemd", "systemd-sysv", "dbus", "openssh-server", "sudo", "python3", "python3-apt",
@@ -36,7 +35,7 @@ chmod 440 etc/sudoers.d/*
 
 def rootfs(suite: str) -> Path:
     """The cached file system of a suite, made when its recipe is new."""
-    identity = hashlib.sha256("\n".join([suite, MIRROR, *BASE, RECIPE]).encode()).hexdigest()[:12]
+    identity = hashlib.sha256("\n".join([suite, *BASE, RECIPE]).encode()).hexdigest()[:12]
     tarball = CACHE / f"rootfs-{suite}-{identity}.tar.gz"
     if tarball.exists():
         return tarball
@@ -44,7 +43,7 @@ def rootfs(suite: str) -> Path:
     work = Path(tempfile.mkdtemp(prefix=f"rootfs-{suite}-", dir=CACHE))
     try:
         root = work / "root"
-        _run(["debootstrap", "--variant=minbase", f"--include={','.join(BASE)}", suite, str(root), MIRROR])
+        _run(["debootstrap", "--variant=minbase", f"--include={','.join(BASE)}", suite, str(root)])
         _run(["env", f"ROOT={root}", "sh", "-c", RECIPE])
         _run(["tar", "-C", str(root), "--one-file-system", "-czf", str(work / "rootfs.tar.gz"), "."])
         (work / "rootfs.tar.gz").rename(tarball)

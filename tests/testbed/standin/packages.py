@@ -83,6 +83,7 @@ def docker_ce(version: str, cache: Path) -> Path:
     ready = cache / f"docker-ce-{version}.deb"
     if ready.exists():
         return ready
+    cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache) as work:
         subprocess.run(["apt-get", "download", "docker.io"], cwd=work, check=True, capture_output=True)
         (original,) = Path(work).glob("docker.io_*.deb")
