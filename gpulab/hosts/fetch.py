@@ -74,7 +74,7 @@ def archive(system: str) -> list[str]:
 
     release = RELEASES[system][0]
     distribution, components = ("Debian", "main") if system.startswith("debian") else ("Ubuntu", "main universe")
-    _, known, _ = said("apt-get", "indextargets", "--format", "$(ORIGIN) $(REPO_URI)", f"Origin: {distribution}")
+    _, known, _ = said("apt-get", "indextargets", "--format", "$(LABEL) $(REPO_URI)")
     addresses = sorted({line.split()[1] for line in known.splitlines() if line.startswith(f"{distribution} ")})
     keyring = f"/usr/share/keyrings/{distribution.lower()}-archive-keyring.gpg"
     suites = (release, f"{release}-updates")
