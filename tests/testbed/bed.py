@@ -59,7 +59,7 @@ class Testbed:
         with exclusive():
             engine.start()
             if any(node.packages for node in wanted):
-                ensure_network("testbed-build", "10.87.255.0/24")
+                ensure_network("testbed-build", f"10.87.{200 + zlib.crc32(str(CACHE).encode()) % 50}.0/24")
             tags = [
                 images.image_with(n.suite, *n.packages) if n.packages else images.base_image(n.suite) for n in wanted
             ]
@@ -78,7 +78,8 @@ class Testbed:
 
     @property
     def subnet(self) -> str:
-        return f"10.87.{zlib.crc32(self.name.encode()) % 200}"
+        """Of this testbed in this checkout: two checkouts on one machine do not meet."""
+        return f"10.87.{zlib.crc32(f'{CACHE}{self.name}'.encode()) % 200}"
 
     @property
     def gateway(self) -> str:
@@ -191,7 +192,16 @@ def exclusive() -> TextIO:
 
 def ensure_network(name: str, subnet: str) -> None:
     if docker("network", "inspect", name, check=False).returncode != 0:
+        remove_dead_bridges(subnet)
         docker("network", "create", "--subnet", subnet, name)
+
+
+def remove_dead_bridges(subnet: str) -> None:
+    """An engine that was killed leaves its bridge, and its route to `subnet` swallows the answers to the new one."""
+    found = subprocess.run(["ip", "-json", "route", "show", subnet], capture_output=True, text=True, check=True).stdout
+    for route in json.loads(found or "[]"):
+        if route["dev"].startswith("br-") and "linkdown" in route["flags"]:
+            subprocess.run(["ip", "link", "delete", route["dev"]], check=True)
 
 
 def forget(name: str) -> None:

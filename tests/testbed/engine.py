@@ -57,6 +57,7 @@ def stop() -> None:
     """Stop the engine; its images stay in the cache."""
     if not PIDFILE.exists():
         return
+    docker("network", "prune", "--force", check=False)  # a bridge outlives its engine
     pid = int(PIDFILE.read_text())
     os.kill(pid, signal.SIGTERM)
     wait_until(lambda: not PIDFILE.exists(), "the end of the testbed's engine")
