@@ -29,15 +29,22 @@ def command(argv: Sequence[str]) -> str | None:
 
 
 def check(argv: Sequence[str], flags: Mapping[str, Any], path: Path, where: Sequence[str | int]) -> None:
-    """Raise UsageError with file and line for the first flag that the command does not know.
+    """Raise UsageError with file and line for the first flag that the command does not know."""
+    for flag in flags:
+        if wrong := unknown(argv, flag):
+            raise fault(path, [*where, flag], *wrong)
+
+
+def unknown(argv: Sequence[str], flag: str) -> tuple[str, str] | None:
+    """(what is wrong, the cure) when the command of `argv` does not know `flag`.
 
     Of a program that is not ms-swift only the flags that stand in its command line are known.
     """
     name = command(argv)
     known = known_flags()[name] if name else list(given(argv))
-    for flag in flags:
-        if flag not in known:
-            raise fault(path, [*where, flag], f"{name or argv[0]} knows no flag {flag!r}", nearest(flag, known))
+    if flag in known:
+        return None
+    return f"{name or argv[0]} knows no flag {flag!r}", nearest(flag, known)
 
 
 def given(argv: Sequence[str]) -> dict[str, list[str]]:

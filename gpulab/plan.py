@@ -76,11 +76,8 @@ def parse_settings(settings: list[str], lab: Lab) -> dict[str, dict[str, str]]:
         step, key, value = match.groups()
         if step not in lab.steps:
             raise UsageError(f"--set {setting}: {lab.name} has no step {step!r}", nearest(step, list(lab.steps)))
-        argv = lab.steps[step].argv
-        name = flags.command(argv)
-        known = flags.known_flags()[name] if name else list(flags.given(argv))
-        if key not in known:
-            raise UsageError(f"--set {setting}: {name or argv[0]} knows no flag {key!r}", nearest(key, known))
+        if wrong := flags.unknown(lab.steps[step].argv, key):
+            raise UsageError(f"--set {setting}: {wrong[0]}", wrong[1])
         if redact.is_secret(key):
             raise UsageError(f"--set {step}.{key}: {key} is a secret", "put it into the environment, not into ps")
         parsed.setdefault(step, {})[key] = value
