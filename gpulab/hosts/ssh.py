@@ -47,18 +47,23 @@ def command(host: Host, *argv: str) -> list[str]:
     """The command that runs `argv` on the host: ssh with the inventory's settings and ansible.cfg's."""
     if host.local:
         return [sys.executable if word == "python3" else word for word in argv]
+    return ["ssh", *options(host), host.address, shlex.join(argv)]
+
+
+def options(host: Host) -> list[str]:
+    """ssh's options for the host: the inventory's, and ansible.cfg's."""
     v, settings = host.variables, ssh_settings()
     key = v.get("ansible_ssh_private_key_file") or v.get("ansible_private_key_file")
-    options = ["-o", "BatchMode=yes", "-o", f"ConnectTimeout={CONNECT_SECONDS}", "-p", str(host.port)]
-    options += ["-i", str(Path(str(key)).expanduser())] if key else []
-    options += ["-l", host.user] if host.user else []
+    words = ["-o", "BatchMode=yes", "-o", f"ConnectTimeout={CONNECT_SECONDS}", "-p", str(host.port)]
+    words += ["-i", str(Path(str(key)).expanduser())] if key else []
+    words += ["-l", host.user] if host.user else []
     # ssh takes the first value it is given: the inventory's before ansible.cfg's.
     for given in (
         v.get("ansible_ssh_common_args", settings.get("ssh_common_args", "")),
         v.get("ansible_ssh_extra_args", ""),
     ):
-        options += shlex.split(str(given))
-    return ["ssh", *options, host.address, shlex.join(argv)]
+        words += shlex.split(str(given))
+    return words
 
 
 def ask(
