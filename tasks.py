@@ -15,6 +15,7 @@ from gpulab.verb import Outcome, verb
         "set": "step.key=value: a flag for one step's command; may be given again",
         "keep-serving": "leave the last server up when all is done, until Ctrl-C",
         "hub": "where real models come from: modelscope or hf",
+        "engine": "local (the stack's venv) or docker (its image)",
     },
 )
 def lab(
@@ -24,11 +25,14 @@ def lab(
     set: list[str] | None = None,
     keep_serving: bool = False,
     hub: str = "modelscope",
+    engine: str = "local",
 ) -> Outcome:
     """Run a lab: on the GPUs it needs, else rehearsed on the CPU with the real ms-swift."""
     from gpulab.labrun import run_lab
 
-    return run_lab(name, rehearse=rehearse, dry=dry, settings=set or [], keep_serving=keep_serving, hub=hub)
+    return run_lab(
+        name, rehearse=rehearse, dry=dry, settings=set or [], keep_serving=keep_serving, hub=hub, engine=engine
+    )
 
 
 @verb()

@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gpulab.plan import Command, Plan
 from gpulab.proofs import Finished, prove
+
+
+@dataclass
+class Judgement:
+    """What a step made and proved, as the record keeps it, and in a line each what it failed to."""
+
+    artefacts: list[dict[str, Any]]
+    proofs: list[dict[str, Any]]
+    failures: list[str]
+
+
+def judge(command: Command, plan: Plan, log: Path) -> Judgement:
+    """Look at what a finished step left."""
+    found, missing = artefacts(command)
+    made, unproven = proofs(command, plan, log)
+    return Judgement(found, made, missing + unproven)
 
 
 def sha256(path: Path) -> str:

@@ -14,16 +14,17 @@ from typing import Any
 
 from rich.text import Text
 
-from gpulab import checks, redact
+from gpulab import redact
 from gpulab.causes import likely_cause, tail
 from gpulab.console import console
-from gpulab.engines.local import Ended, LocalEngine
+from gpulab.engines import Engine, choose_engine
+from gpulab.engines.engine import Ended
 from gpulab.errors import UsageError
 from gpulab.lab import Lab, find_lab
 from gpulab.machine import Machine, this_machine
 from gpulab.metrics import metrics
 from gpulab.paths import runs_dir, shown
-from gpulab.plan import Command, Plan, parse_settings, plan, program_missing
+from gpulab.plan import Command, Plan, parse_settings, plan
 from gpulab.ports import FIRST, free_port
 from gpulab.record import Record, git_state, now, write_atomically
 from gpulab.script import as_script
@@ -37,7 +38,9 @@ TAIL = 12  # lines of a failed step's log that are shown
 HUBS = ("modelscope", "hf")
 
 
-def run_lab(name: str, *, rehearse: bool, dry: bool, settings: list[str], keep_serving: bool, hub: str) -> Outcome:
+def run_lab(
+    name: str, *, rehearse: bool, dry: bool, settings: list[str], keep_serving: bool, hub: str, engine: str = "local"
+) -> Outcome:
     """Run a lab, or print its plan. Raises UsageError before anything is started when something is wrong with it."""
     if hub not in HUBS:
         raise UsageError(f"no hub {hub!r}", f"one of {', '.join(HUBS)}")
@@ -45,28 +48,30 @@ def run_lab(name: str, *, rehearse: bool, dry: bool, settings: list[str], keep_s
     machine = this_machine()
     profile, why = choose_profile(lab, machine, rehearse=rehearse)
     stack = load_stack("cpu" if profile == "cpu" else lab.stack)
+    carrier = choose_engine(engine, stack)
     by_step = parse_settings(settings, lab)
     ports = choose_ports(lab, by_step, say=not dry)
-    make_plan = functools.partial(plan, lab, profile, stack, settings=by_step, hub=hub)
+    make_plan = functools.partial(plan, lab, profile, stack, settings=by_step, hub=hub, network=carrier.network)
     if dry:
-        planned = make_plan(run=runs_dir() / lab.slug / "dry", ports=ports)
-        return Outcome({"plan": as_script(planned), "profile": profile}, text=Text(as_script(planned).rstrip()))
+        script = as_script(carrier.shell(make_plan(run=runs_dir() / lab.slug / "dry", ports=ports)))
+        return Outcome({"plan": script, "profile": profile}, text=Text(script.rstrip()))
     console.print(f"[bold]{lab.name}[/] {lab.title}\n{why}")
-    stack.ensure()
-    _check_before(lab, make_plan(run=runs_dir(), ports=ports))
+    carrier.prepare()
+    _check_before(lab, carrier, make_plan(run=runs_dir(), ports=ports))
     record = Record.open(
         lab.slug,
         {
             "lab": lab.name, "title": lab.title, "curriculum": lab.curriculum, "profile": profile, "why": why,
             "started": now(), "argv": ["inv", *redact.argv(sys.argv[1:])], "settings": by_step, "hub": hub,
-            "engine": LocalEngine.name,
-            "stack": {"name": stack.name, "lock": stack.key, "packages": stack.packages()},
+            "engine": carrier.name,
+            "stack": {"name": stack.name, "lock": stack.key, **carrier.described()},
             "git": git_state(), "machine": machine.as_dict(), "environment": redact.environment(os.environ),
             "steps": [], "metrics": {}, "failures": [],
         },
     )  # fmt: skip
     planned = make_plan(run=record.folder, ports=ports)
-    return LabRun(record, planned, functools.partial(make_plan, record.folder), keep_serving=keep_serving).carry_out()
+    replan = functools.partial(make_plan, record.folder)
+    return LabRun(record, carrier, planned, replan, keep_serving=keep_serving).carry_out()
 
 
 def choose_profile(lab: Lab, machine: Machine, *, rehearse: bool) -> tuple[str, str]:
@@ -97,16 +102,12 @@ def choose_ports(lab: Lab, by_step: Mapping[str, dict[str, str]], *, say: bool) 
     return ports
 
 
-def _check_before(lab: Lab, planned: Plan) -> None:
+def _check_before(lab: Lab, carrier: Engine, planned: Plan) -> None:
     """What can be known before the first step: every program is there, the disk has room."""
-    if missing := program_missing(planned):
-        step, program = missing
-        raise fault(
-            lab.file,
-            ["steps", step, "run"],
-            f"the stack {planned.stack.name} has no program {program!r}",
-            "check its spelling",
-        )
+    programs = {c.argv[0]: c.step for c in reversed(planned.commands)}
+    if program := carrier.lacks(list(programs)):
+        where = ["steps", programs[program], "run"]
+        raise fault(lab.file, where, f"the stack {planned.stack.name} has no program {program!r}", "check its spelling")
     parent = next(p for p in (runs_dir(), *runs_dir().parents) if p.is_dir())
     needed = lab.needs.disk_gib if planned.profile == "gpu" else 0.1
     free = shutil.disk_usage(parent).free / 2**30
@@ -120,10 +121,11 @@ def _check_before(lab: Lab, planned: Plan) -> None:
 class LabRun:
     """Carries out one plan and keeps its record."""
 
-    def __init__(self, record: Record, planned: Plan, replan: Any, *, keep_serving: bool) -> None:
+    def __init__(self, record: Record, engine: Engine, planned: Plan, replan: Any, *, keep_serving: bool) -> None:
         self.record = record
         self.watch = Watch(console, [c.step for c in planned.commands])
-        self.engine = LocalEngine(planned, lambda ports: replan(ports=ports), self.watch)
+        self.engine = engine
+        self.engine.begin(planned, lambda ports: replan(ports=ports), self.watch)
         servers = [c.step for c in planned.commands if c.ready]
         self.keep = servers[-1] if keep_serving and servers else None
 
@@ -199,9 +201,9 @@ class LabRun:
             if cause := likely_cause(log, f"exit {ended.exit}"):
                 failures.append(f"likely cause: {cause}")
         else:
-            entry["artefacts"], missing = checks.artefacts(command)
-            entry["proofs"], unproven = checks.proofs(command, self.engine.plan, log)
-            failures = missing + unproven
+            judged = self.engine.judge(command)
+            entry |= {"artefacts": judged.artefacts, "proofs": judged.proofs}
+            failures = judged.failures
         entry["state"] = "failed" if failures else "done"
         evidence = "; ".join(p["evidence"] for p in entry.get("proofs", []) if p["holds"])
         self.watch.end(command.step, not failures, evidence or (f"at {command.url}" if command.url else ""))
@@ -223,7 +225,7 @@ class LabRun:
 
     def _write_script(self) -> None:
         path = self.record.folder / "plan.sh"
-        write_atomically(path, as_script(self.engine.plan))
+        write_atomically(path, as_script(self.engine.shell(self.engine.plan)))
         path.chmod(0o755)
 
     def _finish(self, state: str) -> None:

@@ -21,6 +21,14 @@ TWIN = ROOT / "gpulab" / "twin.py"
 
 
 @dataclass(frozen=True)
+class Network:
+    """What a step's server binds to, and the name that the other steps know it by ({step} is its own)."""
+
+    bind: str = "127.0.0.1"
+    server: str = "127.0.0.1"
+
+
+@dataclass(frozen=True)
 class Command:
     """One process: what to run, where, and what it must leave behind. `until` names a server's last user."""
 
@@ -101,6 +109,7 @@ def plan(
     settings: Mapping[str, Mapping[str, str]],
     ports: Mapping[str, int],
     hub: str = "modelscope",
+    network: Network = Network(),
 ) -> Plan:
     """The plan of one run. `settings`: flags by step, above all others; `ports`: a port for each server step."""
     cpu = profile == "cpu"
@@ -113,10 +122,12 @@ def plan(
     for name, step in lab.steps.items():
         out = run / name
         values = {"model": model, "model.name": Path(model).name, "lab": str(lab.folder), "out": str(out)}
+        values["bind"] = network.bind
         if step.ready:
             values["port"] = str(ports[name])
         for earlier, port in ports.items():
-            values |= {f"{earlier}.url": f"http://127.0.0.1:{port}/v1", f"{earlier}.port": str(port)}
+            server = network.server.format(step=earlier)
+            values |= {f"{earlier}.url": f"http://{server}:{port}/v1", f"{earlier}.port": str(port)}
         values |= {earlier: str(run / earlier) for earlier in lab.steps}
         argv = with_all_flags(lab, name, step, cpu=cpu, settings=settings.get(name, {}))
         commands.append(
@@ -163,12 +174,3 @@ def _last_user(lab: Lab, server: str) -> str:
     """The last step that refers to `server`: it may stop after that."""
     users = [name for name, step in lab.steps.items() if any(key == server for key, _ in PLACEHOLDER.findall(step.run))]
     return users[-1] if users else server
-
-
-def program_missing(plan: Plan) -> tuple[str, str] | None:
-    """(step, program) of the first command whose program the stack does not have; needs the stack's venv."""
-    for command in plan.commands:
-        program = command.argv[0]
-        if not (plan.stack.bin / program).exists() and not Path(program).is_absolute():
-            return command.step, program
-    return None

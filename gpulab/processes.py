@@ -6,6 +6,8 @@ import contextlib
 
 import psutil
 
+from gpulab.resources import Usage
+
 
 def tree(pid: int) -> list[psutil.Process]:
     """A process and everything below it, as far as it still runs."""
@@ -27,3 +29,23 @@ def stop(processes: list[psutil.Process], grace: float = 10) -> None:
         with contextlib.suppress(psutil.Error):
             process.kill()
     psutil.wait_procs(alive, timeout=5)
+
+
+class Meter:
+    """What a process and everything below it use, between two readings."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._known: dict[int, psutil.Process] = {}
+
+    def read(self) -> Usage:
+        """Processor time since the last reading, memory now."""
+        cpu = rss = 0.0
+        for process in tree(self._pid):
+            process = self._known.setdefault(process.pid, process)  # cpu_percent is relative to its last call
+            try:
+                cpu += process.cpu_percent()
+                rss += process.memory_info().rss
+            except psutil.Error:
+                self._known.pop(process.pid, None)
+        return Usage(cpu, rss / 2**20)

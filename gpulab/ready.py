@@ -13,11 +13,13 @@ import time
 import urllib.error
 import urllib.request
 
+PATIENCE = 15  # seconds for one chat completion
+
 # a server on this machine is never behind a proxy
 _open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 
 
-def answers(url: str, model: str, timeout: float = 10) -> bool:
+def answers(url: str, model: str, timeout: float = PATIENCE) -> bool:
     """Whether the OpenAI-compatible server at `url` (".../v1") completes a chat as `model` within `timeout` seconds."""
     body = {"model": model, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 1, "temperature": 0}
     request = urllib.request.Request(

@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import csv
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-
-import psutil
+from typing import Protocol
 
 from gpulab.gpus import devices
-from gpulab.processes import tree
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What something uses: CPU in percent (100 = one core), memory (RSS) in MiB."""
+
+    cpu_percent: float = 0.0
+    rss_mib: float = 0.0
+
+
+class Used(Protocol):
+    """What can be asked what it uses."""
+
+    def usage(self) -> Usage:
+        """What it uses now."""
 
 
 @dataclass(frozen=True)
@@ -26,42 +40,45 @@ class Sample:
     gpu_mib: float
 
 
-class Sampler:
-    """Samples the processes it is told to watch. `tick()` returns at once between two samples."""
+def this_machines_gpus() -> Callable[[], tuple[float, float]]:
+    """A function that reads the GPUs' mean utilization in percent and their memory in use in MiB."""
+    found = devices()
 
-    def __init__(self, file: Path, interval: float = 1.0) -> None:
-        self._devices = devices()
+    def read() -> tuple[float, float]:
+        percents = [float(d.gpu_utilization()) for d in found]
+        return sum(percents) / max(1, len(percents)), sum(int(d.memory_used()) for d in found) / 2**20
+
+    return read
+
+
+class Sampler:
+    """Samples the jobs it is told to watch. `tick()` returns at once between two samples."""
+
+    def __init__(self, file: Path, gpus: Callable[[], tuple[float, float]] | None = None, interval: float = 1) -> None:
+        self._gpus = gpus or this_machines_gpus()
         self._file = file.open("w", newline="", encoding="utf-8")
         self._csv = csv.DictWriter(self._file, [f.name for f in fields(Sample)])
         self._csv.writeheader()
-        self._known: dict[int, psutil.Process] = {}
         self._start = time.monotonic()
         self._next = 0.0
         self._interval = interval
         self.peaks: dict[str, dict[str, float]] = {}
 
-    def tick(self, step: str, pids: list[int]) -> None:
+    def tick(self, step: str, jobs: Sequence[Used]) -> None:
         """Take a sample when one is due."""
         moment = time.monotonic()
         if moment < self._next:
             return
         self._next = moment + self._interval
-        cpu = rss = 0.0
-        for process in [p for pid in pids for p in tree(pid)]:
-            process = self._known.setdefault(process.pid, process)  # cpu_percent is relative to its last call
-            try:
-                cpu += process.cpu_percent()
-                rss += process.memory_info().rss
-            except psutil.Error:
-                self._known.pop(process.pid, None)
-        percents = [float(d.gpu_utilization()) for d in self._devices]
+        used = [job.usage() for job in jobs]
+        gpu_percent, gpu_mib = self._gpus()
         sample = Sample(
             seconds=round(moment - self._start, 2),
             step=step,
-            cpu_percent=round(cpu, 1),
-            rss_mib=round(rss / 2**20, 1),
-            gpu_percent=round(sum(percents) / len(percents), 1) if percents else 0.0,
-            gpu_mib=round(sum(int(d.memory_used()) for d in self._devices) / 2**20, 1),
+            cpu_percent=round(sum(u.cpu_percent for u in used), 1),
+            rss_mib=round(sum(u.rss_mib for u in used), 1),
+            gpu_percent=round(gpu_percent, 1),
+            gpu_mib=round(gpu_mib, 1),
         )
         self._csv.writerow(asdict(sample))
         self._file.flush()

@@ -3,82 +3,113 @@
 from __future__ import annotations
 
 import shlex
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from gpulab.paths import ROOT, shown
 from gpulab.plan import Command, Plan
 
 HEADER = """\
 #!/usr/bin/env bash
-# {lab}, profile {profile}: {title}
+# {lab}, profile {profile}, engine {engine}: {title}
 # Reproduces the run by itself: bash plan.sh [FOLDER FOR THE RESULTS]
 set -euo pipefail
 LAB={root}
-STACK={stack}
 RUN=$(realpath -m "${{1:-{default}}}")
-[ -e "$STACK/complete" ] || {{ echo "make the stack first: $LAB/inv stacks --install {stack_name}" >&2; exit 2; }}
+"""
+READY = ROOT / "gpulab" / "ready.py"
+
+
+class Shell(ABC):
+    """How an engine's commands look in a script."""
+
+    name: ClassVar[str]
+
+    def __init__(self, plan: Plan, folders: Mapping[str, str]) -> None:
+        self.plan = plan
+        self.folders = {"RUN": str(plan.run), **folders, "LAB": str(ROOT)}
+
+    @abstractmethod
+    def head(self) -> str:
+        """What stands at the top: checks, exports, how a server is stopped."""
+
+    @abstractmethod
+    def step(self, command: Command) -> list[str]:
+        """The lines that carry out a step; of a server, those that start it and wait until it answers."""
+
+    @abstractmethod
+    def stop(self, step: str) -> str:
+        """The line that stops a step's server."""
+
+    def quoted(self, words: Sequence[str]) -> str:
+        """Words quoted for the shell, with folders written as variables."""
+        return " ".join(quoted(word, self.folders) for word in words)
+
+
+def as_script(shell: Shell) -> str:
+    """The script of the shell's plan. The run's folder, the repository and what the engine adds are variables."""
+    plan = shell.plan
+    head = HEADER.format(
+        lab=plan.lab.name, profile=plan.profile, engine=shell.name, title=plan.lab.title, root=shlex.quote(str(ROOT)),
+        default=shlex.quote(f"{shown(plan.run)}-again"),
+    )  # fmt: skip
+    lines = [head + shell.head() + 'mkdir -p "$RUN"']
+    for command in plan.commands:
+        lines += [f"\necho '== {command.step}'", f"mkdir -p {shell.quoted([str(command.out)])}", *shell.step(command)]
+        lines += [shell.stop(s.step) for s in plan.commands if s.ready and s.until == command.step]
+    return "\n".join(lines) + "\n"
+
+
+def quoted(word: str, folders: Mapping[str, str]) -> str:
+    """`word` quoted for the shell, its folders written as variables."""
+    for name, folder in folders.items():
+        if folder in word:
+            parts = word.split(folder)
+            return f'"${name}"'.join(quoted(part, folders) if part else "" for part in parts)
+    return shlex.quote(word) if word else ""
+
+
+class LocalShell(Shell):
+    """See Shell: the stack's venv first on PATH, the environment that all commands share exported once."""
+
+    name = "local"
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__(plan, {"STACK": str(plan.stack.venv)})
+        self._shared = dict(plan.commands[0].env)
+        for command in plan.commands:
+            self._shared = {k: v for k, v in self._shared.items() if command.env.get(k) == v}
+
+    def head(self) -> str:
+        """See Shell."""
+        stack = self.plan.stack
+        exports = "\n".join(f"export {k}={shlex.quote(v)}" for k, v in self._shared.items())
+        return f"""\
+STACK={quoted(str(stack.venv), {"LAB": str(ROOT)})}
+[ -e "$STACK/complete" ] || {{ echo "make the stack first: $LAB/inv stacks --install {stack.name}" >&2; exit 2; }}
 export PATH="$STACK/bin:$PATH"
 {exports}
 servers=()
 stop() {{ for pid in "$@"; do kill -- -"$pid" 2>/dev/null || true; wait "$pid" 2>/dev/null || true; done; }}
 trap 'stop "${{servers[@]:-}}"' EXIT
 set -m  # every server in a process group of its own, so that stopping it stops its children
-mkdir -p "$RUN"
 """
 
+    def step(self, command: Command) -> list[str]:
+        """See Shell."""
+        own = [f"{k}={self.quoted([v])}" for k, v in command.env.items() if self._shared.get(k) != v]
+        words = " ".join([*own, self.quoted(command.argv)])
+        into = f"cd {self.quoted([str(command.cwd)])}"
+        if not command.ready:
+            return [into, words]
+        pid = self._variable(command.step)
+        ready = ["python", str(READY), str(command.url), command.ready.chat, f"{command.ready.within:g}"]
+        return [into, f"{words} &", f"{pid}=$!; servers+=(${pid})", self.quoted(ready)]
 
-def as_script(plan: Plan) -> str:
-    """The script. The run's folder, the stack and the repository are variables at its top."""
-    shared = dict(plan.commands[0].env)
-    for command in plan.commands:
-        shared = {k: v for k, v in shared.items() if command.env.get(k) == v}
-    lines = [
-        HEADER.format(
-            lab=plan.lab.name,
-            profile=plan.profile,
-            title=plan.lab.title,
-            root=shlex.quote(str(ROOT)),
-            stack=_word(str(plan.stack.venv), plan, known=("LAB",)),
-            default=shlex.quote(f"{shown(plan.run)}-again"),
-            stack_name=plan.stack.name,
-            exports="\n".join(f"export {k}={shlex.quote(v)}" for k, v in shared.items()),
-        )
-    ]
-    for command in plan.commands:
-        lines += _step(command, plan, shared)
-    return "\n".join(lines) + "\n"
+    def stop(self, step: str) -> str:
+        """See Shell."""
+        return f'stop "${self._variable(step)}"'
 
-
-def _step(command: Command, plan: Plan, shared: dict[str, str]) -> list[str]:
-    own = [f"{k}={_word(v, plan)}" for k, v in command.env.items() if shared.get(k) != v]
-    words = " ".join([*own, *(_word(word, plan) for word in command.argv)])
-    lines = [
-        f"\necho '== {command.step}'",
-        f"mkdir -p {_word(str(command.out), plan)}",
-        f"cd {_word(str(command.cwd), plan)}",
-    ]
-    if command.ready:
-        ready = [
-            "python",
-            str(ROOT / "gpulab/ready.py"),
-            str(command.url),
-            command.ready.chat,
-            f"{command.ready.within:g}",
-        ]
-        pid = command.step.replace("-", "_")
-        lines += [f"{words} &", f"{pid}=$!; servers+=(${pid})", " ".join(_word(w, plan) for w in ready)]
-    else:
-        lines.append(words)
-    for server in plan.commands:
-        if server.ready and server.until == command.step:
-            lines.append(f'stop "${server.step.replace("-", "_")}"')
-    return lines
-
-
-def _word(word: str, plan: Plan, known: tuple[str, ...] = ("RUN", "STACK", "LAB")) -> str:
-    """`word` quoted for the shell, its folders written as the variables at the top."""
-    folders = {"RUN": str(plan.run), "STACK": str(plan.stack.venv), "LAB": str(ROOT)}
-    for name in known:
-        if folders[name] in word:
-            parts = word.split(folders[name])
-            return f'"${name}"'.join(_word(part, plan, known) if part else "" for part in parts)
-    return shlex.quote(word) if word else ""
+    def _variable(self, step: str) -> str:
+        return step.replace("-", "_")

@@ -42,8 +42,10 @@ def engine(tmp_path):
             ]  # fmt: skip
             return Plan(None, "cpu", load_stack("cpu"), "m", tmp_path, tuple(moved))
 
-        plan = Plan(None, "cpu", load_stack("cpu"), "m", tmp_path, commands)
-        return LocalEngine(plan, replan, Watch(Console(quiet=True), [c.step for c in commands]))
+        made = LocalEngine(load_stack("cpu"))
+        plan = Plan(None, "cpu", made.stack, "m", tmp_path, commands)
+        made.begin(plan, replan, Watch(Console(quiet=True), [c.step for c in commands]))
+        return made
 
     return make
 

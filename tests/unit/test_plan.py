@@ -13,7 +13,7 @@ from gpulab.errors import UsageError
 from gpulab.lab import find_lab, load_lab
 from gpulab.machine import Gpu, Machine
 from gpulab.plan import plan
-from gpulab.script import as_script
+from gpulab.script import LocalShell, as_script
 from gpulab.stacks import load_stack
 
 H100 = Gpu("NVIDIA H100 80GB HBM3", 79.6, 79.0, "GPU-1")
@@ -97,7 +97,7 @@ def test_dry_on_a_gpu_prints_the_real_models_script_and_runs_nothing(monkeypatch
 
 
 def test_the_script_is_valid_shell_that_hides_no_folder(tmp_path):
-    script = as_script(make(find_lab("quickstart"), "cpu", tmp_path))
+    script = as_script(LocalShell(make(find_lab("quickstart"), "cpu", tmp_path)))
     assert subprocess.run(["bash", "-n"], input=script, text=True, check=False).returncode == 0
     body = script[script.index("== twin") :]
     assert str(tmp_path) not in body, "the run's folder is a variable"
@@ -106,7 +106,7 @@ def test_the_script_is_valid_shell_that_hides_no_folder(tmp_path):
 
 def test_the_script_quotes_what_a_shell_would_read(write_lab, tmp_path):
     lab = load_lab(write_lab(("--temperature 0", """--system 'Say "$HOME" & `id`; '""")))
-    words = as_script(make(lab, "gpu", tmp_path)).splitlines()
+    words = as_script(LocalShell(make(lab, "gpu", tmp_path))).splitlines()
     line = next(w for w in words if w.startswith("swift infer"))
     printed = subprocess.run(
         ["bash", "-c", f"RUN=/r; swift() {{ printf '%s\\n' \"$@\"; }}; {line}"],

@@ -1,0 +1,94 @@
+"""From a Command to `docker run`: the words that carry it out, and that plan.sh shows."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gpulab.paths import CACHE, ROOT
+from gpulab.plan import Command, Plan
+
+RUN = "gpulab.run"  # the label that says which run's folder a container belongs to
+TOOLS = ROOT / "gpulab"  # what a plan's commands run of the lab's own: twin.py, ready.py
+TWINS = CACHE / "twins"
+# Handed on by name where they are set: the docker command reads the values, so they are in no argument list.
+HANDED_ON = (
+    "HF_TOKEN", "HF_ENDPOINT", "MODELSCOPE_API_TOKEN", "MODELSCOPE_DOMAIN", "SWANLAB_API_KEY", "WANDB_API_KEY",
+    "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY",
+)  # fmt: skip
+CACHES = {"MODELSCOPE_CACHE": "~/.cache/modelscope", "HF_HOME": "~/.cache/huggingface"}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run's containers run: as which `uid:gid`, in what image, with which folders (as a container sees it ->
+    on the engine's machine) and environment, on which hardware.
+
+    A container sees every path as the plan writes it, wherever the engine is.
+    """
+
+    image: str
+    user: str
+    read: Mapping[Path, Path]
+    write: Mapping[Path, Path]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    gpus: Sequence[str] = ()
+    """The docker command's own words for GPUs; none where the profile needs none."""
+    shm: str = ""
+
+
+def here(plan: Plan, image: str, gpus: Sequence[str]) -> Place:
+    """The place of a plan on this machine: the lab's folder and tools to read, the run, twins and caches to write."""
+    caches: dict[str, Path] = {}
+    if plan.profile == "gpu":
+        for name, usual in CACHES.items():
+            caches[name] = Path(os.environ.get(name) or usual).expanduser()
+            caches[name].mkdir(parents=True, exist_ok=True)  # docker would make it root's
+    TWINS.mkdir(parents=True, exist_ok=True)
+    return Place(
+        image=image,
+        user=f"{os.getuid()}:{os.getgid()}",
+        read={path: path for path in (plan.lab.folder, TOOLS)},
+        write={path: path for path in (plan.run, TWINS, *caches.values())},
+        environment={name: str(path) for name, path in caches.items()},
+        gpus=gpus,
+        shm=half_of_memory(),
+    )
+
+
+def half_of_memory() -> str:
+    """The size of /dev/shm that Linux gives a machine: data loaders and NCCL die with docker's 64 MiB."""
+    return f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') // 2**21}m"
+
+
+def network_name(plan: Plan) -> str:
+    """The network of a run's containers: its servers are known there by their steps' names, and nowhere else."""
+    return f"gpulab-{plan.run.parent.name}-{plan.run.name}"
+
+
+def container_name(plan: Plan, step: str) -> str:
+    """The container of a step."""
+    return f"{network_name(plan)}-{step}"
+
+
+def run_words(command: Command, plan: Plan, place: Place) -> list[str]:
+    """What follows `docker run`, without how it is attached: name, rights, folders, environment, image, command."""
+    words = ["--name", container_name(plan, command.step), "--label", f"{RUN}={plan.run}", "--init"]
+    words += ["--user", place.user, "--cap-drop", "ALL", "--security-opt", "no-new-privileges"]
+    words += ["--network", network_name(plan), "--network-alias", command.step]
+    words += ["--publish", f"127.0.0.1:{command.port}:{command.port}"] if command.port else []
+    words += ["--shm-size", place.shm] if place.shm else []
+    words += [*place.gpus, "--ulimit", "memlock=-1", "--ulimit", "stack=67108864"] if place.gpus else []
+    words += [word for to, at in place.read.items() for word in ("--volume", f"{at}:{to}:ro")]
+    words += [word for to, at in place.write.items() for word in ("--volume", f"{at}:{to}")]
+    # A user whom the image does not know has no home and no name: caches and torch's inductor ask for both.
+    environment = {"HOME": "/tmp", "USER": "gpulab", **place.environment, **command.env}  # noqa: S108 (the container's)
+    handed_on = [name for name in HANDED_ON if os.environ.get(name)]
+    if any(name.lower().endswith("_proxy") for name in handed_on):
+        servers = [c.step for c in plan.commands if c.ready]
+        environment |= {name: ",".join(["localhost", "127.0.0.1", *servers]) for name in ("no_proxy", "NO_PROXY")}
+    words += [word for name in handed_on for word in ("--env", name)]
+    words += [word for name, value in environment.items() for word in ("--env", f"{name}={value}")]
+    return [*words, "--workdir", str(command.cwd), place.image, *command.argv]

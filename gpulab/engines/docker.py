@@ -1,0 +1,211 @@
+"""The `docker` engine: each command as a container of the stack's image."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import subprocess
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from gpulab.docker import Docker
+from gpulab.engines.container import RUN, TOOLS, Place, container_name, here, network_name, run_words
+from gpulab.engines.docker_shell import DockerShell
+from gpulab.engines.engine import CannotStart, Engine
+from gpulab.errors import UsageError
+from gpulab.image import Image
+from gpulab.leftovers import MARK
+from gpulab.plan import Command, Network, Plan
+from gpulab.resolver import versions
+from gpulab.resources import Usage
+from gpulab.stacks import Stack
+
+GRACE = 10  # seconds between the request to end and the kill
+LOST = 60  # seconds without a word from the engine after which a container is given up
+UNITS = {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+
+
+class ContainerJob:
+    """A container, its log followed into a file. It runs on by itself: a lost connection is taken up again."""
+
+    def __init__(self, docker: Docker, name: str, log: Path, mark: str) -> None:
+        self._docker, self._name, self._log, self._mark = docker, name, log, mark
+        self._status: int | None = None
+        self._follow()
+        self._silent_since: float | None = None
+        self._stats = self._popen("stats", "--format", "{{json .}}", name, stdout=subprocess.PIPE)
+        self._usage = Usage()
+        threading.Thread(target=self._read_stats, daemon=True).start()
+
+    def poll(self) -> int | None:
+        """See Job. Raises CannotStart's message as a status of its own: 255 when the engine is lost."""
+        if self._status is None and self._logs.poll() is not None:
+            self._status = self._ended()
+        return self._status
+
+    def wait(self, seconds: float) -> None:
+        """See Job."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._logs.wait(seconds)
+
+    def stop(self) -> None:
+        """See Job."""
+        if self._status is None:
+            self._docker.try_run("stop", "--time", str(GRACE), self._name, timeout=GRACE + 20)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._logs.wait(GRACE)
+        for process in (self._logs, self._stats):
+            process.terminate()
+            process.wait()
+        self._docker.try_run("rm", "--force", "--volumes", self._name)
+
+    def usage(self) -> Usage:
+        """See Job."""
+        return self._usage
+
+    def _ended(self) -> int | None:
+        """The exit status; None while it runs on, though the log broke off."""
+        said = self._docker.try_run("inspect", "--format", "{{json .State}}", self._name, timeout=15)
+        if said.returncode:
+            self._silent_since = self._silent_since or time.monotonic()
+            gone = "No such" in said.stderr or time.monotonic() - self._silent_since > LOST
+            if gone:
+                with self._log.open("a", encoding="utf-8") as log:
+                    log.write(f"\n{self._docker.complaint(said.stderr).message}\n")
+            return 255 if gone else None
+        self._silent_since = None
+        state: dict[str, Any] = json.loads(said.stdout)
+        if state["Running"]:
+            self._follow()
+            return None
+        if state["OOMKilled"]:
+            with self._log.open("a", encoding="utf-8") as log:
+                log.write("\nKilled: the container was out of memory\n")
+        return int(state["ExitCode"])
+
+    def _follow(self) -> None:
+        """From the container's first word on: whatever was missed is there again."""
+        with self._log.open("wb") as log:
+            self._logs = self._popen("logs", "--follow", self._name, stdout=log)
+
+    def _popen(self, *words: str, stdout: Any) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            self._docker.argv(*words), env={**self._docker.env(), MARK: self._mark}, stdin=subprocess.DEVNULL,
+            stdout=stdout, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+
+    def _read_stats(self) -> None:
+        assert self._stats.stdout  # noqa: S101 (a pipe, see above)
+        for line in self._stats.stdout:
+            # a line for a terminal: control codes before the object
+            if match := re.search(rb"\{.*\}", line):
+                self._usage = usage(json.loads(match[0]))
+
+
+def usage(stats: dict[str, str]) -> Usage:
+    """What `docker stats` says (`{"CPUPerc": "101.5%", "MemUsage": "1.5GiB / 8GiB"}`) as Usage."""
+    used = re.match(r"([\d.]+)\s*([A-Za-z]+)", stats.get("MemUsage", ""))
+    mib = float(used[1]) * UNITS.get(used[2], 0) / 2**20 if used else 0.0
+    with contextlib.suppress(ValueError):
+        return Usage(float(stats.get("CPUPerc", "").rstrip("%")), mib)
+    return Usage(0.0, mib)
+
+
+class DockerEngine(Engine):
+    """See Engine; the stack is an image, the steps share a network of the run's own."""
+
+    name = "docker"
+    network = Network(bind="0.0.0.0", server="{step}")  # noqa: S104 (inside; published to this machine's loopback)
+
+    def __init__(self, stack: Stack, docker: Docker) -> None:
+        super().__init__(stack)
+        self.docker = docker
+        self.image = Image(stack)
+        self._info: dict[str, Any] = {}
+        self._made_network = False
+
+    def prepare(self) -> None:
+        """See Engine: an engine answers, has the image, and it is for its platform."""
+        self._info = json.loads(self.docker.run("info", "--format", "{{json .}}"))
+        if problems := self._info.get("ServerErrors"):
+            raise self.docker.complaint("\n".join(problems))
+        found = self.docker.try_run("image", "inspect", "--format", "{{json .}}", self.image.tag)
+        if found.returncode:
+            raise UsageError(
+                f"{self.docker.at} has no image {self.image.tag}",
+                f"./inv build {self.stack.name}, or get it: ./inv pull {self.stack.name}, ./inv load FILE",
+            )
+        self._image = json.loads(found.stdout)
+        platform = self._image["Architecture"].replace("amd64", "x86_64").replace("arm64", "aarch64")
+        if platform != self._info["Architecture"]:
+            raise UsageError(
+                f"{self.image.tag} is for {platform}, {self.docker.at} is {self._info['Architecture']}",
+                "build it on a machine of the same kind",
+            )
+
+    def lacks(self, programs: Sequence[str]) -> str | None:
+        """See Engine."""
+        loop = 'for p; do command -v "$p" >/dev/null || { echo "$p"; exit; }; done'
+        words = ["run", "--rm", "--network", "none", "--entrypoint", "sh", self.image.tag, "-c", loop, "_", *programs]
+        return self.docker.run(*words) or None
+
+    def described(self) -> dict[str, Any]:
+        """See Engine."""
+        about = {"tag": self.image.tag, "id": self._image["Id"], "digests": self._image.get("RepoDigests") or []}
+        locked = versions(self.stack.lock.read_text(encoding="utf-8"))
+        pinned = dict(pin.split("==") for pin in self.stack.all_pins if "[" not in pin)
+        engine = {"at": self.docker.at, "version": self._info["ServerVersion"]}
+        return {"image": about, "docker": engine, "packages": dict(sorted((pinned | locked).items()))}
+
+    def place(self, plan: Plan) -> Place:
+        """Where the containers run."""
+        return here(plan, self.image.tag, self.gpu_words(plan))
+
+    def shell(self, plan: Plan) -> DockerShell:
+        """See Engine."""
+        return DockerShell(plan, self.place(plan))
+
+    def gpu_words(self, plan: Plan) -> list[str]:
+        """How this engine is asked for the GPUs. CDI where it knows it: those are not lost when systemd reloads."""
+        if plan.profile != "gpu" or not plan.lab.needs.gpus:
+            return []
+        return ["--device", "nvidia.com/gpu=all"] if self._info.get("CDISpecDirs") else ["--gpus", "all"]
+
+    def start(self, command: Command) -> ContainerJob:
+        """See Engine."""
+        if not self._made_network:
+            self.docker.run("network", "create", "--label", f"{RUN}={self.plan.run}", network_name(self.plan))
+            self._made_network = True
+        try:
+            self.docker.run("run", "--detach", *run_words(command, self.plan, self.place(self.plan)), timeout=300)
+        except UsageError as error:
+            raise CannotStart(f"{command.step} can't be started: {error.message} ({error.cure})") from None
+        name = container_name(self.plan, command.step)
+        return ContainerJob(self.docker, name, self.log(command.step), str(self.plan.run))
+
+    def answers(self, command: Command, timeout: float) -> bool:
+        """See Engine; asked from inside, wherever the engine is."""
+        assert command.ready and command.url  # noqa: S101 (only servers are asked)
+        ask = ["python", str(TOOLS / "ready.py"), command.url, command.ready.chat, "0"]
+        words = ["exec", container_name(self.plan, command.step), *ask]
+        return self.docker.try_run(*words, timeout=timeout + 5).returncode == 0
+
+    def sweep(self) -> None:
+        """See Engine; by the label of containers and networks."""
+        remove(self.docker, self.plan.run)
+
+
+def remove(docker: Docker, run: Path) -> int:
+    """Remove the containers and networks that carry a run's label; how many containers there were."""
+    label = f"label={RUN}={run}"
+    found = docker.try_run("ps", "--all", "--quiet", "--filter", label).stdout.split()
+    if found:
+        docker.try_run("rm", "--force", "--volumes", *found)
+    networks = docker.try_run("network", "ls", "--quiet", "--filter", label).stdout.split()
+    if networks:
+        docker.try_run("network", "rm", *networks)
+    return len(found)

@@ -1,0 +1,192 @@
+"""What every engine does: carry out a Plan's steps in order, servers beside them, everything stopped at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+from gpulab import checks, ready
+from gpulab.plan import Command, Network, Plan
+from gpulab.ports import free_port, is_free
+from gpulab.resources import Sampler, Usage
+from gpulab.script import Shell
+from gpulab.stacks import Stack
+from gpulab.watch import Watch
+
+POLL = 0.2  # seconds between two looks at a running command
+
+
+class CannotStart(Exception):
+    """A command did not even begin; the message says why."""
+
+
+class Job(Protocol):
+    """One command that was started."""
+
+    def poll(self) -> int | None:
+        """Its exit status; None while it runs."""
+
+    def wait(self, seconds: float) -> None:
+        """Return after so many seconds, or as soon as it ended."""
+
+    def stop(self) -> None:
+        """End it and all that it started; nothing happens when it has ended."""
+
+    def usage(self) -> Usage:
+        """What it uses now."""
+
+
+@dataclass
+class Ended:
+    """How a step ended: its exit status (None for a server that is up), and why it failed, if it did."""
+
+    exit: int | None
+    failure: str | None = None
+
+
+class Engine(ABC):
+    """Carries out the commands of a plan one after another; servers run beside them until their last user is done."""
+
+    name: ClassVar[str]
+    network: ClassVar[Network] = Network()
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+        self.plan: Plan
+        self._servers: dict[str, Job] = {}
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Have the stack at hand. Raises UsageError when it can't be had."""
+
+    @abstractmethod
+    def lacks(self, programs: Sequence[str]) -> str | None:
+        """The first of `programs` that the stack does not have."""
+
+    @abstractmethod
+    def described(self) -> dict[str, Any]:
+        """What the record says about it and its stack."""
+
+    @abstractmethod
+    def shell(self, plan: Plan) -> Shell:
+        """How a plan's commands look in a script."""
+
+    @abstractmethod
+    def start(self, command: Command) -> Job:
+        """Start one command, its output to `log(step)`. Raises CannotStart."""
+
+    @abstractmethod
+    def answers(self, command: Command, timeout: float) -> bool:
+        """Whether a server completes a chat within `timeout` seconds."""
+
+    @abstractmethod
+    def sweep(self) -> None:
+        """Stop whatever of this run is left, also what escaped its step."""
+
+    def begin(self, plan: Plan, replan: Callable[[dict[str, int]], Plan], watch: Watch) -> None:
+        """Take on a plan; `replan` makes it anew for other ports."""
+        self.plan = plan
+        self._replan = replan
+        self._watch = watch
+        self._sampler = Sampler(plan.run / "resources.csv")
+
+    @property
+    def peaks(self) -> dict[str, dict[str, float]]:
+        """Resource peaks by step."""
+        return self._sampler.peaks
+
+    def log(self, step: str) -> Path:
+        """Where a step's output goes."""
+        return self.plan.run / "logs" / f"{step}.log"
+
+    def judge(self, command: Command) -> checks.Judgement:
+        """Did the step make and prove what it claims?"""
+        return checks.judge(command, self.plan, self.log(command.step))
+
+    def carry_out(self, step: str) -> Ended:
+        """Run a step to its end, or a server until it answers. Ctrl-C stops everything (see `closing`)."""
+        command = self._on_a_free_port(step)
+        command.out.mkdir(parents=True, exist_ok=True)
+        try:
+            job = self.start(command)
+        except CannotStart as error:
+            return Ended(127, str(error))
+        if command.ready:
+            self._servers[step] = job
+            return self._until_ready(command, job)
+        try:
+            while (status := job.poll()) is None:
+                self._look(command, job)
+                if dead := self._dead_server():
+                    return Ended(None, f"the server {dead} ended while {step} needed it")
+        finally:
+            job.stop()
+        return Ended(status)
+
+    def let_go(self, step: str, keep: str | None = None) -> None:
+        """Stop the servers whose last user was `step`, but not `keep`."""
+        for server in list(self._servers):
+            if self.plan.command(server).until == step and server != keep:
+                self._servers.pop(server).stop()
+
+    def serve_on(self, server: str) -> None:
+        """Wait while `server` runs: until Ctrl-C, or until it ends by itself."""
+        job = self._servers[server]
+        while job.poll() is None:
+            self._look(self.plan.command(server), job)
+
+    def _on_a_free_port(self, step: str) -> Command:
+        command = self.plan.command(step)
+        if command.port and not is_free(command.port):
+            ports = {c.step: c.port for c in self.plan.commands if c.port}
+            ports[step] = free_port(command.port + 1, taken=ports.values())
+            self._watch.say(f"port {command.port} is taken, {step} serves on {ports[step]}")
+            self.plan = self._replan(ports)
+            command = self.plan.command(step)
+        return command
+
+    def _until_ready(self, command: Command, job: Job) -> Ended:
+        assert command.ready  # noqa: S101 (only servers come here)
+        deadline = time.monotonic() + command.ready.within
+        while (status := job.poll()) is None:
+            if self.answers(command, ready.PATIENCE):
+                return Ended(None)
+            if time.monotonic() > deadline:
+                return Ended(None, f"{command.step} did not answer within {command.ready.within:g} s")
+            self._look(command, job)
+        return Ended(status, f"the server {command.step} ended before it answered")
+
+    def _look(self, command: Command, job: Job) -> None:
+        self._sampler.tick(command.step, [job, *(s for s in self._servers.values() if s is not job)])
+        self._watch.look(command)
+        job.wait(POLL)
+
+    def _dead_server(self) -> str | None:
+        return next((name for name, job in self._servers.items() if job.poll() is not None), None)
+
+    @contextlib.contextmanager
+    def closing(self) -> Iterator[Engine]:
+        """Whatever happens inside, nothing that was started is left: servers, steps, what they started themselves."""
+        before = signal.signal(signal.SIGTERM, _as_interrupt)
+        try:
+            yield self
+        finally:
+            signal.signal(signal.SIGTERM, before)
+            patient = signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C does not interrupt the cleaning up
+            try:
+                for server in list(self._servers):
+                    self._servers.pop(server).stop()
+                self.sweep()
+                self._sampler.close()
+            finally:
+                signal.signal(signal.SIGINT, patient)
+
+
+def _as_interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt
