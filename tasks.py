@@ -15,7 +15,9 @@ from gpulab.verb import Outcome, verb
         "set": "step.key=value: a flag for one step's command; may be given again",
         "keep-serving": "leave the last server up when all is done, until Ctrl-C",
         "hub": "where real models come from: modelscope or hf",
-        "engine": "local (the stack's venv) or docker (its image)",
+        "engine": "local (the stack's venv) or docker (its image); on hosts it is docker",
+        "hosts": "on a host of this inventory: gpus.ini",
+        "limit": "only on one of these hosts or groups: gpu1,storage",
     },
 )
 def lab(
@@ -25,14 +27,17 @@ def lab(
     set: list[str] | None = None,
     keep_serving: bool = False,
     hub: str = "modelscope",
-    engine: str = "local",
+    engine: str = "",
+    hosts: str = "",
+    limit: str = "",
 ) -> Outcome:
     """Run a lab: on the GPUs it needs, else rehearsed on the CPU with the real ms-swift."""
     from gpulab.labrun import run_lab
 
     return run_lab(
-        name, rehearse=rehearse, dry=dry, settings=set or [], keep_serving=keep_serving, hub=hub, engine=engine
-    )
+        name, rehearse=rehearse, dry=dry, settings=set or [], keep_serving=keep_serving, hub=hub, engine=engine,
+        hosts=hosts, limit=limit,
+    )  # fmt: skip
 
 
 @verb()

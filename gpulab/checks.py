@@ -3,12 +3,36 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from gpulab.plan import Command, Plan
 from gpulab.proofs import Finished, prove
+
+
+@dataclass(frozen=True)
+class Question:
+    """What of a finished step is to be judged: its folder and log, what it promised, and the run's other steps."""
+
+    step: str
+    out: Path
+    log: Path
+    run: Path
+    model: str
+    makes: tuple[str, ...]
+    proves: tuple[str, ...]
+
+    def to_json(self) -> str:
+        """As text, for a judge elsewhere."""
+        return json.dumps(asdict(self), default=str)
+
+    @classmethod
+    def from_json(cls, text: str) -> Question:
+        """What `to_json` wrote."""
+        given = json.loads(text)
+        paths = {name: Path(given[name]) for name in ("out", "log", "run")}
+        return cls(**{**given, **paths, "makes": tuple(given["makes"]), "proves": tuple(given["proves"])})
 
 
 @dataclass
@@ -20,10 +44,10 @@ class Judgement:
     failures: list[str]
 
 
-def judge(command: Command, plan: Plan, log: Path) -> Judgement:
+def judge(question: Question) -> Judgement:
     """Look at what a finished step left."""
-    found, missing = artefacts(command)
-    made, unproven = proofs(command, plan, log)
+    found, missing = artefacts(question)
+    made, unproven = proofs(question)
     return Judgement(found, made, missing + unproven)
 
 
@@ -36,30 +60,30 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def artefacts(command: Command) -> tuple[list[dict[str, Any]], list[str]]:
+def artefacts(asked: Question) -> tuple[list[dict[str, Any]], list[str]]:
     """(what `makes` promised and is there: path, bytes, sha256; what is missing or empty, in a line each)."""
     found: list[dict[str, Any]] = []
     missing: list[str] = []
-    for promised in command.makes:
-        files = [f for f in sorted(command.out.glob(promised)) if f.is_file()]
+    for promised in asked.makes:
+        files = [f for f in sorted(asked.out.glob(promised)) if f.is_file()]
         files += [
-            f for d in sorted(command.out.glob(promised)) if d.is_dir() for f in sorted(d.rglob("*")) if f.is_file()
+            f for d in sorted(asked.out.glob(promised)) if d.is_dir() for f in sorted(d.rglob("*")) if f.is_file()
         ]
         if not files or not any(f.stat().st_size for f in files):
-            missing.append(f"{command.step} ended well but made no {promised}")
+            missing.append(f"{asked.step} ended well but made no {promised}")
         found += [
-            {"path": str(f.relative_to(command.out)), "bytes": f.stat().st_size, "sha256": sha256(f)} for f in files
+            {"path": str(f.relative_to(asked.out)), "bytes": f.stat().st_size, "sha256": sha256(f)} for f in files
         ]
     return found, missing
 
 
-def proofs(command: Command, plan: Plan, log: Path) -> tuple[list[dict[str, Any]], list[str]]:
+def proofs(asked: Question) -> tuple[list[dict[str, Any]], list[str]]:
     """(each proof with its evidence, the failed ones in a line each)."""
-    finished = Finished(out=command.out, log=log, run=plan.run, model=plan.model)
+    finished = Finished(out=asked.out, log=asked.log, run=asked.run, model=asked.model)
     made, failed = [], []
-    for phrase in command.proves:
+    for phrase in asked.proves:
         holds, evidence = prove(phrase, finished)
         made.append({"proof": phrase, "holds": holds, "evidence": evidence})
         if not holds:
-            failed.append(f"{command.step} does not prove «{phrase}»: {evidence}")
+            failed.append(f"{asked.step} does not prove «{phrase}»: {evidence}")
     return made, failed

@@ -6,10 +6,10 @@ import contextlib
 import functools
 import json
 import os
-import shutil
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.text import Text
@@ -20,6 +20,7 @@ from gpulab.console import console
 from gpulab.engines import Engine, choose_engine
 from gpulab.engines.engine import Ended
 from gpulab.errors import UsageError
+from gpulab.hosts.seat import find_seat
 from gpulab.lab import Lab, find_lab
 from gpulab.machine import Machine, this_machine
 from gpulab.metrics import metrics
@@ -39,16 +40,18 @@ HUBS = ("modelscope", "hf")
 
 
 def run_lab(
-    name: str, *, rehearse: bool, dry: bool, settings: list[str], keep_serving: bool, hub: str, engine: str = "local"
-) -> Outcome:
+    name: str, *, rehearse: bool = False, dry: bool = False, settings: Sequence[str] = (), keep_serving: bool = False,
+    hub: str = HUBS[0], engine: str = "", hosts: str = "", limit: str = "",
+) -> Outcome:  # fmt: skip
     """Run a lab, or print its plan. Raises UsageError before anything is started when something is wrong with it."""
     if hub not in HUBS:
         raise UsageError(f"no hub {hub!r}", f"one of {', '.join(HUBS)}")
     lab = find_lab(name)
-    machine = this_machine()
+    seat = find_seat(lab.needs, hosts, limit) if hosts else None
+    machine = seat.machine if seat else this_machine()
     profile, why = choose_profile(lab, machine, rehearse=rehearse)
     stack = load_stack("cpu" if profile == "cpu" else lab.stack)
-    carrier = choose_engine(engine, stack)
+    carrier = choose_engine(engine, stack, seat)
     by_step = parse_settings(settings, lab)
     ports = choose_ports(lab, by_step, say=not dry)
     make_plan = functools.partial(plan, lab, profile, stack, settings=by_step, hub=hub, network=carrier.network)
@@ -63,7 +66,8 @@ def run_lab(
         {
             "lab": lab.name, "title": lab.title, "curriculum": lab.curriculum, "profile": profile, "why": why,
             "started": now(), "argv": ["inv", *redact.argv(sys.argv[1:])], "settings": by_step, "hub": hub,
-            "engine": carrier.name,
+            "engine": carrier.name, "host": seat and seat.host.name,
+            "inventory": hosts and str(Path(hosts).absolute()),
             "stack": {"name": stack.name, "lock": stack.key, **carrier.described()},
             "git": git_state(), "machine": machine.as_dict(), "environment": redact.environment(os.environ),
             "steps": [], "metrics": {}, "failures": [],
@@ -108,12 +112,11 @@ def _check_before(lab: Lab, carrier: Engine, planned: Plan) -> None:
     if program := carrier.lacks(list(programs)):
         where = ["steps", programs[program], "run"]
         raise fault(lab.file, where, f"the stack {planned.stack.name} has no program {program!r}", "check its spelling")
-    parent = next(p for p in (runs_dir(), *runs_dir().parents) if p.is_dir())
+    folder, free = carrier.room()
     needed = lab.needs.disk_gib if planned.profile == "gpu" else 0.1
-    free = shutil.disk_usage(parent).free / 2**30
     if free < needed:
         raise UsageError(
-            f"{shown(parent)} has {free:.2f} GiB free, {lab.name} needs {needed:g}",
+            f"{folder} has {free:.2f} GiB free, {lab.name} needs {needed:g}",
             "free some space, or put the runs elsewhere: GPULAB_RUNS=/elsewhere",
         )
 
@@ -206,7 +209,9 @@ class LabRun:
             failures = judged.failures
         entry["state"] = "failed" if failures else "done"
         evidence = "; ".join(p["evidence"] for p in entry.get("proofs", []) if p["holds"])
-        self.watch.end(command.step, not failures, evidence or (f"at {command.url}" if command.url else ""))
+        self.watch.end(
+            command.step, not failures, evidence or (f"at {self.engine.reach(command)}" if command.url else "")
+        )
         if failure:
             for line in tail(log, TAIL):
                 console.print(f"    {line}", markup=False, style="dim")
@@ -216,7 +221,7 @@ class LabRun:
         command = self.engine.plan.command(server)
         assert command.ready  # noqa: S101 (only servers are kept)
         body = json.dumps({"model": command.ready.chat, "messages": [{"role": "user", "content": "Hello"}]})
-        console.print(f"[bold]{server}[/] serves at {command.url} until Ctrl-C; try it:")
+        console.print(f"[bold]{server}[/] serves at {self.engine.reach(command)} until Ctrl-C; try it:")
         console.print(
             f"  curl {command.url}/chat/completions -H 'Content-Type: application/json' -d '{body}'", markup=False
         )

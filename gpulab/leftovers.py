@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -21,15 +22,32 @@ def sweep() -> list[str]:
     for folder in abandoned():
         found = belonging(folder)
         stop(found)
+        count = len(found)
         try:
             record = read(folder)
+            count += remove_containers(record, folder)
             record |= {"state": "killed", "ended": now(), "failures": ["inv was killed while it ran"]}
             write_atomically(folder / "run.json", json.dumps(record, indent=1) + "\n")
         except (UsageError, OSError):
             pass  # nothing was recorded yet, or the disk is full: there is nothing to close
         active_mark(folder).unlink(missing_ok=True)
-        lines.append(f"{folder.parent.name}/{folder.name}: its inv was killed, {len(found)} processes of it stopped")
+        lines.append(f"{folder.parent.name}/{folder.name}: its inv was killed, {count} processes of it stopped")
     return lines
+
+
+def remove_containers(record: dict[str, Any], folder: Path) -> int:
+    """Remove the containers of a run of the docker engine, here or on its host; how many there were."""
+    if record.get("engine") != "docker":
+        return 0
+    from gpulab.docker import Docker
+    from gpulab.engines.docker import remove
+    from gpulab.hosts.engines import engine_of
+    from gpulab.hosts.inventory import load_hosts
+
+    if not record.get("host"):
+        return remove(Docker(), folder)
+    (host,) = load_hosts(record["inventory"], record["host"])
+    return remove(engine_of(host), folder)
 
 
 def belonging(folder: Path) -> list[psutil.Process]:

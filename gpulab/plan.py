@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -72,7 +72,7 @@ def additions() -> dict[str, Any]:
     return data
 
 
-def parse_settings(settings: list[str], lab: Lab) -> dict[str, dict[str, str]]:
+def parse_settings(settings: Sequence[str], lab: Lab) -> dict[str, dict[str, str]]:
     """`step.key=value` words as flags by step. Raises UsageError for an unknown step or flag."""
     parsed: dict[str, dict[str, str]] = {}
     for setting in settings:

@@ -54,8 +54,8 @@ def this_machines_gpus() -> Callable[[], tuple[float, float]]:
 class Sampler:
     """Samples the jobs it is told to watch. `tick()` returns at once between two samples."""
 
-    def __init__(self, file: Path, gpus: Callable[[], tuple[float, float]] | None = None, interval: float = 1) -> None:
-        self._gpus = gpus or this_machines_gpus()
+    def __init__(self, file: Path, gpus: Callable[[], tuple[float, float]], interval: float = 1) -> None:
+        self._gpus = gpus
         self._file = file.open("w", newline="", encoding="utf-8")
         self._csv = csv.DictWriter(self._file, [f.name for f in fields(Sample)])
         self._csv.writeheader()

@@ -1,4 +1,4 @@
-"""Engines carry out a Plan: `local` in the stack's venv, `docker` in its image."""
+"""Engines carry out a Plan: `local` in the stack's venv, `docker` in its image, here or on a host."""
 
 from __future__ import annotations
 
@@ -6,15 +6,22 @@ from gpulab.docker import Docker
 from gpulab.engines.docker import DockerEngine
 from gpulab.engines.engine import Engine
 from gpulab.engines.local import LocalEngine
+from gpulab.engines.remote import RemoteDockerEngine
 from gpulab.errors import UsageError, nearest
+from gpulab.hosts.seat import Seat
 from gpulab.stacks import Stack
 
 __all__ = ["Engine", "choose_engine"]
 ENGINES = (LocalEngine.name, DockerEngine.name)
 
 
-def choose_engine(name: str, stack: Stack) -> Engine:
-    """The engine of that name, for a stack. Raises UsageError for an unknown one."""
+def choose_engine(name: str, stack: Stack, seat: Seat | None = None) -> Engine:
+    """The engine of that name; without one `local` here and `docker` on a host. Raises UsageError where it can't be."""
+    name = name or (DockerEngine.name if seat else LocalEngine.name)
     if name not in ENGINES:
         raise UsageError(f"no engine {name!r}", nearest(name, list(ENGINES)))
+    if seat:
+        if name == LocalEngine.name:
+            raise UsageError("--engine local runs on this machine", "leave --engine out: on hosts it is docker")
+        return RemoteDockerEngine(stack, seat)
     return LocalEngine(stack) if name == LocalEngine.name else DockerEngine(stack, Docker())

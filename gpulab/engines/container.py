@@ -83,8 +83,7 @@ def run_words(command: Command, plan: Plan, place: Place) -> list[str]:
     words += [*place.gpus, "--ulimit", "memlock=-1", "--ulimit", "stack=67108864"] if place.gpus else []
     words += [word for to, at in place.read.items() for word in ("--volume", f"{at}:{to}:ro")]
     words += [word for to, at in place.write.items() for word in ("--volume", f"{at}:{to}")]
-    # A user whom the image does not know has no home and no name: caches and torch's inductor ask for both.
-    environment = {"HOME": "/tmp", "USER": "gpulab", **place.environment, **command.env}  # noqa: S108 (the container's)
+    environment = {**place.environment, **command.env}
     handed_on = [name for name in HANDED_ON if os.environ.get(name)]
     if any(name.lower().endswith("_proxy") for name in handed_on):
         servers = [c.step for c in plan.commands if c.ready]

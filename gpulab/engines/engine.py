@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import signal
 import time
 from abc import ABC, abstractmethod
@@ -12,9 +13,10 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from gpulab import checks, ready
+from gpulab.paths import runs_dir, shown
 from gpulab.plan import Command, Network, Plan
 from gpulab.ports import free_port, is_free
-from gpulab.resources import Sampler, Usage
+from gpulab.resources import Sampler, Usage, this_machines_gpus
 from gpulab.script import Shell
 from gpulab.stacks import Stack
 from gpulab.watch import Watch
@@ -94,7 +96,7 @@ class Engine(ABC):
         self.plan = plan
         self._replan = replan
         self._watch = watch
-        self._sampler = Sampler(plan.run / "resources.csv")
+        self._sampler = Sampler(plan.run / "resources.csv", self.gpus())
 
     @property
     def peaks(self) -> dict[str, dict[str, float]]:
@@ -107,7 +109,14 @@ class Engine(ABC):
 
     def judge(self, command: Command) -> checks.Judgement:
         """Did the step make and prove what it claims?"""
-        return checks.judge(command, self.plan, self.log(command.step))
+        return checks.judge(self.question(command))
+
+    def question(self, command: Command) -> checks.Question:
+        """What is to be judged of a finished command."""
+        return checks.Question(
+            step=command.step, out=command.out, log=self.log(command.step), run=self.plan.run, model=self.plan.model,
+            makes=command.makes, proves=command.proves,
+        )  # fmt: skip
 
     def carry_out(self, step: str) -> Ended:
         """Run a step to its end, or a server until it answers. Ctrl-C stops everything (see `closing`)."""
@@ -141,9 +150,26 @@ class Engine(ABC):
         while job.poll() is None:
             self._look(self.plan.command(server), job)
 
+    def gpus(self) -> Callable[[], tuple[float, float]]:
+        """A function that reads the GPUs' mean utilization in percent and their memory in use in MiB."""
+        return this_machines_gpus()
+
+    def room(self) -> tuple[str, float]:
+        """Where a run's files go, and the GiB that are free there."""
+        parent = next(p for p in (runs_dir(), *runs_dir().parents) if p.is_dir())
+        return shown(parent), shutil.disk_usage(parent).free / 2**30
+
+    def reach(self, command: Command) -> str:
+        """Where a server can be reached, for people."""
+        return str(command.url)
+
+    def is_free(self, port: int) -> bool:
+        """Whether a server could take the port now."""
+        return is_free(port)
+
     def _on_a_free_port(self, step: str) -> Command:
         command = self.plan.command(step)
-        if command.port and not is_free(command.port):
+        if command.port and not self.is_free(command.port):
             ports = {c.step: c.port for c in self.plan.commands if c.port}
             ports[step] = free_port(command.port + 1, taken=ports.values())
             self._watch.say(f"port {command.port} is taken, {step} serves on {ports[step]}")

@@ -1,0 +1,209 @@
+"""The `docker` engine on a host of the inventory. Files travel through Docker's own connection, as a tar.
+
+A container sees every path as on this machine; on the host they lie in the shared folder. Steps are judged there, and
+only files up to a size come back: weights stay where they were trained.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import tarfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from gpulab.checks import Judgement
+from gpulab.engines.container import TOOLS, TWINS, Place, container_name
+from gpulab.engines.docker import DockerEngine
+from gpulab.engines.engine import Ended
+from gpulab.hosts.engines import engine_of
+from gpulab.hosts.seat import Seat
+from gpulab.hosts.ssh import ask
+from gpulab.hosts.ssh import command as over_ssh
+from gpulab.paths import ROOT
+from gpulab.plan import Command, Plan
+from gpulab.stacks import Stack
+from gpulab.watch import Watch
+
+FETCHED_MIB = 64  # files up to this size come back
+PROGRESS = 3.0  # seconds between two looks at a step's logging.jsonl
+BIND = "import socket, sys; socket.socket().bind(('127.0.0.1', int(sys.argv[1])))"
+SMI = ("nvidia-smi", "--query-gpu=utilization.gpu,memory.used", "--format=csv,noheader,nounits")
+
+
+class RemoteDockerEngine(DockerEngine):
+    """See DockerEngine."""
+
+    def __init__(self, stack: Stack, seat: Seat) -> None:
+        super().__init__(stack, engine_of(seat.host))
+        self.seat = seat
+        self._looked = 0.0
+        self._smi: SmiLoop | None = None
+
+    def described(self) -> dict[str, Any]:
+        """See Engine; and where the run's files are."""
+        return super().described() | {"files": f"{self.seat.host.name}:{self.seat.shared}/runs"}
+
+    def place(self, plan: Plan) -> Place:
+        """See DockerEngine."""
+        run, shared = self._run_folder(plan), self.seat.shared
+        return Place(
+            image=self.image.tag,
+            user=self.seat.user,
+            read={plan.lab.folder: run / ".lab", TOOLS: run / ".gpulab"},
+            write={plan.run: run, TWINS: shared / "models" / "twins", shared: shared},
+            environment=self.seat.environment,
+            gpus=self.gpu_words(plan),
+            shm=f"{self.seat.shm_mib}m",
+        )
+
+    def begin(self, plan: Plan, replan: Callable[[dict[str, int]], Plan], watch: Watch) -> None:
+        """See Engine; ships the lab's folder and tools to the host."""
+        super().begin(plan, replan, watch)
+        folders = ["logs", "../../../models/twins", *(c.out.name for c in plan.commands)]
+        files = [(f, f".lab/{f.relative_to(plan.lab.folder)}") for f in sorted(plan.lab.folder.rglob("*"))]
+        files += [(f, f".gpulab/{f.relative_to(TOOLS)}") for f in sorted(TOOLS.rglob("*")) if f.suffix != ".lock"]
+        self._ship([(f, name) for f, name in files if f.is_file() and "__pycache__" not in name], folders)
+
+    def carry_out(self, step: str) -> Ended:
+        """See Engine; brings the step's files back."""
+        ended = super().carry_out(step)
+        if not self.plan.command(step).ready:
+            self._fetch(step)
+        return ended
+
+    def judge(self, command: Command) -> Judgement:
+        """See Engine; on the host, in the stack's image."""
+        log = self.log(command.step)
+        self._ship([(log, f"logs/{log.name}")])
+        question = self.question(command).to_json()
+        words = [*self._aside(self.plan), "--env", f"PYTHONPATH={ROOT}", "--entrypoint", "python", self.image.tag]
+        done = subprocess.run(
+            self.docker.argv("run", "--interactive", *words, "-m", "gpulab.judge"), env=self.docker.env(),
+            input=question, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            raise self.docker.complaint(done.stderr)
+        return Judgement(**json.loads(done.stdout))
+
+    def is_free(self, port: int) -> bool:
+        """See Engine; asked on the host."""
+        host = self.seat.host
+        return not ask([host], lambda _: ["python3", "-c", BIND, str(port)])[host.name].problem
+
+    def gpus(self) -> Callable[[], tuple[float, float]]:
+        """See Engine; nvidia-smi on the host, followed."""
+        if not self.seat.machine.gpus:
+            return lambda: (0.0, 0.0)
+        self._smi = SmiLoop(over_ssh(self.seat.host, *SMI, "--loop=2"), len(self.seat.machine.gpus))
+        return self._smi
+
+    def room(self) -> tuple[str, float]:
+        """See Engine."""
+        return f"{self.seat.host.name}:{self.seat.shared}", self.seat.free_gib
+
+    def sweep(self) -> None:
+        """See Engine."""
+        super().sweep()
+        if self._smi:
+            self._smi.close()
+
+    def reach(self, command: Command) -> str:
+        """See Engine; the port is the host's loopback's."""
+        host = self.seat.host
+        login = f"{host.user}@{host.address}" if host.user else host.address
+        tunnel = f"ssh -p {host.port} -L {command.port}:127.0.0.1:{command.port} {login}"
+        return f"{command.url} on {host.name}; from here: {tunnel}"
+
+    def _run_folder(self, plan: Plan) -> Path:
+        return self.seat.shared / "runs" / plan.run.parent.name / plan.run.name
+
+    def _aside(self, plan: Plan) -> list[str]:
+        """What follows `docker run` for a helper beside the steps: the same user and folders, no network."""
+        place = self.place(plan)
+        folders = {**{to: f"{at}:{to}:ro" for to, at in place.read.items()},
+                   **{to: f"{at}:{to}" for to, at in place.write.items()}}  # fmt: skip
+        words = ["--rm", "--network", "none", "--user", place.user, "--cap-drop", "ALL"]
+        return words + [word for volume in folders.values() for word in ("--volume", volume)]
+
+    def _look(self, command: Command, job: Any) -> None:
+        super()._look(command, job)
+        if "logging.jsonl" in command.makes and time.monotonic() - self._looked > PROGRESS:
+            self._looked = time.monotonic()
+            name = container_name(self.plan, command.step)
+            said = self.docker.try_run("exec", name, "cat", str(command.out / "logging.jsonl"), timeout=10)
+            if said.returncode == 0:
+                (command.out / "logging.jsonl").write_text(said.stdout, encoding="utf-8")
+
+    def _ship(self, files: Sequence[tuple[Path, str]], folders: Sequence[str] = ()) -> None:
+        """Put files into the run's folder on the host, by names relative to it; the folders are made, too."""
+        shared, run = self.seat.shared, self._run_folder(self.plan)
+        script = 'umask 002; mkdir -p "$0" && cd "$0" && tar -xf - && mkdir -p "$@"'
+        made = [str(run), *(folders or ["."])]
+        with self._tar("--volume", f"{shared}:{shared}", script=script, arguments=made) as (into, _):
+            with tarfile.open(fileobj=into, mode="w|") as tar:
+                for file, name in files:
+                    tar.add(file, name)
+            into.close()
+
+    def _fetch(self, step: str) -> None:
+        """Bring the files of a step's folder that are not too big."""
+        run = self._run_folder(self.plan)
+        script = f'cd "$0" && find "$1" -type f -size -{FETCHED_MIB}M -print0 | tar -cf - --null -T -'
+        with self._tar("--volume", f"{run}:{run}", script=script, arguments=[str(run), step]) as (into, out):
+            into.close()
+            data = io.BytesIO(out.read())
+        if data.getbuffer().nbytes:
+            with tarfile.open(fileobj=data) as tar:
+                tar.extractall(self.plan.run, filter="data")
+
+    @contextmanager
+    def _tar(self, *volume: str, script: str, arguments: Sequence[str]) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
+        """A shell script in a container of the stack's image, its input and output. Raises UsageError when it fails."""
+        words = ["run", "--interactive", "--rm", "--network", "none", "--user", self.seat.user, *volume]
+        argv = self.docker.argv(*words, "--entrypoint", "sh", self.image.tag, "-c", script, *arguments)
+        process = subprocess.Popen(
+            argv, env=self.docker.env(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            start_new_session=True,
+        )  # fmt: skip
+        assert process.stdin and process.stdout and process.stderr  # noqa: S101 (pipes, see above)
+        try:
+            yield process.stdin, process.stdout
+        except BrokenPipeError:
+            pass  # it ended early; its complaint says why
+        finally:
+            complaint = process.stderr.read().decode(errors="replace")
+            if process.wait():
+                raise self.docker.complaint(complaint)
+
+
+class SmiLoop:
+    """A looping nvidia-smi on a host: the latest mean utilization in percent and MiB in use."""
+
+    def __init__(self, argv: Sequence[str], count: int) -> None:
+        self._process = subprocess.Popen(
+            argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL, text=True,
+            start_new_session=True,
+        )  # fmt: skip
+        self._latest = [(0.0, 0.0)] * count
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def __call__(self) -> tuple[float, float]:
+        """The latest: percent, MiB."""
+        return sum(p for p, _ in self._latest) / len(self._latest), sum(m for _, m in self._latest)
+
+    def close(self) -> None:
+        """End it."""
+        self._process.terminate()
+        self._process.wait()
+
+    def _read(self) -> None:
+        assert self._process.stdout  # noqa: S101 (a pipe, see above)
+        for number, line in enumerate(self._process.stdout):  # the GPUs in turn
+            percent, mib = (float(part) if part.strip().isdigit() else 0.0 for part in line.split(","))
+            self._latest[number % len(self._latest)] = (percent, mib)
