@@ -17,7 +17,8 @@ from gpulab.verb import Outcome, verb
         "hub": "where real models come from: modelscope or hf",
         "engine": "local (the stack's venv) or docker (its image); on hosts it is docker",
         "hosts": "on a host of this inventory: gpus.ini",
-        "limit": "only on one of these hosts or groups: gpu1,storage",
+        "limit": "only on these hosts or groups: gpu1,storage",
+        "nodes": "how many nodes the steps that spread run on",
     },
 )
 def lab(
@@ -30,13 +31,14 @@ def lab(
     engine: str = "",
     hosts: str = "",
     limit: str = "",
+    nodes: int = 0,
 ) -> Outcome:
     """Run a lab: on the GPUs it needs, else rehearsed on the CPU with the real ms-swift."""
     from gpulab.labrun import run_lab
 
     return run_lab(
         name, rehearse=rehearse, dry=dry, settings=set or [], keep_serving=keep_serving, hub=hub, engine=engine,
-        hosts=hosts, limit=limit,
+        hosts=hosts, limit=limit, nodes=nodes,
     )  # fmt: skip
 
 
