@@ -89,6 +89,21 @@ def lock(stack: str = "", check: bool = False, upgrade: bool = False) -> Outcome
     return make_locks(stack, check=check, upgrade=upgrade)
 
 
+@verb(
+    positional=["stack"],
+    help={
+        "stack": "one, or several with commas between them; parents are built first",
+        "base": "the image that it stands on, for closed networks; or GPULAB_BASE_IMAGE",
+        "dry": "print what buildx bake is told, and build nothing",
+    },
+)
+def build(stack: str, base: str = "", dry: bool = False) -> Outcome:
+    """Build the stacks' Docker images from their locks, with a manifest and an SBOM of each."""
+    from gpulab.build.run import build
+
+    return build(stack, base=base, dry=dry)
+
+
 @verb(help={"fast": "leave out what runs the real ms-swift", "match": "only tests whose name matches (pytest -k)"})
 def test(fast: bool = False, match: str = "") -> Outcome:
     """Run the test suite: lint, unit tests, the rehearsals for real."""
