@@ -75,7 +75,8 @@ def run_lab(
             "engine": carrier.name, "hosts": [seat.host.name for seat in seats],
             "inventory": hosts and str(Path(hosts).absolute()),
             "stack": {"name": stack.name, "lock": stack.key, **carrier.described()},
-            "git": git_state(), "machine": machines[0].as_dict(), "machines": [m.as_dict() for m in machines[1:]], "environment": redact.environment(os.environ),
+            "git": git_state(), "machine": machines[0].as_dict(),
+            "others": [m.as_dict() for m in machines[1:]], "environment": redact.environment(os.environ),
             "steps": [], "metrics": {}, "failures": [],
         },
     )  # fmt: skip

@@ -38,7 +38,7 @@ class Place:
     """The docker command's own words for GPUs; none where the profile needs none."""
     shm: str = ""
     fabric: Sequence[str] | None = None
-    """The host's network, for nodes that must meet: docker's words for its RDMA devices. None: the run's own network."""
+    """The host's network, for nodes that must meet: docker's words for RDMA devices. None: the run's own network."""
 
 
 def here(plan: Plan, image: str, gpus: Sequence[str]) -> Place:

@@ -158,10 +158,7 @@ class Engine(ABC):
         logs = RankLogs({rank: self.log(c.name) for rank, c in enumerate(commands)}, self.log(first.step))
         try:
             for rank, command in enumerate(commands):
-                try:
-                    jobs[rank] = self.start(command)
-                except CannotStart as error:
-                    return Ended(127, f"{error} (node {rank}, {command.node})")
+                jobs[rank] = self.start(command)
             while any(job.poll() is None for job in jobs.values()):
                 self._sampler.tick(first.step, list(jobs.values()))
                 self._watch.look(first)
@@ -172,6 +169,8 @@ class Engine(ABC):
                     return Ended(None, f"no node of {first.step} said a word for {SILENCE:.0f} s")
                 next(job for job in jobs.values() if job.poll() is None).wait(POLL)
             return self._first_failed(commands, jobs) or Ended(0)
+        except CannotStart as error:
+            return Ended(127, f"{error} (on {commands[len(jobs)].node})")
         finally:
             with ThreadPoolExecutor(len(commands)) as pool:
                 list(pool.map(lambda job: job.stop(), jobs.values()))

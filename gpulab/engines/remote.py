@@ -25,6 +25,7 @@ from gpulab.engines.docker import DockerEngine, remove
 from gpulab.engines.docker_shell import DockerShell
 from gpulab.engines.engine import Ended
 from gpulab.engines.remote_shell import RemoteShell
+from gpulab.errors import UsageError
 from gpulab.hosts import meeting
 from gpulab.hosts.engines import engine_of
 from gpulab.hosts.seat import Seat

@@ -20,7 +20,8 @@ with socket.socket() as s:
     try:
         s.bind((address, port))
     except OSError as error:
-        sys.exit("taken: " + str(error))
+        print(error)
+        sys.exit()
     s.listen(count)
     s.settimeout(seconds)
     for _ in range(count):
@@ -38,7 +39,8 @@ while True:
         sys.exit()
     except OSError as error:
         if time.time() > end:
-            sys.exit("closed: " + str(error))
+            print(error)
+            sys.exit()
         time.sleep(0.2)
 """
 
@@ -62,20 +64,17 @@ def must_meet(seats: list[Seat], port: int) -> None:
         listening = pool.submit(
             ask, [master.host], lambda _: ["python3", "-c", LISTEN, *place, count, str(MEET)], deadline=MEET + 15
         )
-        knocks = ask(
-            [seat.host for seat in others],
-            lambda _: ["python3", "-c", KNOCK, *place, str(MEET - 3)],
-            deadline=MEET + 15,
-        )
+        knock = ["python3", "-c", KNOCK, *place, str(MEET - 3)]
+        knocks = ask([seat.host for seat in others], lambda _: knock, deadline=MEET + 15)
         heard = listening.result()[master.host.name]
-    if heard.problem:
+    if taken := heard.problem or heard.stdout.strip():
         raise UsageError(
-            f"port {port} of {master.host.name} ({master.address}) is taken: {heard.problem}",
-            "wait for the other run to end, or choose another: --rendezvous PORT",
+            f"port {port} of {master.host.name} ({master.address}) can't be listened on: {taken}",
+            "wait for the other run to end: ./inv runs",
         )
     for name, answer in knocks.items():
-        if answer.problem:
+        if closed := answer.problem or answer.stdout.strip():
             raise UsageError(
-                f"{name} cannot reach {master.host.name} at {master.address}:{port}: {answer.problem}",
+                f"{name} cannot reach {master.host.name} at {master.address}:{port}: {closed}",
                 "open the ports 29400-29600 between the hosts, or set fabric_interface; ./inv verify --only across",
             )

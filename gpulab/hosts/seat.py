@@ -128,10 +128,10 @@ def take_seats(hosts: list[Host], inventory: str) -> list[Seat | UsageError]:
 def _seat(
     host: Host, answer: Answer, facts: dict[str, Any] | Answer, asked: float, inventory: str
 ) -> Seat | UsageError:
-    if answer.problem:
-        return UsageError(f"{host.name}: {answer.problem}", answer.cure)
-    if isinstance(facts, Answer):
-        return UsageError(f"{host.name}: {facts.problem}", facts.cure)
+    for said in (answer, facts):
+        if isinstance(said, Answer) and said.problem:
+            return UsageError(f"{host.name}: {said.problem}", said.cure)
+    assert isinstance(facts, dict)  # noqa: S101 (see above)
     found, shared = json.loads(answer.stdout), shared_folder(host)
     if found["gid"] is None:
         return UsageError(f"{host.name} has no {shared}/runs", f"./inv provision --hosts {inventory}")
