@@ -68,7 +68,7 @@ class ContainerJob:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._logs.wait(GRACE)
         for process in (self._logs, self._stats):
-            process.terminate()
+            process.kill()  # stats does not heed SIGTERM
             process.wait()
         self._docker.try_run("rm", "--force", "--volumes", self._name)
 
