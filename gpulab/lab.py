@@ -18,7 +18,7 @@ from gpulab.yamlfile import fault, load, load_as
 Flags = dict[str, Any]
 PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_-]*)(?:\.([a-z]+))?\}")
 OWN_FILE = re.compile(r"[^/{}:][^{}:]*\.(ya?ml|jsonl?|py|txt|csv)")  # relative: a file of the lab's folder
-GIVEN = {("model", None), ("model", "name"), ("lab", None), ("out", None), ("port", None)}
+GIVEN = {("model", None), ("model", "name"), ("lab", None), ("out", None), ("port", None), ("tools", None)}
 
 
 class Strict(BaseModel):

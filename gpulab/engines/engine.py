@@ -127,7 +127,7 @@ class Engine(ABC):
         """What is to be judged of a finished command."""
         return checks.Question(
             step=command.step, out=command.out, log=self.log(command.step), run=self.plan.run, model=self.plan.model,
-            makes=command.makes, proves=command.proves,
+            makes=command.makes, proves=command.proves, world=command.world,
         )  # fmt: skip
 
     def carry_out(self, step: str) -> Ended:
