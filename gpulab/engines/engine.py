@@ -159,7 +159,7 @@ class Engine(ABC):
         try:
             for rank, command in enumerate(commands):
                 jobs[rank] = self.start(command)
-            while any(job.poll() is None for job in jobs.values()):
+            while running := [job for job in jobs.values() if job.poll() is None]:
                 self._sampler.tick(first.step, list(jobs.values()))
                 self._watch.look(first)
                 self._watch.lines(logs.follow())
@@ -167,7 +167,7 @@ class Engine(ABC):
                     return failed
                 if time.monotonic() - logs.last_word > SILENCE:
                     return Ended(None, f"no node of {first.step} said a word for {SILENCE:.0f} s")
-                next(job for job in jobs.values() if job.poll() is None).wait(POLL)
+                running[0].wait(POLL)
             return self._first_failed(commands, jobs) or Ended(0)
         except CannotStart as error:
             return Ended(127, f"{error} (on {commands[len(jobs)].node})")
