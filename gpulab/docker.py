@@ -6,7 +6,8 @@ import os
 import re
 import shutil
 import subprocess
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from gpulab.errors import UsageError
@@ -32,10 +33,11 @@ COMPLAINTS = (
 @dataclass(frozen=True)
 class Docker:
     """One engine. `host` is empty for this machine's (whatever DOCKER_HOST or the context says), else ssh://NAME; `way`
-    is a folder with the `ssh` that knows how to get there."""
+    is a folder with the `ssh` that knows how to get there; `environment` goes above this process's."""
 
     host: str = ""
     way: Path | None = None
+    environment: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @property
     def at(self) -> str:
@@ -51,7 +53,7 @@ class Docker:
 
     def env(self) -> dict[str, str]:
         """The environment that makes `argv` reach this engine."""
-        env = {**os.environ, **({"DOCKER_HOST": self.host} if self.host else {})}
+        env = {**os.environ, **self.environment, **({"DOCKER_HOST": self.host} if self.host else {})}
         return {**env, "PATH": f"{self.way}{os.pathsep}{env.get('PATH', os.defpath)}"} if self.way else env
 
     def try_run(self, *words: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
