@@ -17,7 +17,7 @@ from tests.testbed.engine import docker
 from tests.testbed.paths import CACHE
 from tests.testbed.standin import pci
 from tests.testbed.variables import CONTAINED
-from tests.testbed.wait import wait_until
+from tests.wait import wait_until
 
 # `--privileged` wants a capability that a virtual machine may not have.
 RUN = (

@@ -11,7 +11,7 @@ from tests.testbed.conftest import Lab, lab
 from tests.testbed.engine import docker
 from tests.testbed.paths import REPO
 from tests.testbed.standin.repository import OLDER_DRIVER, Repository
-from tests.testbed.wait import wait_until
+from tests.wait import wait_until
 
 TOOLKIT = ("--tags", "nvidia_container_toolkit", "--limit", "gpu1")
 

@@ -14,7 +14,7 @@ from tests.testbed import Node
 from tests.testbed.conftest import Lab, lab
 from tests.testbed.paths import REPO
 from tests.testbed.standin.repository import Repository
-from tests.testbed.wait import wait_until
+from tests.wait import wait_until
 
 RIGHT_PASSWORD = "the-right-password"  # noqa: S105 (of a user of the testbed, see images.py)
 BASE = ("--tags", "base")

@@ -14,7 +14,8 @@ from gpulab.errors import UsageError
 from gpulab.hosts.inventory import load_hosts
 from gpulab.hosts.play import Played, Wish, check_tags, play
 from gpulab.hosts.tally import HostTally, Tally
-from tests.unit.hosts.conftest import Sshd, wait_until
+from tests.unit.hosts.conftest import Sshd
+from tests.wait import wait_until
 
 BOOK = """
 - name: A play
