@@ -21,7 +21,7 @@ from ansible_runner import Runner, RunnerConfig
 from gpulab.errors import UsageError, nearest
 from gpulab.hosts.ansible import CONFIG, SITE, environment, program
 from gpulab.hosts.inventory import Host
-from gpulab.hosts.ssh import complaint
+from gpulab.hosts.ssh import ask
 from gpulab.hosts.tally import HostTally, Tally
 from gpulab.paths import CACHE, ROOT, shown
 
@@ -116,10 +116,11 @@ def play(wish: Wish, hosts: Sequence[Host], name: str, watch: Callable[[Tally], 
             config, event_handler=take, status_handler=forget_environment, cancel_callback=overdue
         )  # fmt: skip
         runner.run()
-    for host in hosts:
-        if tally.hosts[host.name].state == "unreachable":
-            answer = complaint(host, tally.hosts[host.name].message, wish.hosts)
-            tally.hosts[host.name].message = f"{answer.problem} (cure: {answer.cure})"
+    # Ansible's words depend on its plugins; ssh itself says why a host can't be reached.
+    lost = [host for host in hosts if tally.hosts[host.name].state == "unreachable"]
+    for name, answer in ask(lost, lambda _: ["true"], deadline=20, inventory=wish.hosts).items():
+        if answer.problem:
+            tally.hosts[name].message = f"{answer.problem} (cure: {answer.cure})"
     log = Path(config.artifact_dir) / "stdout"
     return Played(tally, int(runner.rc or 0), round(time.monotonic() - began, 1), log, stopped.is_set())
 
