@@ -1,4 +1,4 @@
-"""A testbed: a few Debian hosts with systemd and sshd, their keys, and an inventory that reaches them."""
+"""A testbed: a few hosts with systemd and sshd, their keys, and an inventory that reaches them."""
 
 import fcntl
 import json
@@ -39,6 +39,8 @@ class Node:
     """Packages that are there before the first role runs: for tests whose subject comes later."""
     variables: str = ""
     """Of its line in the inventory."""
+    shares: bool = False
+    """Whether /srv/gpulab is one folder for all hosts of the bed that do."""
 
 
 @dataclass
@@ -58,8 +60,8 @@ class Testbed:
         bed.directory.mkdir(parents=True, exist_ok=True)
         with exclusive():
             engine.start()
-            if any(node.packages for node in wanted):
-                ensure_network("testbed-build", f"10.87.{200 + zlib.crc32(str(CACHE).encode()) % 50}.0/24")
+            ensure_network("testbed-build", f"10.87.{200 + zlib.crc32(str(CACHE).encode()) % 50}.0/24")
+            images.base_images({node.suite for node in wanted})
             tags = [
                 images.image_with(n.suite, *n.packages) if n.packages else images.base_image(n.suite) for n in wanted
             ]
@@ -113,6 +115,7 @@ class Testbed:
         if mine:
             docker("rm", "-fv", *mine)
         docker("network", "rm", self.prefix, check=False)
+        docker("volume", "rm", "--force", self.prefix)
 
     def wait(self) -> None:
         for node in self.nodes:
@@ -151,8 +154,9 @@ class Testbed:
         devices = [f"/dev/nvidia{i}" for i in range(node.gpus)]
         if node.gpus:
             devices += ["/dev/nvidiactl", "/dev/nvidia-uvm"]
+        shared = ["-v", f"{self.prefix}:/srv/gpulab"] if node.shares else []
         docker(
-            "run", "-d", *RUN, *(f"--device=/dev/null:{device}" for device in devices),
+            "run", "-d", *RUN, *shared, *(f"--device=/dev/null:{device}" for device in devices),
             "--label", f"testbed={self.name}", "--name", self.container(node.name), "--hostname", node.name,
             "--network", self.prefix, "--ip", address, tag, "/labinit",
         )  # fmt: skip

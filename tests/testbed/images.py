@@ -1,15 +1,17 @@
-"""Images of real Debian hosts: debootstrap, then `docker import`. No image is ever pulled."""
+"""Images of real Debian and Ubuntu hosts: debootstrap, then `docker import`. No image is ever pulled."""
 
+import base64
 import hashlib
 import shutil
 import subprocess
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.testbed.engine import docker
 from tests.testbed.paths import CACHE
 
-SUITES = ("bookworm", "trixie")
+DEBIAN, UBUNTU = ("bookworm", "trixie"), ("jammy", "noble")
 # What a host has after its installer: enough for ssh, sudo and Ansible, nothing of the lab.
 BASE = (
     "systemd", "systemd-sysv", "dbus", "openssh-server", "sudo", "python3", "python3-apt",
@@ -20,6 +22,7 @@ LABINIT = Path(__file__).with_name("labinit")
 RECIPE = """\
 set -e
 cd "$ROOT"
+sed -i '/ubuntu/{p;s/ \\([a-z]*\\) main/ \\1-updates main/}' etc/apt/sources.list
 rm -f etc/ssh/ssh_host_* etc/machine-id var/cache/apt/archives/*.deb
 : > etc/machine-id
 ln -sf /dev/null etc/systemd/system/systemd-udevd.service
@@ -43,13 +46,41 @@ def rootfs(suite: str) -> Path:
     work = Path(tempfile.mkdtemp(prefix=f"rootfs-{suite}-", dir=CACHE))
     try:
         root = work / "root"
-        _run(["debootstrap", "--variant=minbase", f"--include={','.join(BASE)}", suite, str(root)])
+        options, script = _of_distribution(suite)
+        _run(["debootstrap", "--variant=minbase", f"--include={','.join(BASE)}", *options, suite, str(root), *script])
         _run(["env", f"ROOT={root}", "sh", "-c", RECIPE])
         _run(["tar", "-C", str(root), "--one-file-system", "-czf", str(work / "rootfs.tar.gz"), "."])
         (work / "rootfs.tar.gz").rename(tarball)
     finally:
         shutil.rmtree(work)
     return tarball
+
+
+def _of_distribution(suite: str) -> tuple[list[str], list[str]]:
+    """What debootstrap is told of a suite: options before its name, arguments after the folder."""
+    if suite in DEBIAN:
+        return [], []
+    # One script for all of Ubuntu's releases, also those that this debootstrap is too old to know.
+    return [f"--keyring={ubuntu_keyring()}", "--components=main,universe"], ["", "/usr/share/debootstrap/scripts/jammy"]
+
+
+def ubuntu_keyring() -> Path:
+    """The keys that sign Ubuntu, from Debian's newest release: this machine's own may not have them."""
+    keyring = CACHE / "ubuntu-archive-keyring.gpg"
+    if not keyring.exists():
+        fetch = "(apt-get update && apt-get install -y --no-install-recommends ubuntu-keyring) >&2"
+        script = f"{fetch} && base64 /usr/share/keyrings/{keyring.name}"
+        told = docker("run", "--rm", "--network", "testbed-build", base_image(DEBIAN[-1]), "sh", "-c", script)
+        keyring.write_bytes(base64.b64decode(told.stdout))
+    return keyring
+
+
+def base_images(suites: set[str]) -> None:
+    """Make the images of several suites side by side."""
+    wanted = suites | ({DEBIAN[-1]} if suites & set(UBUNTU) else set())
+    for distribution in (DEBIAN, UBUNTU):
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(base_image, wanted & set(distribution)))
 
 
 def base_image(suite: str) -> str:

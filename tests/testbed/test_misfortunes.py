@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.testbed import Node, playbook
+from tests.testbed.breakages import OLDER
 from tests.testbed.conftest import Lab, lab
 from tests.testbed.engine import docker
 from tests.testbed.paths import REPO
@@ -119,10 +120,18 @@ def test_a_driver_in_use_is_left_alone(provisioned: Lab) -> None:
     provisioned.converged("--tags", "nvidia_driver", "--limit", "gpu1")
 
 
-def test_another_driver_takes_a_reboot_that_has_to_be_allowed(provisioned: Lab) -> None:
-    """The older one runs, so the right one is installed but not running: NVML would say mismatch."""
-    provisioned.bed.sh("gpu1", f"echo {OLDER_DRIVER} > /run/nvidia-standin/version")
+def test_another_driver_is_noticed_told_and_takes_a_reboot_that_has_to_be_allowed(provisioned: Lab) -> None:
+    older = f"{OLDER} nvidia-open={OLDER_DRIVER}-1; echo {OLDER_DRIVER} > /run/nvidia-standin/version"
+    provisioned.bed.sh("gpu1", older)
+    outcomes = provisioned.verify("gpu1", "-k", "test_nvidia_driver")
+    assert {check for check, outcome in outcomes.items() if outcome == "failed"} == {
+        "nvidia_driver.version@gpu1", "nvidia_driver.running@gpu1", "nvidia_driver.held@gpu1",
+    }  # fmt: skip
     tags = ("--tags", "nvidia_driver", "--limit", "gpu1")
+    told = "packages : Ensure the packages have their versions for the NVIDIA driver"
+    assert told in provisioned.converged("--check", "--diff", *tags).changed("gpu1")
+
+    # The right one is installed and the older one still runs: NVML says mismatch.
     refused = provisioned.provision(*tags)
     assert f"{OLDER_DRIVER} is running. Cure: reboot the host, or provision with --reboot" in text(refused, "gpu1")
     assert provisioned.verify("gpu1", "-k", "one_version")["nvidia_driver.answers@gpu1"] == "failed"
