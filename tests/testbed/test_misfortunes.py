@@ -34,6 +34,18 @@ def test_a_host_that_must_have_a_gpu_and_has_none_is_refused(provisioned: Lab) -
     assert "Cure" in text(result, "cpu1") and "gpu=none" in text(result, "cpu1")
 
 
+def test_a_driver_that_no_longer_serves_the_gpus_is_refused(provisioned: Lab) -> None:
+    gpu = "/opt/testbed/pci/0000:10:00.0/device"
+    provisioned.bed.sh("gpu1", f"cp {gpu} /root/device; echo 0x1db1 > {gpu}")  # a V100
+    validate = ("--tags", "validate", "--limit", "gpu1")
+    try:
+        provisioned.converged(*validate)
+        refused = provisioned.provision(*validate, "-e", "nvidia_driver_version=590.44.01")
+    finally:
+        provisioned.bed.sh("gpu1", f"mv /root/device {gpu}")
+    assert "older than Turing" in text(refused, "gpu1") and "Cure: set nvidia_driver_version" in text(refused, "gpu1")
+
+
 def test_a_version_that_does_not_exist_is_answered_with_those_that_do(provisioned: Lab) -> None:
     result = provisioned.provision(*TOOLKIT, "-e", "nvidia_container_toolkit_version=9.9.9")
     assert result.code == 2
