@@ -14,7 +14,10 @@ from gpulab.console import console
 
 SECONDS = 60
 # Of each distribution the package with its archive's keys, and the components that the roles take packages from.
-ARCHIVES = {"Debian": ("debian-archive-keyring", "main"), "Ubuntu": ("ubuntu-keyring", "main universe")}
+ARCHIVES = {
+    "Debian": ("debian-archive-keyring", "main"),
+    "Ubuntu": ("ubuntu-keyring, on Debian 13 or Ubuntu", "main universe"),
+}
 
 
 def fetch_keys(needs: dict[str, Any], folder: Path) -> list[str]:

@@ -23,12 +23,14 @@ from tests.testbed.variables import stand_ins
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Where no host can be made there is nothing to try, and that is said."""
+    mine = [item for item in items if item.path.is_relative_to(Path(__file__).parent)]
     missing = [tool for tool in ("dockerd", "debootstrap") if not shutil.which(tool)]
-    if missing or os.geteuid() != 0:
-        reason = f"real hosts need root and {', '.join(missing) or 'its tools'}: see tests/testbed/packages.txt"
-        for item in items:
-            if item.path.is_relative_to(Path(__file__).parent):
-                item.add_marker(pytest.mark.skip(reason=reason))
+    for item in mine:
+        item.add_marker(pytest.mark.testbed)
+        item.add_marker(pytest.mark.timeout(1800))  # the first one makes the hosts' images
+        if missing or os.geteuid() != 0:
+            reason = f"real hosts need root and {', '.join(missing) or 'its tools'}: see tests/testbed/packages.txt"
+            item.add_marker(pytest.mark.skip(reason=reason))
 
 
 # What gpu1 has beside its GPUs: an InfiniBand adapter, and NVIDIA's own diagnosis, which finds nothing.
