@@ -102,12 +102,13 @@ def play(wish: Wish, hosts: Sequence[Host], name: str, watch: Callable[[Tally], 
 
     config = RunnerConfig(
         private_data_dir=str(CACHE / "ansible"), artifact_dir=str(LOGS), ident=ident, rotate_artifacts=50,
-        playbook=str(wish.playbook), host_cwd=str(ROOT), envvars=environment(), suppress_env_files=True,
+        playbook=str(wish.playbook), envvars=environment(), suppress_env_files=True,
         settings={"pexpect_timeout": 1, "suppress_ansible_output": True}, quiet=True,
         passwords={r"BECOME password.*:\s*?$": wish.become_password} if wish.become_password is not None else None,
     )  # fmt: skip
     (CACHE / "ansible").mkdir(parents=True, exist_ok=True)
     config.prepare()
+    config.cwd = str(ROOT)  # ansible.cfg's and the inventory's paths are seen from here, as with plain ansible-playbook
     # Killed without a chance to say so, it takes Ansible along: two at once would fight over the packages.
     config.command = [setpriv, "--pdeathsig", "TERM", program("ansible-playbook"), *wish.arguments()]
     began = time.monotonic()

@@ -136,9 +136,9 @@ def topology(matrix: str) -> dict[str, list[str]]:
 
 def dpkg(host: Host, names: list[str]) -> dict[str, tuple[str, bool]]:
     """Of each installed package its version and whether it is held."""
-    form = "${Package} ${Version} ${db:Status-Want} ${db:Status-Status}\\n"
+    form = "${Package}\\t${Version}\\t${db:Status-Want}\\t${db:Status-Status}\\n"
     rows = [
-        line.split()
+        line.split("\t")
         for line in host.run(f"dpkg-query --show --showformat='{form}' {' '.join(names)}").stdout.splitlines()
     ]
     return {name: (version, want == "hold") for name, version, want, status in rows if status == "installed"}

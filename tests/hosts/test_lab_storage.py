@@ -34,5 +34,7 @@ def test_programs_are_told_where_the_caches_are(host: Host, variables: dict[str,
 
 @check("lab_storage.space", "remove old runs and models, or give the folder a larger disk")
 def test_there_is_room_for_models(host: Host, variables: dict[str, Any]) -> None:
-    free = int(host.run(f"df --output=avail --block-size=1G {root(variables)}").stdout.split()[-1])
+    answer = host.run(f"df --output=avail --block-size=1G {root(variables)}")
+    assert answer.rc == 0, answer.stderr.strip()
+    free = int(answer.stdout.split()[-1])
     assert free >= int(variables["validate_disk_gib"]), f"{free} GiB free"
