@@ -119,16 +119,15 @@ OTHERWISE = [
     Breakage("cpu1", "fallocate -l 40M /dev/shm/full", ("base.scratch",), undo="rm /dev/shm/full"),
     Breakage("cpu1", "hostname elsewhere", ("base.name-resolution",), undo="hostname cpu1"),
 ]  # fmt: skip
+DRIVER = ("/usr/share/nvidia-standin/version", "/run/nvidia-standin/version")  # installed, running
 BETWEEN_HOSTS = [
     Breakage("gpu2", "ip link set eth0 mtu 1400", ("across.mtu",), undo="ip link set eth0 mtu 1500"),
     Breakage("gpu2", "iptables -I INPUT -p tcp --dport 29500 -j REJECT", ("across.reachability",),
              undo="iptables -D INPUT -p tcp --dport 29500 -j REJECT"),
     Breakage("gpu2", "sed -i s/H100/H200/ /usr/bin/nvidia-smi", ("across.gpus",),
              undo="sed -i s/H200/H100/ /usr/bin/nvidia-smi"),
-    Breakage("gpu2", f"echo {OLDER_DRIVER} > /run/nvidia-standin/version; "
-             f"echo {OLDER_DRIVER} > /usr/share/nvidia-standin/version", ("across.driver",),
-             undo="apt-get install -qy --reinstall --allow-change-held-packages nvidia-open; "
-             "cp /usr/share/nvidia-standin/version /run/nvidia-standin/version"),
+    Breakage("gpu2", f"cp {DRIVER[0]} /root/version; echo {OLDER_DRIVER} | tee {' '.join(DRIVER)}", ("across.driver",),
+             undo=f"cp /root/version {DRIVER[0]}; cp /root/version {DRIVER[1]}; systemctl restart gpu-lab-nvidia-refresh"),
     # Containers share the machine's clock: here `date` is the stand-in.
     Breakage("gpu2", "printf '#!/bin/sh\\nexec /bin/date --date=\"5 seconds\" \"$@\"\\n' > /usr/local/bin/date; "
              "chmod 755 /usr/local/bin/date", ("across.time",), undo="rm /usr/local/bin/date"),
