@@ -127,7 +127,7 @@ BETWEEN_HOSTS = [
     Breakage("gpu2", "sed -i s/H100/H200/ /usr/bin/nvidia-smi", ("across.gpus",),
              undo="sed -i s/H200/H100/ /usr/bin/nvidia-smi"),
     Breakage("gpu2", f"cp {DRIVER[0]} /root/version; echo {OLDER_DRIVER} | tee {' '.join(DRIVER)}", ("across.driver",),
-             undo=f"cp /root/version {DRIVER[0]}; cp /root/version {DRIVER[1]}; systemctl restart gpu-lab-nvidia-refresh"),
+             undo=f"tee {' '.join(DRIVER)} < /root/version; systemctl restart gpu-lab-nvidia-refresh"),
     # Containers share the machine's clock: here `date` is the stand-in.
     Breakage("gpu2", "printf '#!/bin/sh\\nexec /bin/date --date=\"5 seconds\" \"$@\"\\n' > /usr/local/bin/date; "
              "chmod 755 /usr/local/bin/date", ("across.time",), undo="rm /usr/local/bin/date"),
