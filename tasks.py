@@ -104,9 +104,14 @@ def build(stack: str, base: str = "", dry: bool = False) -> Outcome:
     return build(stack, base=base, dry=dry)
 
 
-@verb(help={"fast": "leave out what runs the real ms-swift", "match": "only tests whose name matches (pytest -k)"})
+@verb(
+    help={
+        "fast": "leave out what runs the real ms-swift or real hosts",
+        "match": "only tests whose name matches (pytest -k)",
+    }
+)
 def test(fast: bool = False, match: str = "") -> Outcome:
-    """Run the test suite: lint, unit tests, the rehearsals for real."""
+    """Run the test suite: lint, unit tests, the rehearsals for real, the roles on real hosts."""
     from gpulab.quality import run_tests
 
     return run_tests(fast=fast, match=match)

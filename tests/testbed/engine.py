@@ -8,7 +8,7 @@ import signal
 import subprocess
 
 from tests.testbed.paths import CACHE, RUNTIME, SOCKET
-from tests.testbed.wait import wait_until
+from tests.wait import wait_until
 
 PIDFILE = RUNTIME / "dockerd.pid"
 LOG = CACHE / "dockerd.log"

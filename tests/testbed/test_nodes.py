@@ -8,7 +8,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ import pytest
 from tests.testbed import Node, Testbed, engine
 from tests.testbed.paths import REPO
 from tests.testbed.stack_images import built
+from tests.wait import wait_until
 
 HOSTS = ("gpu1", "gpu2")
 ENGINE = ("docker.io", "docker-cli", "iptables")
@@ -107,7 +108,7 @@ def record(runs: Path) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
     tag = built("cpu")
-    bed = Testbed.up([Node(name, "trixie", 0, ENGINE, shared=True) for name in HOSTS], "nodes")
+    bed = Testbed.up([Node(name, "trixie", 0, ENGINE, shares=True) for name in HOSTS], "nodes")
     for host in HOSTS:
         bed.sh(host, PREPARED)
     archive = bed.directory / "cpu.tar"
@@ -130,7 +131,7 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
 
 
 @pytest.fixture
-def beating(nodes: Nodes, tmp_path: Path, wait_until: Callable[..., None]) -> Iterator[tuple[Any, Path]]:
+def beating(nodes: Nodes, tmp_path: Path) -> Iterator[tuple[Any, Path]]:
     """A pair that is under way: (its inv, its runs folder)."""
     process = nodes.start(tmp_path, beats=2000)
     log = "*/*/logs/pair.log"
@@ -218,7 +219,7 @@ def test_after_a_kill_9_the_next_inv_stops_what_is_left_on_the_hosts(nodes: Node
     assert not nodes.containers()
 
 
-def test_a_lost_ssh_connection_is_taken_up_again(nodes: Nodes, tmp_path: Path, wait_until: Callable[..., None]) -> None:
+def test_a_lost_ssh_connection_is_taken_up_again(nodes: Nodes, tmp_path: Path) -> None:
     process = nodes.start(tmp_path, beats=150)
     log = "*/*/logs/pair.log"
     wait_until(lambda: any("[1] beat" in f.read_text() for f in tmp_path.glob(log)), "both nodes beat", timeout=60)
@@ -230,7 +231,7 @@ def test_a_lost_ssh_connection_is_taken_up_again(nodes: Nodes, tmp_path: Path, w
     assert [int(n) for n in re.findall(r"\[1\] beat (\d+)", whole)] == list(range(150)), "no line lost, none twice"
 
 
-def test_a_dead_host_is_named_within_the_deadline(nodes: Nodes, beating: Any, wait_until: Callable[..., None]) -> None:
+def test_a_dead_host_is_named_within_the_deadline(nodes: Nodes, beating: Any) -> None:
     process, runs = beating
     engine.docker("pause", nodes.bed.container("gpu2"))
     try:
