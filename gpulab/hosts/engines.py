@@ -7,15 +7,35 @@ import os
 import shlex
 import shutil
 import tempfile
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from gpulab.docker import Docker
 from gpulab.errors import UsageError
 from gpulab.hosts.inventory import Host
-from gpulab.hosts.ssh import options
+from gpulab.hosts.ssh import ask, complaint, options
 from gpulab.paths import CACHE
 
 KEPT_OPEN = 60  # seconds: a docker command opens several connections, the next ones cost no login
+
+
+@dataclass(frozen=True)
+class HostDocker(Docker):
+    """A host's engine over ssh. Docker says little more than that it cannot connect: then the host is asked why."""
+
+    of: Host = field(kw_only=True)
+
+    def complaint(self, said: str) -> UsageError:
+        """As Docker's, with ssh's own trouble told apart."""
+        if "exit status 255" in said:  # ssh's
+            answer = complaint(self.of, said)
+            return UsageError(f"{self.at}: {answer.problem}", answer.cure)
+        if "Cannot connect" not in said and "error during connect" not in said:
+            return super().complaint(said)
+        asked = ask([self.of], lambda _: ["docker", "version", "--format", "{{.Server.Version}}"])[self.of.name]
+        if "not found" in asked.problem:
+            return UsageError(f"{self.at} has no docker", "./inv provision, or install it there")
+        return super().complaint(asked.problem or said)
 
 
 def engine_of(host: Host) -> Docker:
@@ -43,4 +63,4 @@ def engine_of(host: Host) -> Docker:
         draft.chmod(0o700)
         draft.replace(folder / "ssh")
     path = f"{folder}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    return Docker(f"ssh://{host.name}", {"PATH": path})
+    return HostDocker(f"ssh://{host.name}", {"PATH": path}, of=host)
