@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from rich.filesize import decimal
+
 from gpulab.distribution.found import SECONDS
 from gpulab.distribution.places import Place
 from gpulab.errors import UsageError
@@ -42,4 +44,4 @@ def free_at(place: Place) -> int | None:
 
 def needed_and_free(needed: int, free: int) -> str:
     """In words."""
-    return f"it takes {needed / 2**30:.1f} GiB, there are {free / 2**30:.1f} GiB"
+    return f"it takes {decimal(needed)}, there are {decimal(free)}"

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rich.console import Group
+from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
@@ -104,20 +105,15 @@ def row(name: str, image: Image, each: Shelf) -> dict[str, Any]:
 
 def down(images: Sequence[Image], each: Shelf) -> Table:
     """One engine: a line for each stack."""
-    table = listing("stack", "tag", "id", "GiB", "made", wraps="stack")
+    table = listing("stack", "tag", "id", "size", "made", wraps="stack")
     for image in images:
         state, shown = each.cell(image)
         if state == "there":
             found = each.found[image.tag]
-            table.add_row(image.stack.name, image.key, f"[green]{shown}[/]", gib(found.size), found.created[:16])
+            table.add_row(image.stack.name, image.key, f"[green]{shown}[/]", decimal(found.size), found.created[:16])
         else:
             table.add_row(image.stack.name, image.key, f"[dim]{shown}[/]", "", "")
     return table
-
-
-def gib(size: int) -> str:
-    """Bytes as one reads them."""
-    return f"{size / 2**30:.1f}" if size >= 2**30 // 10 else f"{size / 2**30:.3f}"
 
 
 def across(images: Sequence[Image], needed: Sequence[str], shelves: Mapping[str, Shelf | UsageError]) -> Group:
@@ -130,7 +126,7 @@ def across(images: Sequence[Image], needed: Sequence[str], shelves: Mapping[str,
     table = listing("host", *(image.tag.removeprefix("gpulab/").replace(":", "\n") for image in shown), wraps="host")
     for name, each in shelves.items():
         if isinstance(each, UsageError):
-            table.add_row(Text.assemble(name, ("\n" + each.message, "red")))
+            table.add_row(name, *(Text("?", style="red") for _ in shown))
             continue
         cells = [each.cell(image) for image in shown]
         styles = {"there": "green", "other": "yellow", "absent": "dim"}

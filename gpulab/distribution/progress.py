@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from rich.filesize import decimal
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn, TransferSpeedColumn
 
 from gpulab.console import console
@@ -27,8 +28,7 @@ class Transfer:
         """So many bytes more."""
         self._done += count
         self._bars.update(self._task, completed=self._done)
-        whole = f" of {self._total / 2**20:.0f}" if self._total else ""
-        self._now_and_then(f"{self._done / 2**20:.0f}{whole} MiB")
+        self._now_and_then(decimal(self._done) + (f" of {decimal(self._total)}" if self._total else ""))
 
     def detail(self, words: str) -> None:
         """What it does now."""
@@ -50,7 +50,7 @@ class Transfers:
 
     def __init__(self) -> None:
         self._bars = Progress(
-            TextColumn("{task.description}"), BarColumn(bar_width=24), DownloadColumn(binary_units=True),
+            TextColumn("{task.description}"), BarColumn(bar_width=24), DownloadColumn(),
             TransferSpeedColumn(), TextColumn("{task.fields[detail]}"), TimeElapsedColumn(),
             console=console, transient=True, disable=not console.is_terminal,
         )  # fmt: skip

@@ -50,9 +50,7 @@ def source_of(registry: str, hosts: Sequence[Host], inventory: str) -> Registry:
     if registry:
         return named(registry)
     if not hosts:
-        raise UsageError(
-            "pull from where?", "--registry HOST:PORT, or --hosts gpus.ini: from its registry to its hosts"
-        )
+        raise UsageError("pull from where?", "--registry HOST:PORT, or --hosts gpus.ini: from its registry to all")
     site = of_inventory(hosts)
     if site is None:
         raise UsageError(

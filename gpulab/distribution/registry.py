@@ -21,7 +21,8 @@ from gpulab.ports import free_port
 
 PORT = 5000  # the role's default
 ADDRESS = re.compile(r"(?:localhost|[a-z0-9-]+(?=:)|[a-z0-9-]+(?:\.[a-z0-9-]+)+)(?::\d+)?(?:/[a-z0-9._-]+)*")
-REACHED_WITHIN = 20  # seconds
+REACHED_WITHIN = 12  # seconds
+DONE = ("Pushed", "Layer already exists", "Mounted from", "Pull complete", "Already exists")
 
 # What docker says of a registry -> what is wrong, and what helps.
 COMPLAINTS = (
@@ -39,12 +40,9 @@ COMPLAINTS = (
 
 @dataclass(frozen=True)
 class Registry:
-    """`host` and `port` where it is the inventory's; `upstream` where it only passes on what is there."""
+    """One by its address, as docker names it."""
 
     address: str
-    host: Host | None = None
-    port: int = PORT
-    upstream: str = ""
 
     def push(self, docker: Docker, tag: str, watch: Callable[[str], None]) -> str:
         """Push an image that the engine has; its digest. Raises UsageError."""
@@ -80,6 +78,15 @@ class Registry:
         return docker.complaint(said)
 
 
+@dataclass(frozen=True)
+class SiteRegistry(Registry):
+    """An inventory's, on one of its hosts. `upstream`: it only passes on what that one has, and takes nothing."""
+
+    host: Host
+    port: int
+    upstream: str
+
+
 def layers(lines: Sequence[str]) -> str:
     """How many layers are done, from the lines of `docker push` or `docker pull` so far."""
     said = dict(re.findall(r"^([0-9a-f]{12}): (.+)$", "\n".join(lines), re.MULTILINE))
@@ -99,7 +106,7 @@ def named(address: str) -> Registry:
     return Registry(address)
 
 
-def of_inventory(hosts: Sequence[Host]) -> Registry | None:
+def of_inventory(hosts: Sequence[Host]) -> SiteRegistry | None:
     """The site's registry: the role's variable registry_host. Raises UsageError where that is no host."""
     settings = hosts[0].variables
     name = str(settings.get("registry_host") or "")
@@ -109,17 +116,16 @@ def of_inventory(hosts: Sequence[Host]) -> Registry | None:
     if host is None:
         raise UsageError(f"registry_host={name} is no host of the inventory", "name one of its hosts")
     port = int(settings.get("registry_port", PORT))
-    return Registry(f"{host.address}:{port}", host, port, str(settings.get("registry_upstream") or ""))
+    return SiteRegistry(f"{host.address}:{port}", host, port, str(settings.get("registry_upstream") or ""))
 
 
 @contextmanager
-def through_ssh(registry: Registry) -> Iterator[Registry]:
+def through_ssh(registry: SiteRegistry) -> Iterator[Registry]:
     """The inventory's registry as this machine's engine reaches it: on the loopback, where engines speak plain http.
 
     So it takes no more than ssh, and no setting of this machine's engine. Raises UsageError where there is no way.
     """
     host = registry.host
-    assert host
     if host.local:
         yield Registry(f"127.0.0.1:{registry.port}")
         return

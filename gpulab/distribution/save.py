@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+from rich.filesize import decimal
+
 from gpulab.distribution.disk import insist_on_folder
 from gpulab.distribution.found import total_size
 from gpulab.distribution.places import here
@@ -29,5 +31,5 @@ def save(stacks: str, *, file: str) -> Outcome:
     with Transfers() as transfers, transfers.one(f"save {shown(path)}", total=None if squeeze else size) as transfer:
         tarball = write(path, saving(docker, list(found), squeeze), found.values(), transfer.advance)
     about = {"file": str(path), "bytes": tarball.size, "sha256": tarball.sha256}
-    text = f"{shown(path)} ({tarball.size / 2**20:.0f} MiB) and {beside(path).name}; there: ./inv load {path.name}"
+    text = f"{shown(path)} ({decimal(tarball.size)}) and {beside(path).name}; there: ./inv load {path.name}"
     return Outcome({**about, "images": [asdict(held) for held in tarball.images]}, text=text)

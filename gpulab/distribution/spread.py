@@ -14,7 +14,7 @@ from gpulab.distribution.disk import insist_on_engine
 from gpulab.distribution.found import look
 from gpulab.distribution.places import Place, at_once, line, place_of
 from gpulab.distribution.progress import Transfers
-from gpulab.distribution.registry import Registry
+from gpulab.distribution.registry import SiteRegistry
 from gpulab.distribution.streams import loading
 from gpulab.distribution.tarball import Held
 from gpulab.errors import UsageError
@@ -72,7 +72,7 @@ class Report:
                 self.failures.append(line(result))
 
 
-def spread(cargo: Cargo, places: Sequence[Place], registry: Registry | None) -> Report:
+def spread(cargo: Cargo, places: Sequence[Place], registry: SiteRegistry | None) -> Report:
     """Bring the cargo to every place that lacks it, then look whether all have the same. Raises UsageError when the
     cargo's own check fails; what goes wrong at a host is in the report, and the others go on.
     """
@@ -84,8 +84,8 @@ def spread(cargo: Cargo, places: Sequence[Place], registry: Registry | None) -> 
         return report
     cargo.check()
     with Transfers() as transfers:
-        if registry and registry.host and not registry.upstream:
-            _through(registry, registry.host.name, cargo, lacking, report, transfers)
+        if registry and not registry.upstream:
+            _through(registry, cargo, lacking, report, transfers)
         else:
             console.print(f"the site has no registry to push to (registry_host): {len(lacking)} uploads from here")
             report.take(at_once(lacking, lambda place: cargo.send(place, transfers), UPLOADS), "loaded")
@@ -101,10 +101,10 @@ def spread(cargo: Cargo, places: Sequence[Place], registry: Registry | None) -> 
 
 
 def _through(
-    registry: Registry, name: str, cargo: Cargo, lacking: Sequence[Place], report: Report, transfers: Transfers
+    registry: SiteRegistry, cargo: Cargo, lacking: Sequence[Place], report: Report, transfers: Transfers
 ) -> None:
     """One upload, to the registry's host; the others get it from there, side by side."""
-    assert registry.host
+    name = registry.host.name
     first = next((place for place in lacking if place.name == name), None) or place_of(registry.host)
 
     def bring(place: Place) -> None:

@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import psutil
 
@@ -17,39 +17,46 @@ from gpulab.errors import UsageError
 from gpulab.processes import stop
 
 CHUNK = 1 << 20
-Watch = Callable[[int], None]
 
 
 @contextmanager
 def saving(docker: Docker, tags: Sequence[str], squeeze: bool) -> Iterator[IO[bytes]]:
     """`docker save` as a stream, gzipped where asked. Raises UsageError when it failed."""
-    with tempfile.TemporaryFile() as said, running(docker, "save", *tags, stdout=subprocess.PIPE, stderr=said) as saver:
-        assert saver.stdout
+    with (
+        tempfile.TemporaryFile() as said,
+        _process(docker.argv("save", *tags), env=docker.env(), stdout=subprocess.PIPE, stderr=said) as saver,
+    ):
         if squeeze:
-            with _process(["pigz" if pigz() else "gzip", "-1"], stdin=saver.stdout, stdout=subprocess.PIPE) as gzip:
-                saver.stdout.close()  # gzip's alone, so that docker learns of gzip's end
-                assert gzip.stdout
-                yield gzip.stdout
-                if gzip.wait():
-                    raise UsageError(f"{gzip.args[0]} ended with {gzip.returncode}", "write a .tar, uncompressed")
+            with gzipped(out_of(saver)) as smaller:
+                yield smaller
         else:
-            yield saver.stdout
+            yield out_of(saver)
         if saver.wait():
             raise docker.complaint(_text(said))
 
 
-def loading(docker: Docker, source: IO[bytes], watch: Watch) -> None:
+@contextmanager
+def gzipped(source: IO[bytes]) -> Iterator[IO[bytes]]:
+    """A stream, smaller. Raises UsageError when gzip failed."""
+    program = "pigz" if pigz() else "gzip"
+    with _process([program, "-1"], stdin=source, stdout=subprocess.PIPE) as gzip:
+        source.close()  # gzip's alone, so that the one who writes it learns of gzip's end
+        yield out_of(gzip)
+        if gzip.wait():
+            raise UsageError(f"{program} ended with {gzip.returncode}", "write a .tar, uncompressed")
+
+
+def loading(docker: Docker, source: IO[bytes], watch: Callable[[int], None]) -> None:
     """Feed `docker load` from `source`. Raises UsageError when it failed."""
+    given = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL}
     with (
         tempfile.TemporaryFile() as said,
-        running(docker, "load", stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=said) as loader,
+        _process(docker.argv("load"), env=docker.env(), stderr=said, **given) as loader,
     ):
-        assert loader.stdin
-        with contextlib.suppress(BrokenPipeError):  # it ended early: its words say why
+        with contextlib.suppress(BrokenPipeError), cast("IO[bytes]", loader.stdin) as into:  # its words say why
             for chunk in chunks(source):
-                loader.stdin.write(chunk)
+                into.write(chunk)
                 watch(len(chunk))
-            loader.stdin.close()
         if loader.wait():
             raise docker.complaint(_text(said))
 
@@ -58,11 +65,10 @@ def following(docker: Docker, *words: str, watch: Callable[[str], None]) -> tupl
     """Run a docker command that takes its time, each line of its output shown to `watch`; status and complaint."""
     with (
         tempfile.TemporaryFile() as said,
-        running(docker, *words, stdout=subprocess.PIPE, stderr=said, text=True, errors="replace") as command,
+        _process(docker.argv(*words), env=docker.env(), stdout=subprocess.PIPE, stderr=said) as command,
     ):
-        assert command.stdout
-        for line in command.stdout:
-            watch(line.strip())
+        for line in out_of(command):
+            watch(line.decode(errors="replace").strip())
         return command.wait(), _text(said)
 
 
@@ -77,16 +83,14 @@ def pigz() -> bool:
     return shutil.which("pigz") is not None
 
 
-@contextmanager
-def running(docker: Docker, *words: str, **options: Any) -> Iterator[subprocess.Popen[Any]]:
-    """A docker command; what leaves the block early ends it."""
-    with _process(docker.argv(*words), env=docker.env(), **options) as process:
-        yield process
+def out_of(process: subprocess.Popen[bytes]) -> IO[bytes]:
+    """What it writes: it was started with a pipe."""
+    return cast("IO[bytes]", process.stdout)
 
 
 @contextmanager
-def _process(argv: Sequence[str], **options: Any) -> Iterator[subprocess.Popen[Any]]:
-    process = subprocess.Popen(argv, **options)
+def _process(argv: Sequence[str], **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(argv, **options)  # what leaves the block early ends it
     try:
         yield process
     except BaseException:

@@ -92,7 +92,7 @@ def open_tarball(file: str) -> Tarball:
     if not note.is_file():
         raise UsageError(
             f"{file} has no checksum beside it ({note.name})",
-            f"copy it too; or, trusting the file: docker load -i {file}",
+            f"copy it too; or trust it: docker load -i {file}",
         )
     try:
         text = note.read_text(encoding="utf-8")
