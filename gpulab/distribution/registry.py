@@ -65,8 +65,10 @@ class Registry:
         status, said = following(docker, verb, f"{self.address}/{tag}", watch=see)
         if status:
             raise self.complaint(docker, said, tag)
-        digests = re.findall(r"sha256:[0-9a-f]{64}", "\n".join(lines[-3:]))
-        return digests[0] if digests else ""
+        digest = re.search(r"sha256:[0-9a-f]{64}", "\n".join(lines[-3:]))
+        if not digest:  # docker ends with 0 when its connection is cut
+            raise UsageError(f"docker {verb} {tag} at {docker.at} broke off", "try again: what has arrived is kept")
+        return digest[0]
 
     def complaint(self, docker: Docker, said: str, tag: str) -> UsageError:
         """What the engine complained about the registry, in words that name the cure."""
