@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from gpulab.distribution.streams import following
 from gpulab.docker import Docker
 from gpulab.errors import UsageError
+from gpulab.hosts.engines import ALIVE
 from gpulab.hosts.inventory import Host
 from gpulab.hosts.ssh import complaint, options
 from gpulab.ports import free_port
@@ -135,7 +136,9 @@ def through_ssh(registry: SiteRegistry) -> Iterator[Registry]:
     way = ["-N", "-o", "ExitOnForwardFailure=yes", "-L", f"127.0.0.1:{port}:127.0.0.1:{registry.port}"]
     near = Registry(f"127.0.0.1:{port}")
     with tempfile.TemporaryFile("w+") as said:
-        ssh = subprocess.Popen(["ssh", *options(host), *way, host.address], stdin=subprocess.DEVNULL, stderr=said)
+        ssh = subprocess.Popen(
+            ["ssh", *options(host), *ALIVE, *way, host.address], stdin=subprocess.DEVNULL, stderr=said
+        )
         try:
             deadline = time.monotonic() + REACHED_WITHIN
             while not answers(near.address):

@@ -125,6 +125,7 @@ def _through(
         report.failures.append(line(error))
         report.states |= {place.name: "failed" for place in lacking}
         return
-    report.states[name] = "loaded"
+    if first in lacking:
+        report.states[name] = "loaded"
     others = [place for place in lacking if place.name != name]
     report.take(at_once(others, fetch), "pulled")

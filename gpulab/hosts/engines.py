@@ -17,6 +17,8 @@ from gpulab.hosts.ssh import ask, complaint, options
 from gpulab.paths import CACHE
 
 KEPT_OPEN = 60  # seconds: a docker command opens several connections, the next ones cost no login
+# A host that dies while an image is on its way: ssh gives up after 20 s of silence, instead of never.
+ALIVE = ("-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=4")
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,9 @@ class HostDocker(Docker):
         asked = ask([self.of], lambda _: ["docker", "version", "--format", "{{.Server.Version}}"])[self.of.name]
         if "not found" in asked.problem:
             return UsageError(f"{self.at} has no docker", "./inv provision, or install it there")
-        return super().complaint(asked.problem or said)
+        if not asked.problem:  # it was put right since the login that is kept open
+            return UsageError(f"the engine of {self.at} refuses an earlier login", f"try again in {KEPT_OPEN} s")
+        return super().complaint(asked.problem)
 
 
 def engine_of(host: Host) -> Docker:
@@ -52,7 +56,7 @@ def engine_of(host: Host) -> Docker:
     # a socket's path must be short
     socket = Path(tempfile.gettempdir()) / f"gpulab-ssh-{os.getuid()}"
     socket.mkdir(mode=0o700, exist_ok=True)
-    shared = ["-o", "ControlMaster=auto", "-o", f"ControlPath={socket}/%C", "-o", f"ControlPersist={KEPT_OPEN}"]
+    shared = ["-o", "ControlMaster=auto", "-o", f"ControlPath={socket}/%C", "-o", f"ControlPersist={KEPT_OPEN}", *ALIVE]
     argv = [ssh, "-o", f"HostName={host.address}", *options(host), *shared]
     line = f'#!/bin/sh\nexec {shlex.join(argv)} "$@"\n'
     folder = CACHE / "ssh" / hashlib.sha256(line.encode()).hexdigest()[:12]
