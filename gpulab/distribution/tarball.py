@@ -51,10 +51,13 @@ class Tarball:
     def verify(self, watch: Callable[[int], None]) -> None:
         """Raise UsageError unless it is, byte for byte, what was saved."""
         digest = hashlib.sha256()
-        with self.path.open("rb") as file:
-            for chunk in chunks(file):
-                digest.update(chunk)
-                watch(len(chunk))
+        try:
+            with self.path.open("rb") as file:
+                for chunk in chunks(file):
+                    digest.update(chunk)
+                    watch(len(chunk))
+        except OSError as error:  # a bad disk
+            raise UsageError(f"{shown(self.path)}: {error.strerror}", "copy it again") from None
         if digest.hexdigest() != self.sha256:
             raise UsageError(
                 f"{shown(self.path)} is torn or changed: its SHA-256 is not the one in {beside(self.path).name}",
@@ -89,6 +92,8 @@ def open_tarball(file: str) -> Tarball:
     if not path.is_file():
         raise UsageError(f"{file}: no such file", "inv save STACK --file FILE makes one")
     note = beside(path)
+    for unreadable in (each for each in (path, note) if each.exists() and not os.access(each, os.R_OK)):
+        raise UsageError(f"no permission to read {shown(unreadable)}", "chmod a+r it, as its owner")
     if not note.is_file():
         raise UsageError(
             f"{file} has no checksum beside it ({note.name})",
