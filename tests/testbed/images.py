@@ -49,7 +49,9 @@ def rootfs(suite: str, packages: tuple[str, ...] = BASE, recipe: str = RECIPE) -
     try:
         root = work / "root"
         options, script = _of_distribution(suite)
-        run(["debootstrap", "--variant=minbase", f"--include={','.join(packages)}", *options, suite, str(root), *script])
+        run(
+            ["debootstrap", "--variant=minbase", f"--include={','.join(packages)}", *options, suite, str(root), *script]
+        )
         run(["env", f"ROOT={root}", "sh", "-c", recipe])
         run(["tar", "-C", str(root), "--one-file-system", "-czf", str(work / "rootfs.tar.gz"), "."])
         (work / "rootfs.tar.gz").rename(tarball)

@@ -30,7 +30,7 @@ install -d -m 2775 -o gpulab -g gpulab /srv/gpulab /srv/gpulab/runs /srv/gpulab/
 systemctl enable -q --now docker
 """
 # Two nodes that need each other, as a training does, but start in a second.
-PAIR = '''
+PAIR = """
 import os, socket, sys, time
 rank, master = int(os.environ["NODE_RANK"]), (os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]))
 def meet():
@@ -51,7 +51,7 @@ with meet() as peer:
         time.sleep(0.1)
 if rank == 0:
     open(sys.argv[2], "w").write("together")
-'''
+"""
 LAB = """\
 title: Two nodes that need each other
 upstream: none
@@ -280,7 +280,9 @@ def test_a_full_shared_disk_is_one_line(nodes: Nodes, tmp_path: Path) -> None:
 
 def test_another_image_under_the_same_tag_is_refused(nodes: Nodes, tmp_path: Path) -> None:
     tag = built("cpu")
-    nodes.bed.sh("gpu2", f"docker tag {tag} kept:1; printf 'FROM kept:1\\nLABEL other=1\\n' | docker build -q -t {tag} -")
+    nodes.bed.sh(
+        "gpu2", f"docker tag {tag} kept:1; printf 'FROM kept:1\\nLABEL other=1\\n' | docker build -q -t {tag} -"
+    )
     try:
         code, said = nodes.run(tmp_path)
     finally:
