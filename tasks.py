@@ -17,7 +17,8 @@ from gpulab.verb import Outcome, verb
         "hub": "where real models come from: modelscope or hf",
         "engine": "local (the stack's venv) or docker (its image); on hosts it is docker",
         "hosts": "on a host of this inventory: gpus.ini",
-        "limit": "only on one of these hosts or groups: gpu1,storage",
+        "limit": "only on these hosts or groups: gpu1,storage",
+        "nodes": "how many nodes the steps that spread run on",
     },
 )
 def lab(
@@ -30,13 +31,14 @@ def lab(
     engine: str = "",
     hosts: str = "",
     limit: str = "",
+    nodes: int = 0,
 ) -> Outcome:
     """Run a lab: on the GPUs it needs, else rehearsed on the CPU with the real ms-swift."""
     from gpulab.labrun import run_lab
 
     return run_lab(
         name, rehearse=rehearse, dry=dry, settings=set or [], keep_serving=keep_serving, hub=hub, engine=engine,
-        hosts=hosts, limit=limit,
+        hosts=hosts, limit=limit, nodes=nodes,
     )  # fmt: skip
 
 
@@ -85,6 +87,21 @@ def lock(stack: str = "", check: bool = False, upgrade: bool = False) -> Outcome
     from gpulab.locks import make_locks
 
     return make_locks(stack, check=check, upgrade=upgrade)
+
+
+@verb(
+    positional=["stack"],
+    help={
+        "stack": "one, or several with commas between them; parents are built first",
+        "base": "the image that it stands on, for closed networks; or GPULAB_BASE_IMAGE",
+        "dry": "print what buildx bake is told, and build nothing",
+    },
+)
+def build(stack: str, base: str = "", dry: bool = False) -> Outcome:
+    """Build the stacks' Docker images from their locks, with a manifest and an SBOM of each."""
+    from gpulab.build.run import build
+
+    return build(stack, base=base, dry=dry)
 
 
 @verb(help={"fast": "leave out what runs the real ms-swift", "match": "only tests whose name matches (pytest -k)"})

@@ -6,8 +6,8 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 
 from gpulab.errors import UsageError
 
@@ -31,10 +31,11 @@ COMPLAINTS = (
 
 @dataclass(frozen=True)
 class Docker:
-    """One engine. `host` is empty for this machine's (whatever DOCKER_HOST or the context says), else ssh://NAME."""
+    """One engine. `host` is empty for this machine's (whatever DOCKER_HOST or the context says), else ssh://NAME; `way`
+    is a folder with the `ssh` that knows how to get there."""
 
     host: str = ""
-    environment: Mapping[str, str] = field(default_factory=dict, compare=False)
+    way: Path | None = None
 
     @property
     def at(self) -> str:
@@ -50,7 +51,8 @@ class Docker:
 
     def env(self) -> dict[str, str]:
         """The environment that makes `argv` reach this engine."""
-        return {**os.environ, **self.environment, **({"DOCKER_HOST": self.host} if self.host else {})}
+        env = {**os.environ, **({"DOCKER_HOST": self.host} if self.host else {})}
+        return {**env, "PATH": f"{self.way}{os.pathsep}{env.get('PATH', os.defpath)}"} if self.way else env
 
     def try_run(self, *words: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
         """Run it and return what came, whatever the exit status; a deadline missed is exit 124."""

@@ -3,34 +3,42 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from functools import cached_property
-from pathlib import Path
 
+from gpulab.build.base import locked_base
 from gpulab.paths import DOCKER
-from gpulab.stacks import Stack
+from gpulab.stacks import Stack, load_images
 
-RECIPE = DOCKER / "Dockerfile"
+RECIPE = ("Dockerfile", "install", "docker-bake.hcl")
 
 
 class Image:
-    """The image of `stack`, built or not. Same tag, same recipe and lock."""
+    """The image of `stack`, built or not. Same tag, same recipe, lock and base."""
 
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
         self.parent = Image(stack.parent) if stack.parent else None
 
-    @property
-    def recipe(self) -> Path:
-        """The Dockerfile."""
-        return RECIPE
-
     @cached_property
     def key(self) -> str:
-        """12 hex digits over the recipe, the lock and the parent's key. Raises UsageError where there is no lock."""
-        made_of = [self.parent.key if self.parent else "", self.stack.key, self.recipe.read_text(encoding="utf-8")]
-        return hashlib.sha256("\0".join(made_of).encode()).hexdigest()[:12]
+        """12 hex digits over the recipe, the lock, the base and the parent's key. Raises UsageError without a lock."""
+        recipe = [(DOCKER / name).read_text(encoding="utf-8") for name in RECIPE]
+        stands_on = self.parent.key if self.parent else locked_base(load_images().base_for(self.python))
+        own = json.dumps([self.stack.pins.apt, self.stack.pins.compiled])
+        return hashlib.sha256("\0".join([stands_on, self.stack.key, own, *recipe]).encode()).hexdigest()[:12]
 
     @property
     def tag(self) -> str:
         """`gpulab/train:0123456789ab`: what the engine, the plan and the record call it."""
         return f"gpulab/{self.stack.name}:{self.key}"
+
+    @property
+    def python(self) -> str:
+        """Its Python, X.Y."""
+        return load_images().python if self.stack.pins.python == "any" else self.stack.pins.python
+
+    @property
+    def line(self) -> list[Image]:
+        """Its parents, the first first, and itself: the order to build in."""
+        return [*(self.parent.line if self.parent else []), self]

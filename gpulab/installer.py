@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,29 @@ def pinned(pins: list[str], name: str) -> str:
     raise UsageError(f"docker/stacks.yml pins no {name}", f"add `- {name}==VERSION`")
 
 
+@dataclass(frozen=True)
+class CpuTorch:
+    """Where torch's CPU build is had from: `folder` is a folder of wheels, None is PyTorch's own index."""
+
+    requirement: str
+    python: str
+    folder: Path | None
+
+    def words(self, folder: Path | str | None) -> list[str]:
+        """uv's words for it, the wheels lying in `folder`."""
+        return ["--no-index", "--find-links", str(folder)] if self.folder else ["--torch-backend", "cpu"]
+
+
+def cpu_torch(pins: Pins, python: str) -> CpuTorch:
+    """torch's CPU build for `python`, or for the Python that the wheels at hand are for: they decide."""
+    version = pinned(pins.pins, "torch")
+    wheels = dict(local_torch(version))
+    if not wheels:
+        return CpuTorch(f"torch=={version}", python, None)
+    python = python if python in wheels else next(iter(wheels))
+    return CpuTorch(f"torch=={version}+cpu", python, wheels[python])
+
+
 def install(venv: Path, lock: Path, pins: Pins) -> None:
     """Make `venv` with exactly what `lock` holds. Raises UsageError naming the step that failed.
 
@@ -40,19 +64,14 @@ def install(venv: Path, lock: Path, pins: Pins) -> None:
     else from PyTorch's own index, which uv knows by name. The CUDA build is never a candidate.
     """
     python = pins.python if pins.python != "any" else f"{sys.version_info.major}.{sys.version_info.minor}"
-    torch: list[str] = []
-    if pins.torch == "cpu":
-        version = pinned(pins.pins, "torch")
-        wheels = dict(local_torch(version))
-        if wheels and python not in wheels:
-            python = next(iter(wheels))  # the wheel at hand decides
-        source = ["--no-index", "--find-links", str(wheels[python])] if wheels else ["--torch-backend", "cpu"]
-        torch = [*source, f"torch=={version}+cpu" if wheels else f"torch=={version}"]
+    torch = cpu_torch(pins, python) if pins.torch == "cpu" else None
+    python = torch.python if torch else python
     into = ["pip", "install", "--python", str(venv / "bin/python"), "--no-deps", "--compile-bytecode"]
     packages = lock.read_text(encoding="utf-8").count("==")
     cure = f"install Python {python} and have it on PATH; uv downloads one only where it reaches the network"
     uv(["venv", "--clear", "--python", python, str(venv)], f"no Python {python} can be had", f"Python {python}", cure)
     if torch:
-        uv([*into, *torch], "the CPU build of torch can't be had", "torch, the CPU build")
+        words = [*torch.words(torch.folder), torch.requirement]
+        uv([*into, *words], "the CPU build of torch can't be had", "torch, the CPU build")
     locked = ["--require-hashes", "-r", str(lock)]
     uv([*into, *locked], f"the packages of {lock.name} can't be installed", f"{packages} packages, and their bytecode")

@@ -28,8 +28,10 @@ class Strict(BaseModel):
 
 
 class Needs(Strict):
-    """What the `gpu` profile needs: GPUs, VRAM on each and free disk in GiB; about how long it takes in minutes."""
+    """What the `gpu` profile needs: nodes, on each of them GPUs, VRAM on each and free disk in GiB; about how long it
+    takes in minutes."""
 
+    nodes: int = Field(1, ge=1)
     gpus: int = Field(0, ge=0)
     vram_gib: float = Field(0, ge=0)
     disk_gib: float = Field(2, ge=0)
@@ -44,13 +46,25 @@ class Ready(Strict):
 
 
 class Step(Strict):
-    """One real command. With `ready` it is a server: it runs on until no later step refers to it."""
+    """One real command. With `ready` it is a server: it runs on until no later step refers to it.
+
+    `processes` is how many ranks it has on a node (ms-swift's NPROC_PER_NODE); with `spread` it runs on every node, one
+    process group over all of them.
+    """
 
     run: str
     makes: list[str] = []
     proves: list[str] = []
     env: dict[str, str] = {}
     ready: Ready | None = None
+    processes: int | None = Field(None, ge=1)
+    spread: bool = False
+
+    @model_validator(mode="after")
+    def _no_spread_server(self) -> Step:
+        if self.spread and self.ready:
+            raise ValueError("a server runs on one node: `spread` and `ready` exclude each other")
+        return self
 
     @field_validator("run")
     @classmethod

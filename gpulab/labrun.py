@@ -20,7 +20,7 @@ from gpulab.console import console
 from gpulab.engines import Engine, choose_engine
 from gpulab.engines.engine import Ended
 from gpulab.errors import UsageError
-from gpulab.hosts.seat import find_seat
+from gpulab.hosts.seat import find_seats
 from gpulab.lab import Lab, find_lab
 from gpulab.machine import Machine, this_machine
 from gpulab.metrics import metrics
@@ -41,20 +41,26 @@ HUBS = ("modelscope", "hf")
 
 def run_lab(
     name: str, *, rehearse: bool = False, dry: bool = False, settings: Sequence[str] = (), keep_serving: bool = False,
-    hub: str = HUBS[0], engine: str = "", hosts: str = "", limit: str = "",
+    hub: str = HUBS[0], engine: str = "", hosts: str = "", limit: str = "", nodes: int = 0,
 ) -> Outcome:  # fmt: skip
     """Run a lab, or print its plan. Raises UsageError before anything is started when something is wrong with it."""
     if hub not in HUBS:
         raise UsageError(f"no hub {hub!r}", f"one of {', '.join(HUBS)}")
     lab = find_lab(name)
-    seat = find_seat(lab.needs, hosts, limit) if hosts else None
-    machine = seat.machine if seat else this_machine()
-    profile, why = choose_profile(lab, machine, rehearse=rehearse)
+    spreads = any(step.spread for step in lab.steps.values())
+    count = nodes or (lab.needs.nodes if spreads else 1)
+    if count > 1 and not spreads:
+        raise UsageError(f"no step of {lab.name} spreads over nodes", "leave --nodes out, or take a lab that does")
+    seats = find_seats(lab.needs, hosts, limit, count) if hosts else []
+    machines = [seat.machine for seat in seats] or [this_machine()]
+    profile, why = choose_profile(lab, machines, count, rehearse=rehearse)
     stack = load_stack("cpu" if profile == "cpu" else lab.stack)
-    carrier = choose_engine(engine, stack, seat)
+    carrier = choose_engine(engine, stack, seats)
     by_step = parse_settings(settings, lab)
     ports = choose_ports(lab, by_step, say=not dry)
-    make_plan = functools.partial(plan, lab, profile, stack, settings=by_step, hub=hub, network=carrier.network)
+    make_plan = functools.partial(
+        plan, lab, profile, stack, settings=by_step, hub=hub, network=carrier.network, nodes=carrier.nodes(count)
+    )
     if dry:
         script = as_script(carrier.shell(make_plan(run=runs_dir() / lab.slug / "dry", ports=ports)))
         return Outcome({"plan": script, "profile": profile}, text=Text(script.rstrip()))
@@ -66,10 +72,11 @@ def run_lab(
         {
             "lab": lab.name, "title": lab.title, "curriculum": lab.curriculum, "profile": profile, "why": why,
             "started": now(), "argv": ["inv", *redact.argv(sys.argv[1:])], "settings": by_step, "hub": hub,
-            "engine": carrier.name, "host": seat and seat.host.name,
+            "engine": carrier.name, "hosts": [seat.host.name for seat in seats],
             "inventory": hosts and str(Path(hosts).absolute()),
             "stack": {"name": stack.name, "lock": stack.key, **carrier.described()},
-            "git": git_state(), "machine": machine.as_dict(), "environment": redact.environment(os.environ),
+            "git": git_state(), "machine": machines[0].as_dict(),
+            "others": [m.as_dict() for m in machines[1:]], "environment": redact.environment(os.environ),
             "steps": [], "metrics": {}, "failures": [],
         },
     )  # fmt: skip
@@ -78,11 +85,13 @@ def run_lab(
     return LabRun(record, carrier, planned, replan, keep_serving=keep_serving).carry_out()
 
 
-def choose_profile(lab: Lab, machine: Machine, *, rehearse: bool) -> tuple[str, str]:
+def choose_profile(lab: Lab, machines: Sequence[Machine], nodes: int = 1, *, rehearse: bool) -> tuple[str, str]:
     """(`gpu` or `cpu`, why in a line). Raises UsageError when the lab can't run here at all."""
-    lacks = machine.lacks(lab.needs)
+    lacks = next(filter(None, (machine.lacks(lab.needs) for machine in machines)), None)
+    if not lacks and len(machines) < nodes:
+        lacks = f"{len(machines)} machine here, the lab needs {nodes} (--hosts gpus.ini)"
     if not lacks and not rehearse:
-        gpus = ", ".join(sorted({g.name for g in machine.gpus})) or "no GPU needed"
+        gpus = ", ".join(sorted({g.name for machine in machines for g in machine.gpus})) or "no GPU needed"
         return "gpu", f"running {lab.model or 'it'} as written ({gpus})"
     if lab.rehearse.impossible:
         raise UsageError(
@@ -126,7 +135,7 @@ class LabRun:
 
     def __init__(self, record: Record, engine: Engine, planned: Plan, replan: Any, *, keep_serving: bool) -> None:
         self.record = record
-        self.watch = Watch(console, [c.step for c in planned.commands])
+        self.watch = Watch(console, list(planned.steps))
         self.engine = engine
         self.engine.begin(planned, lambda ports: replan(ports=ports), self.watch)
         servers = [c.step for c in planned.commands if c.ready]
@@ -160,7 +169,7 @@ class LabRun:
         )  # fmt: skip
 
     def _steps(self) -> bool:
-        for command in self.engine.plan.commands:
+        for command in [self.engine.plan.command(step) for step in self.engine.plan.steps]:
             self.watch.start(command.step)
             entry: dict[str, Any] = {"step": command.step, "state": "running", "started": now(), "exit": None}
             self.record.data["steps"].append(self._described(entry, command))
@@ -200,7 +209,7 @@ class LabRun:
         entry |= {"exit": ended.exit, "metrics": metrics(command.out), "peaks": self.engine.peaks.get(command.step, {})}
         failure = ended.failure or (f"{command.step} ended with exit {ended.exit}" if ended.exit else None)
         if failure:
-            failures = [f"{failure}, its log: {shown(log)}"]
+            failures = [f"{failure}, its log: {shown(ended.log or log)}"]
             if cause := likely_cause(log, f"exit {ended.exit}"):
                 failures.append(f"likely cause: {cause}")
         else:
@@ -213,7 +222,7 @@ class LabRun:
             command.step, not failures, evidence or (f"at {self.engine.reach(command)}" if command.url else "")
         )
         if failure:
-            for line in tail(log, TAIL):
+            for line in tail(ended.log or log, TAIL):
                 console.print(f"    {line}", markup=False, style="dim")
         return failures
 

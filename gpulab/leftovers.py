@@ -36,7 +36,7 @@ def sweep() -> list[str]:
 
 
 def remove_containers(record: dict[str, Any], folder: Path) -> int:
-    """Remove the containers of a run of the docker engine, here or on its host; how many there were."""
+    """Remove the containers of a run of the docker engine, here or on its hosts; how many there were."""
     if record.get("engine") != "docker":
         return 0
     from gpulab.docker import Docker
@@ -44,10 +44,9 @@ def remove_containers(record: dict[str, Any], folder: Path) -> int:
     from gpulab.hosts.engines import engine_of
     from gpulab.hosts.inventory import load_hosts
 
-    if not record.get("host"):
+    if not record.get("hosts"):
         return remove(Docker(), folder)
-    (host,) = load_hosts(record["inventory"], record["host"])
-    return remove(engine_of(host), folder)
+    return sum(remove(engine_of(host), folder) for host in load_hosts(record["inventory"], ",".join(record["hosts"])))
 
 
 def belonging(folder: Path) -> list[psutil.Process]:

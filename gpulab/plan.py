@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from gpulab.stacks import Stack
 from gpulab.yamlfile import load
 
 TWIN = ROOT / "gpulab" / "twin.py"
+RENDEZVOUS = 29400  # the first of the ports that hosts keep free for it (ansible/roles/base)
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,20 @@ class Network:
 
 
 @dataclass(frozen=True)
+class Node:
+    """One node of a spread step: its name, the address at which the others reach it, the interface of that address."""
+
+    name: str
+    address: str
+    interface: str
+
+
+@dataclass(frozen=True)
 class Command:
-    """One process: what to run, where, and what it must leave behind. `until` names a server's last user."""
+    """One process: what to run, where, and what it must leave behind. `until` names a server's last user.
+
+    A spread step has one on each node: `rank` is the node's, `node` its name.
+    """
 
     step: str
     argv: tuple[str, ...]
@@ -42,6 +56,13 @@ class Command:
     ready: Ready | None = None
     port: int | None = None
     until: str | None = None
+    rank: int | None = None
+    node: str = ""
+
+    @property
+    def name(self) -> str:
+        """The step's name; of a spread one with the node's rank."""
+        return self.step if self.rank is None else f"{self.step}-{self.rank}"
 
     @property
     def url(self) -> str | None:
@@ -60,9 +81,18 @@ class Plan:
     run: Path
     commands: tuple[Command, ...] = field(repr=False)
 
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """The steps in order."""
+        return tuple(dict.fromkeys(c.step for c in self.commands))
+
     def command(self, step: str) -> Command:
-        """The command of `step`."""
-        return next(c for c in self.commands if c.step == step)
+        """The command of `step`; of a spread one the first node's, which keeps what is shared."""
+        return self.ranks(step)[0]
+
+    def ranks(self, step: str) -> tuple[Command, ...]:
+        """The commands of `step`, one for each node."""
+        return tuple(c for c in self.commands if c.step == step)
 
 
 @cache
@@ -110,8 +140,12 @@ def plan(
     ports: Mapping[str, int],
     hub: str = "modelscope",
     network: Network = Network(),
+    nodes: Sequence[Node] = (),
+    rendezvous: int = RENDEZVOUS,
 ) -> Plan:
-    """The plan of one run. `settings`: flags by step, above all others; `ports`: a port for each server step."""
+    """The plan of one run. `settings`: flags by step, above all others; `ports`: a port for each server step; `nodes`:
+    where spread steps run, the first being the master, which listens on the port `rendezvous`.
+    """
     cpu = profile == "cpu"
     twin = twin_folder(lab) if cpu and lab.rehearse.twin else None
     model = str(twin or lab.model or "")
@@ -130,21 +164,41 @@ def plan(
             values |= {f"{earlier}.url": f"http://{server}:{port}/v1", f"{earlier}.port": str(port)}
         values |= {earlier: str(run / earlier) for earlier in lab.steps}
         argv = with_all_flags(lab, name, step, cpu=cpu, settings=settings.get(name, {}))
-        commands.append(
-            Command(
-                step=name,
-                argv=tuple(_filled(word, values) for word in argv),
-                cwd=lab.folder,
-                out=out,
-                env={**env, **{k: _filled(v, values) for k, v in step.env.items()}},
-                makes=tuple(step.makes),
-                proves=tuple(step.proves),
-                ready=step.ready,
-                port=ports.get(name) if step.ready else None,
-                until=_last_user(lab, name) if step.ready else None,
-            )
+        own = {k: _filled(v, values) for k, v in step.env.items()}
+        if step.processes:
+            own["NPROC_PER_NODE"] = str(step.processes)
+        command = Command(
+            step=name,
+            argv=tuple(_filled(word, values) for word in argv),
+            cwd=lab.folder,
+            out=out,
+            env={**env, **own},
+            makes=tuple(step.makes),
+            proves=tuple(step.proves),
+            ready=step.ready,
+            port=ports.get(name) if step.ready else None,
+            until=_last_user(lab, name) if step.ready else None,
         )
+        commands += _spread(command, nodes, rendezvous, lab, cpu=cpu) if step.spread else [command]
     return Plan(lab, profile, stack, model, run, tuple(commands))
+
+
+def _spread(command: Command, nodes: Sequence[Node], rendezvous: int, lab: Lab, *, cpu: bool) -> list[Command]:
+    """The command on every node, told its rank and the master in the names that ms-swift reads."""
+    processes = {"NPROC_PER_NODE": str(1 if cpu else lab.needs.gpus or 1)}
+    return [
+        dataclasses.replace(
+            command,
+            rank=rank,
+            node=node.name,
+            env={
+                **processes, **command.env, "NNODES": str(len(nodes)), "NODE_RANK": str(rank),
+                "MASTER_ADDR": nodes[0].address, "MASTER_PORT": str(rendezvous),
+                "NCCL_SOCKET_IFNAME": node.interface, "GLOO_SOCKET_IFNAME": node.interface,
+            },
+        )
+        for rank, node in enumerate(nodes)
+    ]  # fmt: skip
 
 
 def with_all_flags(lab: Lab, name: str, step: Step, *, cpu: bool, settings: Mapping[str, str]) -> list[str]:

@@ -56,7 +56,9 @@ def as_script(shell: Shell) -> str:
     )  # fmt: skip
     lines = [head + shell.head() + 'mkdir -p "$RUN"']
     for command in plan.commands:
-        lines += [f"\necho '== {command.step}'", f"mkdir -p {shell.quoted([str(command.out)])}", *shell.step(command)]
+        if not command.rank:  # of a spread step once
+            lines += [f"\necho '== {command.step}'", f"mkdir -p {shell.quoted([str(command.out)])}"]
+        lines += shell.step(command)
         lines += [shell.stop(s.step) for s in plan.commands if s.ready and s.until == command.step]
     return "\n".join(lines) + "\n"
 
@@ -90,10 +92,11 @@ STACK={quoted(str(stack.venv), {"LAB": str(ROOT)})}
 [ -e "$STACK/complete" ] || {{ echo "make the stack first: $LAB/inv stacks --install {stack.name}" >&2; exit 2; }}
 export PATH="$STACK/bin:$PATH"
 {exports}
-servers=()
+servers=() nodes=()
+wait_for() {{ for pid in "$@"; do wait "$pid"; done; }}
 stop() {{ for pid in "$@"; do kill -- -"$pid" 2>/dev/null || true; wait "$pid" 2>/dev/null || true; done; }}
-trap 'stop "${{servers[@]:-}}"' EXIT
-set -m  # every server in a process group of its own, so that stopping it stops its children
+trap 'stop "${{servers[@]:-}}" "${{nodes[@]:-}}"' EXIT
+set -m  # every server and node in a process group of its own, so that stopping it stops its children
 """
 
     def step(self, command: Command) -> list[str]:
@@ -101,6 +104,9 @@ set -m  # every server in a process group of its own, so that stopping it stops 
         own = [f"{k}={self.quoted([v])}" for k, v in command.env.items() if self._shared.get(k) != v]
         words = " ".join([*own, self.quoted(command.argv)])
         into = f"cd {self.quoted([str(command.cwd)])}"
+        if command.rank is not None:  # the nodes side by side; the first that fails ends the script
+            last = command.rank == len(self.plan.ranks(command.step)) - 1
+            return [into, f"{words} &", "nodes+=($!)", *(['wait_for "${nodes[@]}"; nodes=()'] if last else [])]
         if not command.ready:
             return [into, words]
         pid = self._variable(command.step)

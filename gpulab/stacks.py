@@ -31,12 +31,28 @@ class Pins(BaseModel):
     python: str = ""
     torch: Literal["cpu", "cuda", "none", ""] = ""
     pins: list[str]
+    apt: list[str] = []
+    compiled: dict[str, dict[str, str]] = {}
 
     @model_validator(mode="after")
     def _says_for_what(self) -> Pins:
         if bool(self.parent) == bool(self.python and self.torch):
             raise ValueError("`python` and `torch` come from the stack that it is `from`, or are given")
+        if self.parent and self.apt:
+            raise ValueError("`apt` comes from the stack that it is `from`")
         return self
+
+
+class Images(BaseModel):
+    """What all images stand on: docker/stacks.yml `images:`."""
+
+    model_config = ConfigDict(extra="forbid")
+    base: str
+    python: str
+
+    def base_for(self, python: str) -> str:
+        """The base image's name for a Python."""
+        return self.base.format(python=python)
 
 
 class StacksFile(BaseModel):
@@ -44,6 +60,7 @@ class StacksFile(BaseModel):
 
     model_config = ConfigDict(extra="allow")  # `node:` belongs to the hosts' roles
     stacks: dict[str, Pins]
+    images: Images
 
 
 class Stack:
@@ -52,7 +69,7 @@ class Stack:
     def __init__(self, name: str, pins: Pins, parent: Stack | None = None) -> None:
         self.name = name
         self.parent = parent
-        inherited = {"python": parent.pins.python, "torch": parent.pins.torch} if parent else {}
+        inherited = {k: getattr(parent.pins, k) for k in ("python", "torch")} if parent else {}
         self.pins: Pins = pins.model_copy(update=inherited)
 
     @property
@@ -137,6 +154,11 @@ def load_stacks() -> dict[str, Stack]:
             raise fault(STACKS_YML, ["stacks", name, "from"], f"no stack {pins.parent!r} above", "write it above")
         stacks[name] = Stack(name, pins, stacks.get(pins.parent or ""))
     return stacks
+
+
+def load_images() -> Images:
+    """docker/stacks.yml `images:`. Raises UsageError with file and line."""
+    return load_as(StacksFile, STACKS_YML).images
 
 
 def load_stack(name: str) -> Stack:

@@ -86,6 +86,11 @@ class Watch:
             self._said = time.monotonic()
             self._console.print(f"  {command.step:{self._width}} step {row.get('global_step/max_steps')} {detail}")
 
+    def lines(self, lines: list[str]) -> None:
+        """What the nodes of a spread step say, as it comes."""
+        for line in lines:
+            self._console.print(f"  {line}", markup=False, style="dim", soft_wrap=True)
+
     def end(self, step: str, ok: bool, detail: str) -> None:
         """A step ended: its line stays."""
         if self._task is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from gpulab.docker import Docker
 from gpulab.engines.docker import DockerEngine
 from gpulab.engines.engine import Engine
@@ -15,13 +17,13 @@ __all__ = ["Engine", "choose_engine"]
 ENGINES = (LocalEngine.name, DockerEngine.name)
 
 
-def choose_engine(name: str, stack: Stack, seat: Seat | None = None) -> Engine:
+def choose_engine(name: str, stack: Stack, seats: Sequence[Seat] = ()) -> Engine:
     """The engine of that name; without one `local` here and `docker` on a host. Raises UsageError where it can't be."""
-    name = name or (DockerEngine.name if seat else LocalEngine.name)
+    name = name or (DockerEngine.name if seats else LocalEngine.name)
     if name not in ENGINES:
         raise UsageError(f"no engine {name!r}", nearest(name, list(ENGINES)))
-    if seat:
+    if seats:
         if name == LocalEngine.name:
             raise UsageError("--engine local runs on this machine", "leave --engine out: on hosts it is docker")
-        return RemoteDockerEngine(stack, seat)
+        return RemoteDockerEngine(stack, seats)
     return LocalEngine(stack) if name == LocalEngine.name else DockerEngine(stack, Docker())

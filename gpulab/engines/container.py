@@ -37,6 +37,8 @@ class Place:
     gpus: Sequence[str] = ()
     """The docker command's own words for GPUs; none where the profile needs none."""
     shm: str = ""
+    fabric: Sequence[str] | None = None
+    """The host's network, for nodes that must meet: docker's words for RDMA devices. None: the run's own network."""
 
 
 def here(plan: Plan, image: str, gpus: Sequence[str]) -> Place:
@@ -68,21 +70,39 @@ def network_name(plan: Plan) -> str:
     return f"gpulab-{plan.run.parent.name}-{plan.run.name}"
 
 
-def container_name(plan: Plan, step: str) -> str:
-    """The container of a step."""
-    return f"{network_name(plan)}-{step}"
+def container_name(plan: Plan, command: Command) -> str:
+    """The container of a command."""
+    return f"{network_name(plan)}-{command.name}"
+
+
+def node_alias(rank: int) -> str:
+    """The name of a node of a spread step in the run's network."""
+    return f"node{rank}"
+
+
+def volumes(place: Place) -> list[str]:
+    """docker's words for a place's folders."""
+    given = [f"{at}:{to}:ro" for to, at in place.read.items()] + [f"{at}:{to}" for to, at in place.write.items()]
+    return [word for volume in given for word in ("--volume", volume)]
+
+
+def network_words(command: Command, plan: Plan, place: Place) -> list[str]:
+    """docker's words for a command's network."""
+    if place.fabric is not None:
+        return ["--network", "host", *place.fabric]
+    alias = command.step if command.rank is None else node_alias(command.rank)
+    words = ["--network", network_name(plan), "--network-alias", alias]
+    return words + (["--publish", f"127.0.0.1:{command.port}:{command.port}"] if command.port else [])
 
 
 def run_words(command: Command, plan: Plan, place: Place) -> list[str]:
     """What follows `docker run`, without how it is attached: name, rights, folders, environment, image, command."""
-    words = ["--name", container_name(plan, command.step), "--label", f"{RUN}={plan.run}", "--init"]
+    words = ["--name", container_name(plan, command), "--label", f"{RUN}={plan.run}", "--init"]
     words += ["--user", place.user, "--cap-drop", "ALL", "--security-opt", "no-new-privileges"]
-    words += ["--network", network_name(plan), "--network-alias", command.step]
-    words += ["--publish", f"127.0.0.1:{command.port}:{command.port}"] if command.port else []
+    words += network_words(command, plan, place)
     words += ["--shm-size", place.shm] if place.shm else []
     words += [*place.gpus, "--ulimit", "memlock=-1", "--ulimit", "stack=67108864"] if place.gpus else []
-    words += [word for to, at in place.read.items() for word in ("--volume", f"{at}:{to}:ro")]
-    words += [word for to, at in place.write.items() for word in ("--volume", f"{at}:{to}")]
+    words += volumes(place)
     environment = {**place.environment, **command.env}
     handed_on = [name for name in HANDED_ON if os.environ.get(name)]
     if any(name.lower().endswith("_proxy") for name in handed_on):

@@ -13,13 +13,22 @@ from pathlib import Path
 from typing import Any
 
 from gpulab.docker import Docker
-from gpulab.engines.container import RUN, TOOLS, Place, container_name, here, network_name, run_words
+from gpulab.engines.container import (
+    RUN,
+    TOOLS,
+    Place,
+    container_name,
+    here,
+    network_name,
+    node_alias,
+    run_words,
+)
 from gpulab.engines.docker_shell import DockerShell
 from gpulab.engines.engine import CannotStart, Engine
 from gpulab.errors import UsageError
 from gpulab.image import Image
 from gpulab.leftovers import MARK
-from gpulab.plan import Command, Network, Plan
+from gpulab.plan import Command, Network, Node, Plan
 from gpulab.resolver import versions
 from gpulab.resources import Usage
 from gpulab.stacks import Stack
@@ -42,7 +51,7 @@ class ContainerJob:
         threading.Thread(target=self._read_stats, daemon=True).start()
 
     def poll(self) -> int | None:
-        """See Job. Raises CannotStart's message as a status of its own: 255 when the engine is lost."""
+        """See Job; 255 when the engine does not answer any more."""
         if self._status is None and self._logs.poll() is not None:
             self._status = self._ended()
         return self._status
@@ -66,6 +75,12 @@ class ContainerJob:
     def usage(self) -> Usage:
         """See Job."""
         return self._usage
+
+    def lost(self) -> str | None:
+        """See Job."""
+        if self._silent_since is None:
+            return None
+        return f"has not answered for {time.monotonic() - self._silent_since:.0f} s"
 
     def _ended(self) -> int | None:
         """The exit status; None while it runs on, though the log broke off."""
@@ -133,19 +148,26 @@ class DockerEngine(Engine):
         self._info = json.loads(self.docker.run("info", "--format", "{{json .}}"))
         if problems := self._info.get("ServerErrors"):
             raise self.docker.complaint("\n".join(problems))
-        found = self.docker.try_run("image", "inspect", "--format", "{{json .}}", self.image.tag)
-        if found.returncode:
-            raise UsageError(
-                f"{self.docker.at} has no image {self.image.tag}",
-                f"./inv build {self.stack.name}, or get it: ./inv pull {self.stack.name}, ./inv load FILE",
-            )
-        self._image = json.loads(found.stdout)
+        self._image = self.inspect(self.docker)
         platform = self._image["Architecture"].replace("amd64", "x86_64").replace("arm64", "aarch64")
         if platform != self._info["Architecture"]:
             raise UsageError(
                 f"{self.image.tag} is for {platform}, {self.docker.at} is {self._info['Architecture']}",
                 "build it on a machine of the same kind",
             )
+
+    def inspect(self, docker: Docker) -> dict[str, Any]:
+        """What an engine knows of the stack's image. Raises UsageError where it has none."""
+        found = docker.try_run("image", "inspect", "--format", "{{json .}}", self.image.tag)
+        if "No such image" in found.stderr:
+            raise UsageError(
+                f"{docker.at} has no image {self.image.tag}",
+                f"./inv build {self.stack.name}, or get it: ./inv pull {self.stack.name}, ./inv load FILE",
+            )
+        if found.returncode:
+            raise docker.complaint(found.stderr)
+        about: dict[str, Any] = json.loads(found.stdout)
+        return about
 
     def lacks(self, programs: Sequence[str]) -> str | None:
         """See Engine."""
@@ -161,13 +183,13 @@ class DockerEngine(Engine):
         engine = {"at": self.docker.at, "version": self._info["ServerVersion"]}
         return {"image": about, "docker": engine, "packages": dict(sorted((pinned | locked).items()))}
 
-    def place(self, plan: Plan) -> Place:
-        """Where the containers run."""
+    def place(self, plan: Plan, command: Command) -> Place:
+        """Where a command's container runs."""
         return here(plan, self.image.tag, self.gpu_words(plan))
 
     def shell(self, plan: Plan) -> DockerShell:
         """See Engine."""
-        return DockerShell(plan, self.place(plan))
+        return DockerShell(plan, self.image.tag, self.place)
 
     def gpu_words(self, plan: Plan) -> list[str]:
         """How this engine is asked for the GPUs. CDI where it knows it: those are not lost when systemd reloads."""
@@ -175,23 +197,32 @@ class DockerEngine(Engine):
             return []
         return ["--device", "nvidia.com/gpu=all"] if self._info.get("CDISpecDirs") else ["--gpus", "all"]
 
+    def nodes(self, count: int) -> list[Node]:
+        """See Engine; all on this machine, which is enough to rehearse."""
+        return [Node(f"{self.docker.at}, {rank}", node_alias(rank), "eth0") for rank in range(count)]
+
+    def docker_of(self, command: Command) -> Docker:
+        """The engine that a command's container runs on."""
+        return self.docker
+
     def start(self, command: Command) -> ContainerJob:
         """See Engine."""
-        if not self._made_network:
-            self.docker.run("network", "create", "--label", f"{RUN}={self.plan.run}", network_name(self.plan))
-            self._made_network = True
+        docker = self.docker_of(command)
         try:
-            self.docker.run("run", "--detach", *run_words(command, self.plan, self.place(self.plan)), timeout=300)
+            place = self.place(self.plan, command)
+            if place.fabric is None and not self._made_network:
+                docker.run("network", "create", "--label", f"{RUN}={self.plan.run}", network_name(self.plan))
+                self._made_network = True
+            docker.run("run", "--detach", *run_words(command, self.plan, place), timeout=300)
         except UsageError as error:
-            raise CannotStart(f"{command.step} can't be started: {error.message} ({error.cure})") from None
-        name = container_name(self.plan, command.step)
-        return ContainerJob(self.docker, name, self.log(command.step), str(self.plan.run))
+            raise CannotStart(f"{command.name} can't be started: {error.message} ({error.cure})") from None
+        return ContainerJob(docker, container_name(self.plan, command), self.log(command.name), str(self.plan.run))
 
     def answers(self, command: Command, timeout: float) -> bool:
         """See Engine; asked from inside, wherever the engine is."""
         assert command.ready and command.url  # noqa: S101 (only servers are asked)
         ask = ["python", str(TOOLS / "ready.py"), command.url, command.ready.chat, "0"]
-        words = ["exec", container_name(self.plan, command.step), *ask]
+        words = ["exec", container_name(self.plan, command), *ask]
         return self.docker.try_run(*words, timeout=timeout + 5).returncode == 0
 
     def sweep(self) -> None:

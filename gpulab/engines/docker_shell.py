@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from gpulab.engines.container import Place, container_name, network_name, run_words
 from gpulab.plan import Command, Plan
 from gpulab.script import READY, Shell
@@ -12,31 +14,43 @@ class DockerShell(Shell):
 
     name = "docker"
 
-    def __init__(self, plan: Plan, place: Place) -> None:
-        super().__init__(plan, {"IMAGE": place.image, "NETWORK": network_name(plan)})
-        self._place = place
+    def __init__(self, plan: Plan, image: str, place: Callable[[Plan, Command], Place]) -> None:
+        super().__init__(plan, {"IMAGE": image, "NETWORK": network_name(plan)})
+        self._image, self._place = image, place
 
     def head(self) -> str:
         """See Shell."""
         return f"""\
-IMAGE={self._place.image}
+IMAGE={self._image}
 NETWORK={network_name(self.plan)}-again-$$
 docker image inspect "$IMAGE" >/dev/null || {{ echo "./inv build {self.plan.stack.name} makes it" >&2; exit 2; }}
 stop() {{ docker rm --force "$@" >/dev/null; }}
+nodes=()
+wait_for() {{ for pid in "$@"; do wait "$pid"; done; }}
 clean() {{ docker ps -aq --filter network="$NETWORK" | xargs -r docker rm --force; docker network rm "$NETWORK"; }}
 trap 'clean >/dev/null' EXIT
 docker network create "$NETWORK" >/dev/null
 """
 
     def step(self, command: Command) -> list[str]:
-        """See Shell."""
-        words = self.quoted(run_words(command, self.plan, self._place))
+        """See Shell; a spread step's nodes run side by side, and the first that fails ends the script."""
+        if command.rank is not None:
+            last = command.rank == len(self.plan.ranks(command.step)) - 1
+            node = f"{self.on(command)}docker run --rm {self._words(command)} &"
+            return [node, "nodes+=($!)", *(['wait_for "${nodes[@]}"; nodes=()'] if last else [])]
         if not command.ready:
-            return [f"docker run --rm {words}"]
-        name, within = container_name(self.plan, command.step), f"{command.ready.within:g}"
+            return [f"docker run --rm {self._words(command)}"]
+        name, within = container_name(self.plan, command), f"{command.ready.within:g}"
         ready = ["docker", "exec", name, "python", str(READY), str(command.url), command.ready.chat, within]
-        return [f"docker run --detach {words} >/dev/null", self.quoted(ready)]
+        return [f"docker run --detach {self._words(command)} >/dev/null", self.quoted(ready)]
 
     def stop(self, step: str) -> str:
         """See Shell."""
         return f'stop "$NETWORK"-{step}'
+
+    def on(self, command: Command) -> str:
+        """What stands before a command to carry it out on its node."""
+        return ""
+
+    def _words(self, command: Command) -> str:
+        return self.quoted(run_words(command, self.plan, self._place(self.plan, command)))

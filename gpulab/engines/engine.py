@@ -7,14 +7,16 @@ import shutil
 import signal
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from gpulab import checks, ready
+from gpulab.engines.ranks import RankLogs
 from gpulab.paths import runs_dir, shown
-from gpulab.plan import Command, Network, Plan
+from gpulab.plan import Command, Network, Node, Plan
 from gpulab.ports import free_port, is_free
 from gpulab.resources import Sampler, Usage, this_machines_gpus
 from gpulab.script import Shell
@@ -22,6 +24,7 @@ from gpulab.stacks import Stack
 from gpulab.watch import Watch
 
 POLL = 0.2  # seconds between two looks at a running command
+SILENCE = 900.0  # seconds without a line from any node after which a spread step is given up
 
 
 class CannotStart(Exception):
@@ -43,13 +46,18 @@ class Job(Protocol):
     def usage(self) -> Usage:
         """What it uses now."""
 
+    def lost(self) -> str | None:
+        """Why nothing is known of it any more, in a few words; None while something is."""
+
 
 @dataclass
 class Ended:
-    """How a step ended: its exit status (None for a server that is up), and why it failed, if it did."""
+    """How a step ended: its exit status (None for a server that is up), why it failed, if it did, and the log that
+    says so where it is not the step's own."""
 
     exit: int | None
     failure: str | None = None
+    log: Path | None = None
 
 
 class Engine(ABC):
@@ -81,7 +89,11 @@ class Engine(ABC):
 
     @abstractmethod
     def start(self, command: Command) -> Job:
-        """Start one command, its output to `log(step)`. Raises CannotStart."""
+        """Start one command, its output to `log(command.name)`. Raises CannotStart."""
+
+    @abstractmethod
+    def nodes(self, count: int) -> list[Node]:
+        """The nodes of a spread step. Raises UsageError where there are not so many."""
 
     @abstractmethod
     def answers(self, command: Command, timeout: float) -> bool:
@@ -103,9 +115,9 @@ class Engine(ABC):
         """Resource peaks by step."""
         return self._sampler.peaks
 
-    def log(self, step: str) -> Path:
-        """Where a step's output goes."""
-        return self.plan.run / "logs" / f"{step}.log"
+    def log(self, name: str) -> Path:
+        """Where a step's, or a node's, output goes."""
+        return self.plan.run / "logs" / f"{name}.log"
 
     def judge(self, command: Command) -> checks.Judgement:
         """Did the step make and prove what it claims?"""
@@ -122,6 +134,8 @@ class Engine(ABC):
         """Run a step to its end, or a server until it answers. Ctrl-C stops everything (see `closing`)."""
         command = self._on_a_free_port(step)
         command.out.mkdir(parents=True, exist_ok=True)
+        if command.rank is not None:
+            return self._together(self.plan.ranks(step))
         try:
             job = self.start(command)
         except CannotStart as error:
@@ -137,6 +151,43 @@ class Engine(ABC):
         finally:
             job.stop()
         return Ended(status)
+
+    def _together(self, commands: Sequence[Command]) -> Ended:
+        """Run a spread step on all its nodes; the first that fails ends it on all."""
+        first, jobs = commands[0], dict[int, Job]()
+        logs = RankLogs({rank: self.log(c.name) for rank, c in enumerate(commands)}, self.log(first.step))
+        try:
+            for rank, command in enumerate(commands):
+                jobs[rank] = self.start(command)
+            while any(job.poll() is None for job in jobs.values()):
+                self._sampler.tick(first.step, list(jobs.values()))
+                self._watch.look(first)
+                self._watch.lines(logs.follow())
+                if failed := self._first_failed(commands, jobs):
+                    return failed
+                if time.monotonic() - logs.last_word > SILENCE:
+                    return Ended(None, f"no node of {first.step} said a word for {SILENCE:.0f} s")
+                next(job for job in jobs.values() if job.poll() is None).wait(POLL)
+            return self._first_failed(commands, jobs) or Ended(0)
+        except CannotStart as error:
+            return Ended(127, f"{error} (on {commands[len(jobs)].node})")
+        finally:
+            with ThreadPoolExecutor(len(commands)) as pool:
+                list(pool.map(lambda job: job.stop(), jobs.values()))
+            self._watch.lines(logs.follow())
+
+    def _first_failed(self, commands: Sequence[Command], jobs: Mapping[int, Job]) -> Ended | None:
+        """How the step failed, named by the node that was lost or, else, that ended badly."""
+        lost = {rank: why for rank, job in jobs.items() if (why := job.lost())}
+        bad = {rank: status for rank, job in jobs.items() if (status := job.poll())}
+        if not bad:
+            return None
+        rank = next(iter(lost), next(iter(bad)))
+        how = lost.get(rank) or f"ended with exit {bad[rank]}"
+        others = [f"node {r} ({commands[r].node}) with exit {s}" for r, s in bad.items() if r != rank]
+        after = f"; after that {', '.join(others)}" if others else ""
+        text = f"node {rank} ({commands[rank].node}) of {commands[rank].step} {how}{after}; the others were stopped"
+        return Ended(bad.get(rank), text, self.log(commands[rank].name))
 
     def let_go(self, step: str, keep: str | None = None) -> None:
         """Stop the servers whose last user was `step`, but not `keep`."""

@@ -14,7 +14,7 @@ import psutil
 from gpulab import ready
 from gpulab.engines.engine import CannotStart, Engine
 from gpulab.leftovers import MARK, belonging
-from gpulab.plan import Command, Plan
+from gpulab.plan import Command, Node, Plan
 from gpulab.processes import Meter, stop
 from gpulab.resources import Usage
 from gpulab.script import LocalShell
@@ -46,6 +46,10 @@ class ProcessJob:
         """See Job."""
         return self._meter.read()
 
+    def lost(self) -> str | None:
+        """See Job; a process of our own is never out of sight."""
+        return None
+
 
 class LocalEngine(Engine):
     """See Engine; the stack is a venv."""
@@ -74,9 +78,13 @@ class LocalEngine(Engine):
         inherited = {k: v for k, v in os.environ.items() if k not in ("PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV")}
         return {**inherited, **command.env, "PATH": path, MARK: str(self.plan.run)}
 
+    def nodes(self, count: int) -> list[Node]:
+        """See Engine; all on this machine, which is enough to rehearse."""
+        return [Node(f"this machine, {rank}", "127.0.0.1", "lo") for rank in range(count)]
+
     def start(self, command: Command) -> ProcessJob:
         """See Engine."""
-        with self.log(command.step).open("wb") as log:
+        with self.log(command.name).open("wb") as log:
             try:
                 process = subprocess.Popen(
                     command.argv, cwd=command.cwd, env=self.environment(command), stdin=subprocess.DEVNULL,

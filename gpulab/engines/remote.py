@@ -13,20 +13,26 @@ import tarfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 from gpulab.checks import Judgement
-from gpulab.engines.container import TOOLS, TWINS, Place, container_name
-from gpulab.engines.docker import DockerEngine
+from gpulab.docker import Docker
+from gpulab.engines.container import TOOLS, TWINS, Place, container_name, volumes
+from gpulab.engines.docker import DockerEngine, remove
+from gpulab.engines.docker_shell import DockerShell
 from gpulab.engines.engine import Ended
+from gpulab.engines.remote_shell import RemoteShell
+from gpulab.errors import UsageError
+from gpulab.hosts import meeting
 from gpulab.hosts.engines import engine_of
 from gpulab.hosts.seat import Seat
 from gpulab.hosts.ssh import ask
 from gpulab.hosts.ssh import command as over_ssh
 from gpulab.paths import ROOT
-from gpulab.plan import Command, Plan
+from gpulab.plan import Command, Node, Plan
 from gpulab.stacks import Stack
 from gpulab.watch import Watch
 
@@ -37,38 +43,69 @@ SMI = ("nvidia-smi", "--query-gpu=utilization.gpu,memory.used", "--format=csv,no
 
 
 class RemoteDockerEngine(DockerEngine):
-    """See DockerEngine."""
+    """See DockerEngine. Steps run on the first host, spread ones on all."""
 
-    def __init__(self, stack: Stack, seat: Seat) -> None:
-        super().__init__(stack, engine_of(seat.host))
-        self.seat = seat
+    def __init__(self, stack: Stack, seats: Sequence[Seat]) -> None:
+        super().__init__(stack, engine_of(seats[0].host))
+        self.seat = seats[0]
+        self.seats = {seat.host.name: seat for seat in seats}
+        self._dockers = {seat.host.name: engine_of(seat.host) for seat in seats}
         self._looked = 0.0
         self._smi: SmiLoop | None = None
+
+    def prepare(self) -> None:
+        """See Engine: the same image on all hosts, and GPUs that nobody uses."""
+        super().prepare()
+        for name, docker in self._dockers.items():
+            has = self.inspect(docker)["Id"]
+            if has != self._image["Id"]:
+                raise UsageError(
+                    f"{name} and {self.seat.host.name} have different images under {self.image.tag}",
+                    "./inv images --hosts gpus.ini shows them; ./inv pull or ./inv load makes them the same",
+                )
 
     def described(self) -> dict[str, Any]:
         """See Engine; and where the run's files are."""
         return super().described() | {"files": f"{self.seat.host.name}:{self.seat.shared}/runs"}
 
-    def place(self, plan: Plan) -> Place:
+    def nodes(self, count: int) -> list[Node]:
+        """See Engine."""
+        return [Node(seat.host.name, seat.address, seat.interface) for seat in list(self.seats.values())[:count]]
+
+    def docker_of(self, command: Command) -> Docker:
         """See DockerEngine."""
-        run, shared = self._run_folder(plan), self.seat.shared
+        return self._dockers.get(command.node, self.docker)
+
+    def place(self, plan: Plan, command: Command) -> Place:
+        """See DockerEngine."""
+        seat = self.seats.get(command.node, self.seat)
+        run, shared = self._run_folder(plan), seat.shared
+        rdma = ["--device", "/dev/infiniband", "--cap-add", "IPC_LOCK"] if seat.rdma else []
         return Place(
             image=self.image.tag,
-            user=self.seat.user,
+            user=seat.user,
             read={plan.lab.folder: run / ".lab", TOOLS: run / ".gpulab"},
             write={plan.run: run, TWINS: shared / "models" / "twins", shared: shared},
-            environment=self.seat.environment,
+            environment=seat.environment,
             gpus=self.gpu_words(plan),
-            shm=f"{self.seat.shm_mib}m",
+            shm=f"{seat.shm_mib}m",
+            fabric=rdma if command.rank is not None else None,
         )
 
+    def shell(self, plan: Plan) -> DockerShell:
+        """See Engine."""
+        return RemoteShell(plan, self.image.tag, self.place, self._dockers, self._run_folder(plan))
+
     def begin(self, plan: Plan, replan: Callable[[dict[str, int]], Plan], watch: Watch) -> None:
-        """See Engine; ships the lab's folder and tools to the host."""
+        """See Engine; ships the lab's folder and tools to the host, checks what nodes must share."""
         super().begin(plan, replan, watch)
-        folders = ["logs", "../../../models/twins", *(c.out.name for c in plan.commands)]
-        files = [(f, f".lab/{f.relative_to(plan.lab.folder)}") for f in sorted(plan.lab.folder.rglob("*"))]
-        files += [(f, f".gpulab/{f.relative_to(TOOLS)}") for f in sorted(TOOLS.rglob("*")) if f.suffix != ".lock"]
-        self._ship([(f, name) for f, name in files if f.is_file() and "__pycache__" not in name], folders)
+        folders = ["logs", "../../../models/twins", *dict.fromkeys(c.out.name for c in plan.commands)]
+        self._ship([(f, name) for f, name in shipped(plan) if f.is_file()], folders)
+        if len(self.seats) > 1:
+            meeting.must_share(list(self.seats.values()), self._run_folder(plan) / ".gpulab" / "plan.py")
+            spread = next((c for c in plan.commands if c.rank is not None), None)
+            if spread:
+                meeting.must_meet(list(self.seats.values()), int(spread.env["MASTER_PORT"]))
 
     def carry_out(self, step: str) -> Ended:
         """See Engine; brings the step's files back."""
@@ -82,7 +119,7 @@ class RemoteDockerEngine(DockerEngine):
         log = self.log(command.step)
         self._ship([(log, f"logs/{log.name}")])
         question = self.question(command).to_json()
-        words = [*self._aside(self.plan), "--env", f"PYTHONPATH={ROOT}", "--entrypoint", "python", self.image.tag]
+        words = [*self._aside(command), "--env", f"PYTHONPATH={ROOT}", "--entrypoint", "python", self.image.tag]
         done = subprocess.run(
             self.docker.argv("run", "--interactive", *words, "-m", "gpulab.judge"), env=self.docker.env(),
             input=question, capture_output=True, text=True, check=False,
@@ -108,8 +145,9 @@ class RemoteDockerEngine(DockerEngine):
         return f"{self.seat.host.name}:{self.seat.shared}", self.seat.free_gib
 
     def sweep(self) -> None:
-        """See Engine."""
-        super().sweep()
+        """See Engine; on every host, as far as it answers."""
+        with ThreadPoolExecutor(len(self._dockers)) as pool:
+            list(pool.map(lambda docker: remove(docker, self.plan.run), self._dockers.values()))
         if self._smi:
             self._smi.close()
 
@@ -123,19 +161,17 @@ class RemoteDockerEngine(DockerEngine):
     def _run_folder(self, plan: Plan) -> Path:
         return self.seat.shared / "runs" / plan.run.parent.name / plan.run.name
 
-    def _aside(self, plan: Plan) -> list[str]:
-        """What follows `docker run` for a helper beside the steps: the same user and folders, no network."""
-        place = self.place(plan)
-        folders = {**{to: f"{at}:{to}:ro" for to, at in place.read.items()},
-                   **{to: f"{at}:{to}" for to, at in place.write.items()}}  # fmt: skip
+    def _aside(self, command: Command) -> list[str]:
+        """What follows `docker run` for a helper beside a command: the same user and folders, no network."""
+        place = self.place(self.plan, command)
         words = ["--rm", "--network", "none", "--user", place.user, "--cap-drop", "ALL"]
-        return words + [word for volume in folders.values() for word in ("--volume", volume)]
+        return [*words, *volumes(place)]
 
     def _look(self, command: Command, job: Any) -> None:
         super()._look(command, job)
         if "logging.jsonl" in command.makes and time.monotonic() - self._looked > PROGRESS:
             self._looked = time.monotonic()
-            name = container_name(self.plan, command.step)
+            name = container_name(self.plan, command)
             said = self.docker.try_run("exec", name, "cat", str(command.out / "logging.jsonl"), timeout=10)
             if said.returncode == 0:
                 (command.out / "logging.jsonl").write_text(said.stdout, encoding="utf-8")
@@ -180,6 +216,14 @@ class RemoteDockerEngine(DockerEngine):
             complaint = process.stderr.read().decode(errors="replace")
             if process.wait():
                 raise self.docker.complaint(complaint)
+
+
+def shipped(plan: Plan) -> list[tuple[Path, str]]:
+    """What a run needs of this machine's files, and its name below the run's folder on the host."""
+    lab, tools = plan.lab.folder, TOOLS
+    files = [(f, f".lab/{f.relative_to(lab)}") for f in sorted(lab.rglob("*"))]
+    files += [(f, f".gpulab/{f.relative_to(tools)}") for f in sorted(tools.rglob("*")) if f.suffix != ".lock"]
+    return [(f, name) for f, name in files if "__pycache__" not in name]
 
 
 class SmiLoop:

@@ -33,6 +33,7 @@ def engine_of(host: Host) -> Docker:
     socket = Path(tempfile.gettempdir()) / f"gpulab-ssh-{os.getuid()}"
     socket.mkdir(mode=0o700, exist_ok=True)
     shared = ["-o", "ControlMaster=auto", "-o", f"ControlPath={socket}/%C", "-o", f"ControlPersist={KEPT_OPEN}"]
+    shared += ["-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3"]  # a dead host shows within 15 s
     argv = [ssh, "-o", f"HostName={host.address}", *options(host), *shared]
     line = f'#!/bin/sh\nexec {shlex.join(argv)} "$@"\n'
     folder = CACHE / "ssh" / hashlib.sha256(line.encode()).hexdigest()[:12]
@@ -42,5 +43,4 @@ def engine_of(host: Host) -> Docker:
         draft.write_text(line, encoding="utf-8")
         draft.chmod(0o700)
         draft.replace(folder / "ssh")
-    path = f"{folder}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    return Docker(f"ssh://{host.name}", {"PATH": path})
+    return Docker(f"ssh://{host.name}", folder)

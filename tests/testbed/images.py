@@ -33,9 +33,9 @@ chmod 440 etc/sudoers.d/*
 """
 
 
-def rootfs(suite: str) -> Path:
+def rootfs(suite: str, packages: tuple[str, ...] = BASE, recipe: str = RECIPE) -> Path:
     """The cached file system of a suite, made when its recipe is new."""
-    identity = hashlib.sha256("\n".join([suite, *BASE, RECIPE]).encode()).hexdigest()[:12]
+    identity = hashlib.sha256("\n".join([suite, *packages, recipe]).encode()).hexdigest()[:12]
     tarball = CACHE / f"rootfs-{suite}-{identity}.tar.gz"
     if tarball.exists():
         return tarball
@@ -43,9 +43,9 @@ def rootfs(suite: str) -> Path:
     work = Path(tempfile.mkdtemp(prefix=f"rootfs-{suite}-", dir=CACHE))
     try:
         root = work / "root"
-        _run(["debootstrap", "--variant=minbase", f"--include={','.join(BASE)}", suite, str(root)])
-        _run(["env", f"ROOT={root}", "sh", "-c", RECIPE])
-        _run(["tar", "-C", str(root), "--one-file-system", "-czf", str(work / "rootfs.tar.gz"), "."])
+        run(["debootstrap", "--variant=minbase", f"--include={','.join(packages)}", suite, str(root)])
+        run(["env", f"ROOT={root}", "sh", "-c", recipe])
+        run(["tar", "-C", str(root), "--one-file-system", "-czf", str(work / "rootfs.tar.gz"), "."])
         (work / "rootfs.tar.gz").rename(tarball)
     finally:
         shutil.rmtree(work)
@@ -58,9 +58,9 @@ def base_image(suite: str) -> str:
     identity = tarball.name.split(".")[0].rsplit("-", 1)[1]
     files = f"testbed/{suite}-files:{identity}"
     tag = f"testbed/{suite}:{identity}-{hashlib.sha256(LABINIT.read_bytes()).hexdigest()[:12]}"
-    if not _have(files):
+    if not have(files):
         docker("import", str(tarball), files)
-    if not _have(tag):
+    if not have(tag):
         with tempfile.TemporaryDirectory() as context:
             Path(context, "Dockerfile").write_text(f"FROM {files}\nCOPY labinit /labinit\n")
             shutil.copy2(LABINIT, context)
@@ -72,7 +72,7 @@ def image_with(suite: str, *packages: str) -> str:
     """A host on which some packages are there already: for tests whose subject comes after them."""
     base = base_image(suite)
     tag = f"testbed/{suite}-with:{hashlib.sha256(' '.join([base, *packages]).encode()).hexdigest()[:12]}"
-    if not _have(tag):
+    if not have(tag):
         recipe = (
             f"FROM {base}\n"
             "RUN apt-get update && DEBIAN_FRONTEND=noninteractive "
@@ -82,11 +82,11 @@ def image_with(suite: str, *packages: str) -> str:
     return tag
 
 
-def _have(tag: str) -> bool:
+def have(tag: str) -> bool:
     return docker("image", "inspect", tag, check=False).returncode == 0
 
 
-def _run(argv: list[str]) -> None:
+def run(argv: list[str]) -> None:
     done = subprocess.run(argv, capture_output=True, text=True)
     if done.returncode != 0:
         raise RuntimeError(f"{argv[0]}: {(done.stdout + done.stderr)[-2000:]}")

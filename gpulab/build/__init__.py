@@ -1,0 +1,1 @@
+"""`inv build`: images of the stacks, with what proves what is in them."""

@@ -1,0 +1,44 @@
+"""A run on hosts as a shell script: containers and files go through Docker's own connection."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from gpulab.docker import Docker
+from gpulab.engines.container import Place
+from gpulab.engines.docker_shell import DockerShell
+from gpulab.plan import Command, Plan
+
+
+class RemoteShell(DockerShell):
+    """See Shell."""
+
+    def __init__(
+        self, plan: Plan, image: str, place: Callable[[Plan, Command], Place], dockers: Mapping[str, Docker], run: Path
+    ) -> None:
+        super().__init__(plan, image, place)
+        self._dockers = dockers
+        self._user = place(plan, plan.commands[0]).user
+        self.folders = {"FILES": str(run), **self.folders}
+
+    def head(self) -> str:
+        """See Shell."""
+        first = next(iter(self._dockers))
+        ways = " ".join(f"[{name}]={shlex.quote(str(docker.way or ''))}" for name, docker in self._dockers.items())
+        shared = Path(self.folders["FILES"]).parents[1]
+        return f"""\
+declare -A WAY=({ways})  # an ssh for each host, with the inventory's settings
+on() {{ local host=$1; shift; PATH="${{WAY[$host]}}:$PATH" DOCKER_HOST="ssh://$host" "$@"; }}
+export DOCKER_HOST=ssh://{first} PATH="${{WAY[{first}]}}:$PATH"
+FILES={shared}/${{RUN##*/}}-$$  # the run's folder on the hosts; what it holds stays there
+send() {{ tar -C "$1" -c . | docker run -i --rm --network none --user {self._user} -v {shared}:{shared} \\
+  --entrypoint sh "$IMAGE" -c 'mkdir -p "$0" && tar -xf - -C "$0"' "$2"; }}
+{super().head()}send {self.quoted([str(self.plan.lab.folder)])} "$FILES/.lab"
+send "$LAB/gpulab" "$FILES/.gpulab"
+"""
+
+    def on(self, command: Command) -> str:
+        """See DockerShell."""
+        return f"on {command.node} "

@@ -1,0 +1,61 @@
+"""Docker's buildx and compose as client plugins: bookworm's packages have none of today's, sid's run here as they are.
+
+`python -m tests.testbed.plugins` prints the folder: `export DOCKER_CONFIG=$(python -m tests.testbed.plugins)`.
+"""
+
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from tests.testbed.paths import CACHE
+
+PACKAGES = ("docker-buildx", "docker-compose")
+SOURCE = (
+    "deb [check-valid-until=no signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]"
+    " http://deb.debian.org/debian sid main\n"
+)
+
+
+def docker_config() -> Path:
+    """A folder for DOCKER_CONFIG with both plugins in it, made once."""
+    made = CACHE / "docker-config"
+    if made.is_dir():
+        return made
+    CACHE.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix="plugins-", dir=CACHE))
+    try:
+        _download(work)
+        for deb in work.glob("*.deb"):
+            _run(["dpkg-deb", "--extract", str(deb), str(work / "root")], work)
+        plugins = work / "config" / "cli-plugins"
+        plugins.parent.mkdir()
+        shutil.copytree(work / "root/usr/libexec/docker/cli-plugins", plugins)
+        (work / "config").rename(made)
+    finally:
+        shutil.rmtree(work)
+    return made
+
+
+def _download(work: Path) -> None:
+    """Sid's packages by apt itself, with lists of its own: the machine's stay what they are."""
+    for folder in ("lists/partial", "cache/archives/partial"):
+        (work / folder).mkdir(parents=True)
+    (work / "sources.list").write_text(SOURCE)
+    own = {
+        "Dir::Etc::sourcelist": work / "sources.list", "Dir::Etc::sourceparts": "-",
+        "Dir::State::lists": work / "lists", "Dir::Cache": work / "cache", "APT::Sandbox::User": "root",
+    }  # fmt: skip
+    apt = ["apt-get", "-qq", *(word for key, value in own.items() for word in ("-o", f"{key}={value}"))]
+    _run([*apt, "update"], work)
+    _run([*apt, "download", *PACKAGES], work)
+
+
+def _run(argv: list[str], cwd: Path) -> None:
+    done = subprocess.run(argv, cwd=cwd, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise RuntimeError(f"{argv[0]}: {(done.stdout + done.stderr)[-2000:]}")
+
+
+if __name__ == "__main__":
+    print(docker_config())
