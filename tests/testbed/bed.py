@@ -41,6 +41,7 @@ class Node:
     """Of its line in the inventory."""
     shares: bool = False
     """Whether /srv/gpulab is one folder for all hosts of the bed that do."""
+    group: str = "gpu"
 
 
 @dataclass
@@ -134,7 +135,10 @@ class Testbed:
     ) -> Path:
         """Write an INI inventory of these hosts, its variables beside it, and return its path."""
         path = path or self.directory / "gpus.ini"
-        hosts = "".join(f"{n.name} ansible_host={self.addresses[n.name]} {n.variables}\n" for n in self.nodes)
+        groups = {node.group: "" for node in self.nodes}
+        for n in self.nodes:
+            groups[n.group] += f"{n.name} ansible_host={self.addresses[n.name]} {n.variables}\n"
+        hosts = "\n".join(f"[{group}]\n{inside}" for group, inside in groups.items())
         every = {
             "ansible_user": user,
             "ansible_python_interpreter": "/usr/bin/python3",
@@ -143,7 +147,7 @@ class Testbed:
         }
         path.parent.mkdir(parents=True, exist_ok=True)
         lines = "".join(f"{name}={value}\n" for name, value in every.items())
-        path.write_text(f"[gpu]\n{hosts}\n[all:vars]\n{lines}")
+        path.write_text(f"{hosts}\n[all:vars]\n{lines}")
         beside = path.parent / "group_vars" / "all.yml"
         beside.parent.mkdir(exist_ok=True)
         # JSON is YAML.

@@ -132,3 +132,36 @@ BETWEEN_HOSTS = [
     Breakage("gpu2", "printf '#!/bin/sh\\nexec /bin/date --date=\"5 seconds\" \"$@\"\\n' > /usr/local/bin/date; "
              "chmod 755 /usr/local/bin/date", ("across.time",), undo="rm /usr/local/bin/date"),
 ]  # fmt: skip
+
+SLURM = [
+    Breakage("node1", "echo '# mine' >> /etc/slurm/slurm.conf", ("slurm.settings",),
+             ("slurm : Ensure all hosts have the same settings",)),
+    Breakage("node1", "echo 'exit 0' > /etc/slurm/gpu-lab-epilog; systemctl disable -q slurmd", ("slurm.runs",),
+             ("slurm : Ensure the node's health is looked at",
+              "slurm : Ensure the daemons run, now and after a boot")),
+    # Another key: the controller believes it no more, and soon takes it for lost.
+    Breakage("node2", "head -c 128 /dev/urandom > /etc/munge/munge.key; systemctl restart munge slurmd",
+             ("slurm.munge", "slurm.node", "slurm.srun@head"),
+             ("slurm : Ensure all hosts have the controller's key",)),
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Sickness:
+    """What makes a node unfit for jobs, in the words of the drain's reason."""
+
+    reason: str
+    script: str
+    undo: str
+
+
+XID = "NVRM: Xid (PCI:0000:10:00): 79, pid=4711, GPU has fallen off the bus."
+SICK_NODES = [
+    Sickness("GPU 1 is gone (no /dev/nvidia1)", "mv /dev/nvidia1 /dev/elsewhere", "mv /dev/elsewhere /dev/nvidia1"),
+    Sickness("the Docker engine does not answer", "systemctl stop docker.socket docker", "systemctl start docker"),
+    Sickness(" is 100 % full", "mount -t tmpfs -o size=64k tmpfs /tmp; cp /dev/zero /tmp/full || true", "umount /tmp"),
+    # Nothing can be written into the kernel's log of one host alone.
+    Sickness("the kernel logged Xid 79 since the boot",
+             f"cd /usr/local/bin; printf '%s\\n' '#!/bin/sh' 'echo \"{XID}\"' > journalctl; chmod 755 journalctl",
+             "rm /usr/local/bin/journalctl"),
+]  # fmt: skip
