@@ -37,6 +37,12 @@ class Needs(Strict):
     disk_gib: float = Field(2, ge=0)
     minutes: float = Field(10, gt=0)
 
+    def __str__(self) -> str:
+        """In a few words: `2 nodes, 1 GPU, 8 GiB`."""
+        nodes = f"{self.nodes} nodes, " if self.nodes > 1 else ""
+        gpus = f"{self.gpus} GPU{'s' * (self.gpus > 1)}, {self.vram_gib:g} GiB" if self.gpus else "CPU"
+        return nodes + gpus
+
 
 class Ready(Strict):
     """When a server is ready: it answers a real chat completion as model `chat`, `within` so many seconds."""
