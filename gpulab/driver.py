@@ -36,8 +36,8 @@ def refuse_old_driver(stack: Stack, machines: Sequence[Machine]) -> None:
                 if (cuda := cuda_of(other)) and Version(needs.get(cuda, "9999")) <= Version(machine.driver)
             ]  # fmt: skip
             raise UsageError(
-                f"{machine.hostname} has driver {machine.driver}, CUDA {cuda_of(stack)} of the stack {stack.name} needs "
-                f"{oldest}",
+                f"{machine.hostname} has driver {machine.driver}, "
+                f"CUDA {cuda_of(stack)} of the stack {stack.name} needs {oldest}",
                 "update it: ./inv provision --hosts gpus.ini --tags nvidia_driver --reboot"
                 + (f"; stacks that run on this driver: {', '.join(fit)}" if fit else "; no stack runs on this driver"),
             )
