@@ -122,7 +122,7 @@ def test_an_image_for_another_platform_is_refused(tmp_path, docker, monkeypatch)
     tarfile.open(tmp_path / "empty.tar", "w").close()
     docker("import", "--platform", "linux/arm64", str(tmp_path / "empty.tar"), "test/other-platform:1")
     monkeypatch.setattr(Image, "tag", "test/other-platform:1")
-    with pytest.raises(UsageError, match="is for aarch64, unix://.* is x86_64"):
+    with pytest.raises(UsageError, match=r"is for aarch64, unix://.* is x86_64"):
         DockerEngine(load_stack("cpu"), Docker()).prepare()
     docker("rmi", "test/other-platform:1")
 
