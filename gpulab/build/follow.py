@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +24,7 @@ def follow(argv: list[str], cwd: Path, env: Mapping[str, str], doing: str, log: 
         ) as process,
     ):
         assert process.stdout is not None  # noqa: S101 - said to the type checker
+        before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
         try:
             for line in process.stdout:
                 out.write(line)
@@ -33,6 +35,8 @@ def follow(argv: list[str], cwd: Path, env: Mapping[str, str], doing: str, log: 
         except KeyboardInterrupt:
             process.terminate()
             raise
+        finally:
+            signal.signal(signal.SIGTERM, before)
         return process.wait()
 
 
