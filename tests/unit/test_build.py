@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 
@@ -132,3 +133,13 @@ def test_the_environment_for_a_build_is_shells(tmp_path):
     file.write_text(text)
     said = subprocess.run(["sh", "-c", f". {file}; echo $NVTE_FRAMEWORK"], capture_output=True, text=True, check=True)
     assert said.stdout == "pytorch\n"
+
+
+@pytest.mark.parametrize("name", ["Dockerfile", "docker-bake.hcl", "install"])
+def test_the_recipe_keeps_the_houses_rules(name):
+    text = (DOCKER / name).read_text().replace("127.0.0.1", "")
+    assert not re.search(r"^# syntax=", text, re.MULTILINE)
+    assert not re.search(r":latest|\b\d+\.\d+\.\d+\b", text), "a version is written"
+    if name == "Dockerfile":
+        steps = [line for line in text.splitlines() if not line.startswith("#") and "CMD" not in line]
+        assert not [line for line in steps if re.search(r";\s|;$", line)], "a step's failure would be passed over"
