@@ -16,7 +16,7 @@ BIN = Path(sys.executable).parent
 
 def checkers() -> dict[str, list[str]]:
     """Every checker's command line by name."""
-    scripts = [str(ROOT / "inv"), *map(str, (ROOT / ".ci").glob("run"))]
+    scripts = [str(ROOT / "inv"), str(ROOT / "docker" / "install"), *map(str, (ROOT / ".ci").glob("run"))]
     return {
         "ruff check": [str(BIN / "ruff"), "check", "."],
         "ruff format": [str(BIN / "ruff"), "format", "--check", "."],

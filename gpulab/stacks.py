@@ -33,6 +33,7 @@ class Pins(BaseModel):
     torch: Literal["cpu", "cuda", "none", ""] = ""
     pins: list[str]
     apt: list[str] = []
+    gpus: list[float] = []
 
     @model_validator(mode="after")
     def _says_for_what(self) -> Pins:

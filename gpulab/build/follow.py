@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
 from gpulab.console import console
 
+# What a failed build's log says -> what is wrong, and what helps.
+CAUSES = (
+    (r"no space left on device", "the engine's disk is full",
+     "free some there: docker system df, docker builder prune"),
+    (r"[Nn]o interpreter found for Python",
+     "the base image lacks the stack's Python", "name one that has it: --base IMAGE, or GPULAB_BASE_IMAGE"),
+    (r"dns error|[Ff]ailed to fetch|[Cc]onnection refused|invalid peer certificate",
+     "the package index was not reached",
+     "check network, mirror (UV_DEFAULT_INDEX) and certificates (SSL_CERT_FILE)"),
+    (r"has no usable wheels|no wheels are usable", "a package has no wheel, and docker/stacks.yml does not list it",
+     "add it to source_distributions there"),
+    (r"Unable to locate package|Failed to fetch .*\.deb", "apt cannot install what the stack asks for",
+     "check apt's network and the stack's `apt` in docker/stacks.yml"),
+)  # fmt: skip
 STEP = re.compile(r"^#\d+ (\[.*\] .*)")
 
 
@@ -23,6 +38,7 @@ def follow(argv: list[str], cwd: Path, env: Mapping[str, str], doing: str, log: 
         ) as process,
     ):
         assert process.stdout is not None  # noqa: S101 - said to the type checker
+        before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
         try:
             for line in process.stdout:
                 out.write(line)
@@ -33,6 +49,8 @@ def follow(argv: list[str], cwd: Path, env: Mapping[str, str], doing: str, log: 
         except KeyboardInterrupt:
             process.terminate()
             raise
+        finally:
+            signal.signal(signal.SIGTERM, before)
         return process.wait()
 
 
@@ -41,9 +59,17 @@ def shortened(step: str) -> str:
     return re.sub(r"--mount=\S+\s+", "", step)[:110]
 
 
-def reason(said: str) -> str:
-    """The last words of the step that failed, else buildx's own last line."""
+def why(said: str) -> tuple[str, str]:
+    """What a failed build's log says, in a line, and what helps; its last words where that is not known."""
+    words = last_words(said)
+    for pattern, problem, cure in CAUSES:
+        if re.search(pattern, words):
+            return problem, cure
+    return "\n".join(words.splitlines()[-3:]), "run it again when that is cured"
+
+
+def last_words(said: str) -> str:
+    """The output of the step that failed, else buildx's own last lines."""
     block = re.search(r"^------\n > .*?:\n(.*?)^------$", said, re.MULTILINE | re.DOTALL)
     lines = [line for line in (block[1] if block and block[1].strip() else said).splitlines() if line.strip()]
-    last = [re.sub(r"^(#\d+ )?\d+\.\d+ ", "", line).strip() for line in lines[-3:]]
-    return "\n".join(last) or "no word of why"
+    return "\n".join(re.sub(r"^(#\d+ )?\d+\.\d+ ", "", line).strip() for line in lines[-12:])

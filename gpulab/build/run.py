@@ -12,7 +12,7 @@ from typing import Any
 
 from gpulab.build.base import OWN, base_image, locked_base
 from gpulab.build.definition import bake_env, network_for, staged
-from gpulab.build.follow import follow, reason
+from gpulab.build.follow import follow, why
 from gpulab.build.manifest import write_manifest
 from gpulab.console import console
 from gpulab.docker import Docker
@@ -105,10 +105,8 @@ def bake(image: Image, base: str, docker: Docker) -> dict[str, Any]:
         argv = docker.argv(*words, "--progress", "plain")
         code = follow(argv, folder, bake_env(docker), f"building {image.tag}", log)
     if code:
-        said = log.read_text(encoding="utf-8", errors="replace")
-        raise UsageError(
-            f"{image.tag} was not built: {reason(said)}", f"nothing half made is left; its log: {shown(log)}"
-        )
+        problem, cure = why(log.read_text(encoding="utf-8", errors="replace"))
+        raise UsageError(f"{image.tag} was not built: {problem}", f"{cure}; its log: {shown(log)}")
     seconds = round(time.monotonic() - began, 1)
     manifest = write_manifest(image, stands_on, seconds, docker)
     size = json.loads(manifest.read_text(encoding="utf-8"))["bytes"]

@@ -1,4 +1,4 @@
-"""Tests of images: those in every/, in the stack's own folder, and in the folders of the stacks that it is `from`.
+"""Tests of images: those in every/, in cuda/ where torch is, in the stack's own folder and in its parents'.
 
 pytest tests/images --image-stack cpu,vllm     images of the engine that docker reaches, built before
 pytest tests/images                            cpu's, built by the testbed's engine where that can run
@@ -32,8 +32,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test runs for each image asked for whose line of stacks has the test's folder."""
     if "image" in metafunc.fixturenames:
         folder = metafunc.definition.path.parent.name
-        lines = {name: [one.stack.name for one in Image(load_stack(name)).line] for name in asked(metafunc.config)}
-        fits = [name for name, line in lines.items() if folder in ("every", *line)]
+        stacks = [load_stack(name) for name in asked(metafunc.config)]
+        fits = [s.name for s in stacks if folder in ("every", s.pins.torch, *(one.stack.name for one in Image(s).line))]
         metafunc.parametrize("image", fits, indirect=True, scope="session")
 
 

@@ -1,0 +1,26 @@
+"""What compiles at first use (Triton, FlashInfer, DeepSpeed) can: nvcc, headers and libraries of the lock itself."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.images.box import Box
+
+KERNEL = """
+#include <cuda_runtime.h>
+#include <Python.h>
+__global__ void twice(float *x) { x[threadIdx.x] *= 2; }
+extern "C" int run(float *x) { twice<<<1, 32>>>(x); return cudaDeviceSynchronize(); }
+"""
+
+
+def test_a_kernel_compiles_for_anyone(here: Box) -> None:
+    python = here.python("import sysconfig; print(sysconfig.get_path('include'))")
+    line = f"cat > $HOME/k.cu && nvcc -arch=sm_90 -shared -Xcompiler -fPIC -I{python} -L/usr/local/cuda/lib64"
+    done = here.run("sh", "-c", f"{line} -lcudart -cudart shared -o $HOME/k.so $HOME/k.cu", user="4242", stdin=KERNEL)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("library", ["libcudart.so.", "libcudnn.so.", "libnccl.so."])
+def test_the_loader_finds_cudas_libraries(here: Box, library: str) -> None:
+    assert library in here.run("/sbin/ldconfig", "-p").stdout
