@@ -4,8 +4,9 @@
 
 On real hosts of tests/testbed. Ours: `inv provision --tags base,docker_engine`. Stock: tests/testbed/stock.yml with
 Ansible's own defaults (five forks, no pipelining, connections kept for a minute). Both on fresh hosts of the same
-image, in the same run; the second run changes nothing in either. All hosts share this machine's processors: the curves
-bend earlier than with real hosts, for both alike.
+image, in the same run; the second run changes nothing in either. With --installed the packages are there from the
+start, so that neither waits for downloads: the first run then writes settings only. All hosts share this machine's
+processors: the curves bend earlier than with real hosts, for both alike.
 """
 
 from __future__ import annotations
@@ -31,9 +32,15 @@ OURS = [sys.executable, str(ROOT / "gpulab/__main__.py")]
 ROLES = ["--tags", "base,docker_engine"]
 
 
-def bring_up(count: int, name: str) -> Path:
+PACKAGES = (
+    "chrony", "curl", "ethtool", "numactl", "pciutils", "rsync",
+    "docker.io", "docker-cli", "docker-buildx", "docker-compose",
+)  # fmt: skip
+
+
+def bring_up(count: int, name: str, packages: tuple[str, ...]) -> Path:
     """Fresh hosts, and the inventory that reaches them."""
-    bed = Testbed.up([Node(f"host{number}", "trixie") for number in range(1, count + 1)], name)
+    bed = Testbed.up([Node(f"host{number}", "trixie", packages=packages) for number in range(1, count + 1)], name)
     url, repository = serving.start(bed.directory, bed.gateway)
     return bed.inventory(variables={**stand_ins(url, repository), "docker_engine_source": "distribution"})
 
@@ -54,11 +61,11 @@ def timed(command: list[str], folder: Path = ROOT) -> float:
     return round(time.monotonic() - began, 1)
 
 
-def measure(count: int) -> dict[str, Any]:
+def measure(count: int, packages: tuple[str, ...]) -> dict[str, Any]:
     """First and second run of both, and verify."""
     row: dict[str, Any] = {"hosts": count}
     try:
-        inventory = str(bring_up(count, "bench"))
+        inventory = str(bring_up(count, "bench", packages))
         ours = [*OURS, "provision", "--hosts", inventory, *ROLES, "--json"]
         row["ours"] = {run: timed(ours) for run in ("first", "second")}
         checks = [*OURS, "verify", "--hosts", inventory, "--only", "test_base or test_docker_engine", "--json"]
@@ -66,7 +73,7 @@ def measure(count: int) -> dict[str, Any]:
     finally:
         take_down("bench")
     try:
-        own = bring_up(count, "stock")
+        own = bring_up(count, "stock", packages)
         program = str(Path(sys.executable).parent / "ansible-playbook")
         playbook = [program, "-i", str(own), str(ROOT / "tests/testbed/stock.yml")]
         # From a folder without our ansible.cfg.
@@ -81,19 +88,23 @@ def main() -> None:
     """Measure and write it down; a table for people."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hosts", type=int, nargs="+", default=[1, 2, 4, 8])
+    parser.add_argument("--installed", action="store_true", help="the packages are there before the first run")
     parser.add_argument("--out", type=Path, default=ROOT / "reports" / "benchmark-provision.json")
     arguments = parser.parse_args()
     rows = []
     print("hosts   first: ours stock ratio   second: ours stock ratio   verify", flush=True)
     for count in arguments.hosts:
-        row = measure(count)
+        row = measure(count, PACKAGES if arguments.installed else ())
         rows.append(row)
         o, s, r = row["ours"], row["stock"], row["ratio"]
         first, second = (f"{o[run]:11} {s[run]:5} {r[run]:5}" for run in ("first", "second"))
-        print(f"{count:5}   {first}   {second}    {row['verify']:6}", flush=True)
+        row["load"] = round(os.getloadavg()[0], 1)
+        print(f"{count:5}   {first}   {second}    {row['verify']:6}   load {row['load']}", flush=True)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     about = {"when": datetime.now(timezone.utc).isoformat(timespec="seconds"), "processors": os.cpu_count()}
-    arguments.out.write_text(json.dumps({**about, "load": os.getloadavg(), "rows": rows}, indent=1), encoding="utf-8")
+    arguments.out.write_text(
+        json.dumps({**about, "installed": arguments.installed, "rows": rows}, indent=1), encoding="utf-8"
+    )
     print(f"written to {arguments.out}")
 
 

@@ -6,12 +6,14 @@ It never touches an engine that is already on the machine, and stops only what i
 import os
 import signal
 import subprocess
+from pathlib import Path
 
 from tests.testbed.paths import CACHE, RUNTIME, SOCKET
 from tests.wait import wait_until
 
 PIDFILE = RUNTIME / "dockerd.pid"
 LOG = CACHE / "dockerd.log"
+INOTIFY, ENOUGH_INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances"), 1024
 
 
 def docker(
@@ -33,6 +35,9 @@ def is_up() -> bool:
 
 def start() -> None:
     """Start the engine unless it runs already."""
+    # The hosts' systemd all count as one user's on the machine, and each wants some: 128 are too few for eight hosts.
+    if int(INOTIFY.read_text()) < ENOUGH_INOTIFY:
+        INOTIFY.write_text(str(ENOUGH_INOTIFY))
     if is_up():
         return
     RUNTIME.mkdir(parents=True, exist_ok=True)

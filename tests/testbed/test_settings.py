@@ -14,11 +14,8 @@ def announced(lab: Lab, *arguments: str) -> dict[str, dict[str, str]]:
     """By host and file, what --check --diff says would stand in it."""
     found: dict[str, dict[str, str]] = {}
     for event in lab.converged("--check", "--diff", *arguments).events:
-        diffs: Any = event["diff"] or []
-        for diff in diffs if isinstance(diffs, list) else [diffs]:
-            if "after" in diff:
-                name = str(diff.get("before_header", "")).removesuffix(" (content)")
-                found.setdefault(str(event["host"]), {})[name] = str(diff["after"])
+        diffs: Any = event["diffs"]
+        found.setdefault(str(event["host"]), {}).update({d.get("before_header", ""): d.get("after") for d in diffs})
     return found
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 from ansible.executor.task_result import CallbackTaskResult
 from ansible.plugins.callback import CallbackBase
@@ -14,6 +15,12 @@ short_description: One JSON line for each result, for the testbed's scenarios
 description: Appends to the file that TESTBED_EVENTS names.
 options: {}
 """
+
+
+def diffs(data: dict[str, Any]) -> list[dict[str, Any]]:
+    """Of a result, or of every turn of a loop, what differs."""
+    found = [turn.get("diff") or [] for turn in data.get("results") or [data]]
+    return [diff for some in found for diff in (some if isinstance(some, list) else [some])]
 
 
 class CallbackModule(CallbackBase):  # type: ignore[misc]  # Ansible has no types
@@ -31,7 +38,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # Ansible has no type
                 "changed": bool(data.get("changed")),
                 "failed": failed,
                 "message": str(data.get("msg", "")),
-                "diff": data.get("diff"),
+                "diffs": diffs(data),
             }
             events.write(json.dumps(line, default=str) + "\n")
 

@@ -10,7 +10,7 @@ def image(gpus: int, h2d: float, all_reduce: float) -> str:
     """A stack's image: its torchrun prints figures instead of measuring them."""
     figures = json.dumps({"gpus": gpus, "h2d_gbs": h2d, "all_reduce_gbs": all_reduce})
     content = f"""
-printf '#!/bin/sh\\\\ntest -s "$2" && cat /figures\\\\n' > bin/torchrun; chmod 755 bin/torchrun
+printf '#!/bin/sh\\ntest -s "$2" && cat /figures\\n' > bin/torchrun; chmod 755 bin/torchrun
 echo '{figures}' > figures
 """
     return imported(NAME, "sh cat", content)
