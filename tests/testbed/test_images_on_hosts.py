@@ -103,6 +103,21 @@ def test_another_build_of_the_same_tag_is_found_and_put_right(site: Lab) -> None
     assert ids(inv("images", "--hosts", str(site.inventory))[1]) == {"new": here(), "old": here()}
 
 
+def test_an_engine_that_keeps_images_another_way_has_the_same_image(site: Lab) -> None:
+    """containerd's store, the default of newer engines: the engine's own id is another one there."""
+    site.bed.sh("new", "cp /etc/docker/daemon.json /root/")
+    site.bed.sh("new", "sed 's/{/{\"features\": {\"containerd-snapshotter\": true},/' /root/daemon.json | tr -d '\\n' "
+                "> /etc/docker/daemon.json; systemctl restart docker")  # fmt: skip
+    try:
+        assert ids(inv("images", "--hosts", str(site.inventory))[1]) == {"old": here()}  # another store: empty
+        assert inv("pull", STACK, "--hosts", str(site.inventory))[0] == 0
+        assert ids(inv("images", "--hosts", str(site.inventory))[1]) == {"new": here(), "old": here()}
+        own = {host: site.bed.sh(host, f"docker image inspect --format '{{{{.Id}}}}' {TAG}") for host in ("new", "old")}
+        assert own["new"] != own["old"]
+    finally:
+        site.bed.sh("new", "mv /root/daemon.json /etc/docker/; systemctl restart docker")
+
+
 def test_a_tarball_is_uploaded_once_for_the_site(site: Lab, tmp_path: Path) -> None:
     make_image()
     file = str(tmp_path / "images.tar")
