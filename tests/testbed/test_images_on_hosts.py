@@ -103,14 +103,20 @@ def test_another_build_of_the_same_tag_is_found_and_put_right(site: Lab) -> None
     assert ids(inv("images", "--hosts", str(site.inventory))[1]) == {"new": here(), "old": here()}
 
 
+TO_CONTAINERD = """\
+cp /etc/docker/daemon.json /root/
+sed -i -e '1s/{/{"features": {"containerd-snapshotter": true},/' -e s/overlay2/overlayfs/ /etc/docker/daemon.json
+systemctl restart docker
+"""
+
+
 def test_an_engine_that_keeps_images_another_way_has_the_same_image(site: Lab) -> None:
     """containerd's store, the default of newer engines: the engine's own id is another one there."""
-    site.bed.sh("new", "cp /etc/docker/daemon.json /root/")
-    site.bed.sh("new", "sed 's/{/{\"features\": {\"containerd-snapshotter\": true},/' /root/daemon.json | tr -d '\\n' "
-                "> /etc/docker/daemon.json; systemctl restart docker")  # fmt: skip
+    site.bed.sh("new", TO_CONTAINERD)
     try:
         assert ids(inv("images", "--hosts", str(site.inventory))[1]) == {"old": here()}  # another store: empty
-        assert inv("pull", STACK, "--hosts", str(site.inventory))[0] == 0
+        code, answer = inv("pull", STACK, "--hosts", str(site.inventory))
+        assert code == 0, answer["failures"]
         assert ids(inv("images", "--hosts", str(site.inventory))[1]) == {"new": here(), "old": here()}
         own = {host: site.bed.sh(host, f"docker image inspect --format '{{{{.Id}}}}' {TAG}") for host in ("new", "old")}
         assert own["new"] != own["old"]
