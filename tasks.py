@@ -78,22 +78,6 @@ def lock(stack: str = "", check: bool = False, upgrade: bool = False) -> Outcome
     return make_locks(stack, check=check, upgrade=upgrade)
 
 
-@verb(help={"fast": "leave out what runs the real ms-swift", "match": "only tests whose name matches (pytest -k)"})
-def test(fast: bool = False, match: str = "") -> Outcome:
-    """Run the test suite: lint, unit tests, the rehearsals for real."""
-    from gpulab.quality import run_tests
-
-    return run_tests(fast=fast, match=match)
-
-
-@verb()
-def lint() -> Outcome:
-    """Check format, style, types, YAML and shell."""
-    from gpulab.quality import run_lint
-
-    return run_lint()
-
-
 @verb(
     help={
         "hosts": "every host of this inventory instead of this machine", "limit": "only these hosts or groups: gpu1",
@@ -146,6 +130,22 @@ def pull(stack: str, registry: str = "", hosts: str = "", limit: str = "") -> Ou
     from gpulab.distribution.pull import pull
 
     return pull(stack, registry=registry, hosts=hosts, limit=limit)
+
+
+@verb(help={"fast": "leave out what runs the real ms-swift", "match": "only tests whose name matches (pytest -k)"})
+def test(fast: bool = False, match: str = "") -> Outcome:
+    """Run the test suite: lint, unit tests, the rehearsals for real."""
+    from gpulab.quality import run_tests
+
+    return run_tests(fast=fast, match=match)
+
+
+@verb()
+def lint() -> Outcome:
+    """Check format, style, types, YAML and shell."""
+    from gpulab.quality import run_lint
+
+    return run_lint()
 
 
 HOSTS = {"hosts": "the inventory: gpus.ini", "limit": "only these hosts or groups: gpu1,storage"}
