@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from gpulab.distribution.tarball import draft
+from gpulab.errors import UsageError
 from gpulab.image import Image
 from gpulab.paths import COMPOSE, STACKS_YML, runs_dir, shown
+from gpulab.record import write_atomically
 from gpulab.stacks import load_stacks
 from gpulab.verb import Outcome
 from gpulab.yamlfile import load
@@ -17,17 +18,19 @@ CACHES = {"GPULAB_MODELSCOPE_CACHE": ("MODELSCOPE_CACHE", "~/.cache/modelscope")
 
 
 def write_env() -> Outcome:
-    """Write compose/.env. Raises UsageError when docker/stacks.yml is not well."""
+    """Write compose/.env. Raises UsageError when docker/stacks.yml is not well, or a folder can't be made."""
     folders = {name: Path(os.environ.get(own) or usual).expanduser() for name, (own, usual) in CACHES.items()}
     folders["GPULAB_RUNS"] = runs_dir()
-    for folder in folders.values():
-        folder.mkdir(parents=True, exist_ok=True)  # docker would make it root's
     user = {"GPULAB_USER": f"{os.getuid()}:{os.getgid()}"}
     every = {**images(), **user, **{name: str(folder) for name, folder in folders.items()}}
     path = COMPOSE / ".env"
-    with draft(path) as work:
-        lines = [f"{name}={value}" for name, value in every.items()]
-        work.write_text("\n".join(["# made by ./inv images --env", *lines, ""]), encoding="utf-8")
+    lines = [f"{name}={value}" for name, value in every.items()]
+    try:
+        for folder in folders.values():
+            folder.mkdir(parents=True, exist_ok=True)  # docker would make it root's
+        write_atomically(path, "\n".join(["# made by ./inv images --env", *lines, ""]))
+    except OSError as error:
+        raise UsageError(f"{error.filename}: {error.strerror}", "is it yours, and is there space?") from None
     cure = f"cd {shown(COMPOSE)} && docker compose --profile serve up -d --wait"
     return Outcome({"file": str(path), "env": every}, text=f"{shown(path)} is written: {cure}")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Group
@@ -29,13 +29,26 @@ class Shelf:
     found: Mapping[str, Found]
     others: tuple[str, ...]
 
-    def cell(self, image: Image) -> tuple[str, str]:
-        """(state, what to show): there, other (of another state of docker/) or absent."""
-        if image.tag in self.found:
-            return "there", self.found[image.tag].id
+    def of_another_state(self, image: Image) -> list[str]:
+        """The keys under which the engine has this stack's image, none of them the one wanted."""
         stack = image.tag.partition(":")[0]
-        other = [tag.partition(":")[2] for tag in self.others if tag.startswith(f"{stack}:")]
-        return ("other", f"(has {', '.join(other)})") if other else ("absent", "-")
+        return [tag.partition(":")[2] for tag in self.others if tag.startswith(f"{stack}:")]
+
+    def cell(self, image: Image) -> Text:
+        """For a table."""
+        if image.tag in self.found:
+            return Text(self.found[image.tag].id, style="green")
+        other = self.of_another_state(image)
+        return Text(f"(has {', '.join(other)})", style="yellow") if other else Text("-", style="dim")
+
+    def row(self, image: Image) -> dict[str, Any]:
+        """For --json: the state is `there`, `other` (of another state of docker/) or `absent`."""
+        about = {"stack": image.stack.name, "tag": image.tag}
+        if found := self.found.get(image.tag):
+            return {**about, "state": "there", "id": found.id, "size": found.size, "created": found.created,
+                    "digests": found.digests}  # fmt: skip
+        other = self.of_another_state(image)
+        return {**about, "state": "other", "has": other} if other else {**about, "state": "absent"}
 
 
 def list_images(*, hosts: str, limit: str, need: str) -> Outcome:
@@ -54,11 +67,11 @@ def list_images(*, hosts: str, limit: str, need: str) -> Outcome:
     failures = [line(error) for error in silent.values()]
     failures += different(images, {name: each.found for name, each in answered.items()}, hosts)
     failures += [
-        f"{name} has no {image.tag} {each.cell(image)[1].strip('-')}".rstrip() + f" (cure: {get(image, hosts)})"
+        f"{name} has no {image.tag} (cure: {get(image, hosts)})"
         for image in images if image.stack.name in needed
         for name, each in answered.items() if image.tag not in each.found
     ]  # fmt: skip
-    rows = [row(name, image, each) for name, each in answered.items() for image in images]
+    rows = [{"host": name, **each.row(image)} for name, each in answered.items() for image in images]
     data: dict[str, Any] = {"images": rows, "silent": sorted(silent)}
     table = across(images, needed, shelves) if hosts else down(images, answered[places[0].name])
     return Outcome(data, failures=failures, text=table)
@@ -92,27 +105,13 @@ def get(image: Image, hosts: str) -> str:
     )
 
 
-def row(name: str, image: Image, each: Shelf) -> dict[str, Any]:
-    """For --json."""
-    state, shown = each.cell(image)
-    about: dict[str, Any] = {"host": name, "stack": image.stack.name, "tag": image.tag, "state": state}
-    if state == "there":
-        about |= {k: v for k, v in asdict(each.found[image.tag]).items() if k not in ("tag", "layers")}
-    elif state == "other":
-        about["has"] = shown.strip("()").removeprefix("has ").split(", ")
-    return about
-
-
 def down(images: Sequence[Image], each: Shelf) -> Table:
     """One engine: a line for each stack."""
     table = listing("stack", "tag", "id", "size", "made", wraps="stack")
     for image in images:
-        state, shown = each.cell(image)
-        if state == "there":
-            found = each.found[image.tag]
-            table.add_row(image.stack.name, image.key, f"[green]{shown}[/]", decimal(found.size), found.created[:16])
-        else:
-            table.add_row(image.stack.name, image.key, f"[dim]{shown}[/]", "", "")
+        found = each.found.get(image.tag)
+        more = (decimal(found.size), found.created[:16]) if found else ()
+        table.add_row(image.stack.name, image.key, each.cell(image), *more)
     return table
 
 
@@ -121,15 +120,13 @@ def across(images: Sequence[Image], needed: Sequence[str], shelves: Mapping[str,
     answered = [each for each in shelves.values() if isinstance(each, Shelf)]
     shown = [
         image for image in images
-        if image.stack.name in needed or any(each.cell(image)[0] != "absent" for each in answered)
+        if image.stack.name in needed or any(each.row(image)["state"] != "absent" for each in answered)
     ]  # fmt: skip
     table = listing("host", *(image.tag.removeprefix("gpulab/").replace(":", "\n") for image in shown), wraps="host")
     for name, each in shelves.items():
         if isinstance(each, UsageError):
             table.add_row(name, *(Text("?", style="red") for _ in shown))
             continue
-        cells = [each.cell(image) for image in shown]
-        styles = {"there": "green", "other": "yellow", "absent": "dim"}
-        table.add_row(name, *(Text(text, style=styles[state]) for state, text in cells))
+        table.add_row(name, *(each.cell(image) for image in shown))
     nowhere = [image.stack.name for image in images if image not in shown]
     return Group(table, Text(f"nowhere: {', '.join(nowhere)}" if nowhere and answered else "", style="dim"))

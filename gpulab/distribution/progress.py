@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.filesize import decimal
+from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn, TransferSpeedColumn
 
 from gpulab.console import console
@@ -20,7 +20,7 @@ class Transfer:
 
     def __init__(self, bars: Progress, name: str, total: int | None) -> None:
         self._bars, self._name, self._total = bars, name, total
-        self._task = bars.add_task(name, total=total, detail="")
+        self._task = bars.add_task(escape(name), total=total, detail="")
         self._done = 0
         self._said = time.monotonic()
 
@@ -54,7 +54,6 @@ class Transfers:
             TransferSpeedColumn(), TextColumn("{task.fields[detail]}"), TimeElapsedColumn(),
             console=console, transient=True, disable=not console.is_terminal,
         )  # fmt: skip
-        self._saying = threading.Lock()
 
     def __enter__(self) -> Transfers:
         self._bars.start()
@@ -72,5 +71,4 @@ class Transfers:
             yield transfer
         finally:
             transfer.end()
-        with self._saying:
-            console.print(f"[green]✓[/] {name} {time.monotonic() - began:.1f} s")
+        console.print(f"[green]✓[/] {escape(name)} {time.monotonic() - began:.1f} s")

@@ -22,6 +22,7 @@ from gpulab.distribution.found import Found
 from gpulab.distribution.streams import chunks
 from gpulab.errors import UsageError
 from gpulab.paths import shown
+from gpulab.record import write_atomically
 
 ENDINGS = (".tar", ".tar.gz")
 
@@ -137,9 +138,8 @@ def write(
                 file.write(chunk)
                 watch(len(chunk))
         tarball = Tarball(path, digest.hexdigest(), tuple(Held(image.tag, image.id, image.size) for image in images))
-        with draft(beside(path)) as work:
-            lines = [f"# {held.tag} {held.id} {held.size}" for held in tarball.images]
-            work.write_text("\n".join([*lines, f"{tarball.sha256}  {path.name}", ""]), encoding="utf-8")
+        lines = [f"# {held.tag} {held.id} {held.size}" for held in tarball.images]
+        write_atomically(beside(path), "\n".join([*lines, f"{tarball.sha256}  {path.name}", ""]))
     except OSError as error:
         raise UsageError(f"{shown(path)}: {error.strerror}", "free some space there, or name another folder") from None
     return tarball

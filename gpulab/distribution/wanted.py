@@ -27,6 +27,6 @@ def insist(docker: Docker, images: Iterable[Image]) -> dict[str, Found]:
     if lacking:
         raise UsageError(
             f"{docker.at} has no {' and no '.join(image.tag for image in lacking)}",
-            f"./inv build {' '.join(image.stack.name for image in lacking)}, or load or pull it",
+            f"./inv build {','.join(image.stack.name for image in lacking)}, or load or pull it",
         )
     return found

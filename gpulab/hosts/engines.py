@@ -35,6 +35,8 @@ class HostDocker(Docker):
         if "Cannot connect" not in said and "error during connect" not in said:
             return super().complaint(said)
         asked = ask([self.of], lambda _: ["docker", "version", "--format", "{{.Server.Version}}"])[self.of.name]
+        if asked.problem and asked.cure != f"ssh {self.of.address}":  # what ssh says is known, with a cure of its own
+            return UsageError(f"{self.at}: {asked.problem}", asked.cure)
         if "not found" in asked.problem:
             return UsageError(f"{self.at} has no docker", "./inv provision, or install it there")
         if not asked.problem:  # it was put right since the login that is kept open
