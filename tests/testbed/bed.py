@@ -39,6 +39,8 @@ class Node:
     """Packages that are there before the first role runs: for tests whose subject comes later."""
     variables: str = ""
     """Of its line in the inventory."""
+    shared: bool = False
+    """/srv/gpulab is one folder of all hosts that say so: what NFS would do, had the kernel a client."""
     group: str = "gpu"
 
 
@@ -90,6 +92,11 @@ class Testbed:
     @property
     def directory(self) -> Path:
         return CACHE / "beds" / self.name
+
+    @property
+    def shared(self) -> Path:
+        """The machine's folder behind the hosts' shared one."""
+        return self.directory / "shared"
 
     @property
     def key(self) -> Path:
@@ -157,6 +164,7 @@ class Testbed:
             devices += ["/dev/nvidiactl", "/dev/nvidia-uvm"]
         docker(
             "run", "-d", *RUN, *(f"--device=/dev/null:{device}" for device in devices),
+            *(["-v", f"{self.shared}:/srv/gpulab"] if node.shared else []),
             "--label", f"testbed={self.name}", "--name", self.container(node.name), "--hostname", node.name,
             "--network", self.prefix, "--ip", address, tag, "/labinit",
         )  # fmt: skip
