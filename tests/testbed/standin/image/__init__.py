@@ -8,7 +8,16 @@ from pathlib import Path
 from tests.testbed.bed import Testbed
 
 NEEDS = ("python3-yaml", "python3-pydantic")
-FILES = ("bin", "lib", "lib64", "usr/lib64", "usr/bin", "usr/lib/x86_64-linux-gnu", "usr/lib/python3*", "etc/alternatives")
+FILES = (
+    "bin",
+    "lib",
+    "lib64",
+    "usr/lib64",
+    "usr/bin",
+    "usr/lib/x86_64-linux-gnu",
+    "usr/lib/python3*",
+    "etc/alternatives",
+)
 NOT = ("usr/bin/docker*", "usr/bin/containerd*", "usr/bin/ctr", "*/slurm*", "*/perl*", "*/systemd*", "*.a")
 SWIFT = Path(__file__).with_name("swift")
 MAKE = """
