@@ -133,9 +133,68 @@ def build(stack: str, base: str = "", dry: bool = False) -> Outcome:
     return build(stack, base=base, dry=dry)
 
 
-@verb(help={"fast": "leave out what runs the real ms-swift", "match": "only tests whose name matches (pytest -k)"})
+@verb(
+    help={
+        "hosts": "every host of this inventory instead of this machine", "limit": "only these hosts or groups: gpu1",
+        "need": "STACK[,STACK]: it is a failure where one is missing",
+        "env": "write compose/.env: the images' names for docker compose",
+    }
+)  # fmt: skip
+def images(hosts: str = "", limit: str = "", need: str = "", env: bool = False) -> Outcome:
+    """Show which stack's image is here, or on which host, and whether it is the same one everywhere."""
+    from gpulab.distribution.compose import write_env
+    from gpulab.distribution.listing import list_images
+
+    return write_env() if env else list_images(hosts=hosts, limit=limit, need=need)
+
+
+FOR_ALL = {"hosts": "for the hosts of this inventory", "limit": "only these hosts or groups: gpu1,storage"}
+STACKS = "one stack, or several: cpu,train"
+
+
+@verb(positional=["stack"], help={"stack": STACKS, "file": "NAME.tar, or NAME.tar.gz: smaller, and slower to make"})
+def save(stack: str, file: str = "") -> Outcome:
+    """Write images into a tarball, its checksum beside it, for a network without a registry."""
+    from gpulab.distribution.save import save
+
+    return save(stack, file=file)
+
+
+@verb(positional=["file"], help={"file": "what `inv save` wrote", **FOR_ALL})
+def load(file: str, hosts: str = "", limit: str = "") -> Outcome:
+    """Load a tarball here, or on every host: where the site has a registry, it is uploaded once."""
+    from gpulab.distribution.load import load
+
+    return load(file, hosts=hosts, limit=limit)
+
+
+REGISTRY = {"stack": STACKS, "registry": "its address: registry.example:5000"}
+
+
+@verb(positional=["stack"], help={**REGISTRY, **FOR_ALL, "hosts": "to this inventory's registry, else to its hosts"})
+def push(stack: str, registry: str = "", hosts: str = "", limit: str = "") -> Outcome:
+    """Push images to a registry; to an inventory's through ssh, or straight to its hosts where it has none."""
+    from gpulab.distribution.push import push
+
+    return push(stack, registry=registry, hosts=hosts, limit=limit)
+
+
+@verb(positional=["stack"], help={**REGISTRY, **FOR_ALL})
+def pull(stack: str, registry: str = "", hosts: str = "", limit: str = "") -> Outcome:
+    """Pull images from a registry here, or on every host side by side, and check that all got the same."""
+    from gpulab.distribution.pull import pull
+
+    return pull(stack, registry=registry, hosts=hosts, limit=limit)
+
+
+@verb(
+    help={
+        "fast": "leave out what runs the real ms-swift or real hosts",
+        "match": "only tests whose name matches (pytest -k)",
+    }
+)
 def test(fast: bool = False, match: str = "") -> Outcome:
-    """Run the test suite: lint, unit tests, the rehearsals for real."""
+    """Run the test suite: lint, unit tests, the rehearsals for real, the roles on real hosts."""
     from gpulab.quality import run_tests
 
     return run_tests(fast=fast, match=match)

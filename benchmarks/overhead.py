@@ -25,12 +25,14 @@ def timed(command: list[str]) -> float:
     return time.monotonic() - began
 
 
-def lab_timed(lab: str, runs: Path) -> tuple[float, float | None]:
+def lab_timed(lab: str, runs: Path, *words: str) -> tuple[float, float | None]:
     """(seconds that the lab takes, seconds until ms-swift logged its first loss; None where it trains nothing)."""
     began = time.monotonic()
     first = None
     env = {**os.environ, "GPULAB_RUNS": str(runs)}
-    process = subprocess.Popen(["./inv", "lab", lab, "--rehearse"], cwd=ROOT, env=env, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        ["./inv", "lab", lab, "--rehearse", *words], cwd=ROOT, env=env, stdout=subprocess.DEVNULL
+    )
     while process.poll() is None:
         if first is None and any('"loss"' in f.read_text() for f in runs.glob("*/*/*/logging.jsonl")):
             first = time.monotonic() - began

@@ -13,7 +13,8 @@ from gpulab.proofs import Finished, prove
 
 @dataclass(frozen=True)
 class Question:
-    """What of a finished step is to be judged: its folder and log, what it promised, and the run's other steps."""
+    """What of a finished step is to be judged: its folder and log, what it promised, the run's other steps, how many
+    processes were to train."""
 
     step: str
     out: Path
@@ -22,6 +23,7 @@ class Question:
     model: str
     makes: tuple[str, ...]
     proves: tuple[str, ...]
+    world: int = 1
 
     def to_json(self) -> str:
         """As text, for a judge elsewhere."""
@@ -79,7 +81,7 @@ def artefacts(asked: Question) -> tuple[list[dict[str, Any]], list[str]]:
 
 def proofs(asked: Question) -> tuple[list[dict[str, Any]], list[str]]:
     """(each proof with its evidence, the failed ones in a line each)."""
-    finished = Finished(out=asked.out, log=asked.log, run=asked.run, model=asked.model)
+    finished = Finished(out=asked.out, log=asked.log, run=asked.run, model=asked.model, world=asked.world)
     made, failed = [], []
     for phrase in asked.proves:
         holds, evidence = prove(phrase, finished)

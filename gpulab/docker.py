@@ -6,7 +6,8 @@ import os
 import re
 import shutil
 import subprocess
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from gpulab.errors import UsageError
@@ -19,6 +20,7 @@ COMPLAINTS = (
      "no Docker engine answers at {at}", "start it (sudo systemctl start docker), or name another with DOCKER_HOST"),
     (r"(?:No such image|pull access denied for|Unable to find image '|manifest for) ?:?([^\s,']+)",
      "{at} has no image {it}", "./inv build STACK here, or ./inv pull STACK, or ./inv load FILE"),
+    (r"(no answer from .+)", "{it}", "is it overloaded, or gone? try again"),
     (r"no space left on device", "the disk of {at} is full", "free some space there: docker system df, docker prune"),
     (r"does not match the (?:specified|host) platform|exec format error", "the image is for another platform than {at}",
      "build it there, or on a machine of the same kind"),
@@ -32,10 +34,11 @@ COMPLAINTS = (
 @dataclass(frozen=True)
 class Docker:
     """One engine. `host` is empty for this machine's (whatever DOCKER_HOST or the context says), else ssh://NAME; `way`
-    is a folder with the `ssh` that knows how to get there."""
+    is a folder with the `ssh` that knows how to get there; `environment` goes above this process's."""
 
     host: str = ""
     way: Path | None = None
+    environment: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @property
     def at(self) -> str:
@@ -51,7 +54,7 @@ class Docker:
 
     def env(self) -> dict[str, str]:
         """The environment that makes `argv` reach this engine."""
-        env = {**os.environ, **({"DOCKER_HOST": self.host} if self.host else {})}
+        env = {**os.environ, **self.environment, **({"DOCKER_HOST": self.host} if self.host else {})}
         return {**env, "PATH": f"{self.way}{os.pathsep}{env.get('PATH', os.defpath)}"} if self.way else env
 
     def try_run(self, *words: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:

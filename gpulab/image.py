@@ -25,7 +25,7 @@ class Image:
         """12 hex digits over the recipe, the lock, the base and the parent's key. Raises UsageError without a lock."""
         recipe = [(DOCKER / name).read_text(encoding="utf-8") for name in RECIPE]
         stands_on = self.parent.key if self.parent else locked_base(load_images().base_for(self.python))
-        own = json.dumps([self.stack.pins.apt, self.stack.pins.compiled])
+        own = json.dumps([self.stack.pins.apt, self.stack.sources])
         return hashlib.sha256("\0".join([stands_on, self.stack.key, own, *recipe]).encode()).hexdigest()[:12]
 
     @property

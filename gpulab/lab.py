@@ -18,7 +18,7 @@ from gpulab.yamlfile import fault, load, load_as
 Flags = dict[str, Any]
 PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_-]*)(?:\.([a-z]+))?\}")
 OWN_FILE = re.compile(r"[^/{}:][^{}:]*\.(ya?ml|jsonl?|py|txt|csv)")  # relative: a file of the lab's folder
-GIVEN = {("model", None), ("model", "name"), ("lab", None), ("out", None), ("port", None)}
+GIVEN = {("model", None), ("model", "name"), ("lab", None), ("out", None), ("port", None), ("tools", None)}
 
 
 class Strict(BaseModel):
@@ -36,6 +36,12 @@ class Needs(Strict):
     vram_gib: float = Field(0, ge=0)
     disk_gib: float = Field(2, ge=0)
     minutes: float = Field(10, gt=0)
+
+    def __str__(self) -> str:
+        """In a few words: `2 nodes, 1 GPU, 8 GiB`."""
+        nodes = f"{self.nodes} nodes, " if self.nodes > 1 else ""
+        gpus = f"{self.gpus} GPU{'s' * (self.gpus > 1)}, {self.vram_gib:g} GiB" if self.gpus else "CPU"
+        return nodes + gpus
 
 
 class Ready(Strict):

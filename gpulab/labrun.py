@@ -17,6 +17,7 @@ from rich.text import Text
 from gpulab import redact
 from gpulab.causes import likely_cause, tail
 from gpulab.console import console
+from gpulab.driver import refuse_old_driver
 from gpulab.engines import Engine, choose_engine
 from gpulab.engines.engine import Ended
 from gpulab.engines.slurm import SlurmEngine
@@ -70,6 +71,8 @@ def run_lab(
         script = as_script(carrier.shell(make_plan(run=runs_dir() / lab.slug / "dry", ports=ports)))
         return Outcome({"plan": script, "profile": profile}, text=Text(script.rstrip()))
     console.print(f"[bold]{lab.name}[/] {lab.title}\n{why}")
+    if profile == "gpu":
+        refuse_old_driver(stack, machines)
     carrier.prepare()
     _check_before(lab, carrier, make_plan(run=runs_dir(), ports=ports))
     record = Record.open(

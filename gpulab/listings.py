@@ -40,7 +40,6 @@ def list_labs() -> Outcome:
         except UsageError as error:  # one broken lab does not hide the others
             failures.append(error.message)
             continue
-        needs = f"{lab.needs.gpus} x {lab.needs.vram_gib:g} GiB" if lab.needs.gpus else "CPU"
         here = (
             "no" if (lacks := machine.lacks(lab.needs)) and lab.rehearse.impossible else "rehearse" if lacks else "yes"
         )
@@ -49,7 +48,7 @@ def list_labs() -> Outcome:
             record = read(folder)
             state, when = record["state"], f"{record['profile']} {folder.name[:8]}"
         title = Text.assemble((name, "bold"), "\n", (lab.title, "dim"))
-        table.add_row(title, lab.stack, needs, here, Text.assemble(state_text(state), "\n", when))
+        table.add_row(title, lab.stack, str(lab.needs), here, Text.assemble(state_text(state), "\n", when))
         rows.append({"lab": name, "title": lab.title, "stack": lab.stack, "needs": lab.needs.model_dump(),
                      "here": here, "last": {"state": state, "run": last.get(lab.slug)}})  # fmt: skip
     return Outcome({"labs": rows}, failures=failures, text=table)

@@ -9,6 +9,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LABS = ROOT / "labs"
 DOCKER = ROOT / "docker"
 STACKS_YML = DOCKER / "stacks.yml"
+COMPOSE = ROOT / "compose"
 CONTROL_LOCK = ROOT / "gpulab" / "control.lock"
 STACKS = ROOT / ".stacks"
 CACHE = ROOT / ".cache"

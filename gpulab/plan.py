@@ -18,7 +18,8 @@ from gpulab.paths import CACHE, ROOT
 from gpulab.stacks import Stack
 from gpulab.yamlfile import load
 
-TWIN = ROOT / "gpulab" / "twin.py"
+TOOLS = ROOT / "gpulab"  # what commands run of the lab's own: twin.py, ready.py, witness.py
+TWIN = TOOLS / "twin.py"
 RENDEZVOUS = 29400  # the first of the ports that hosts keep free for it (ansible/roles/base)
 
 
@@ -43,7 +44,8 @@ class Node:
 class Command:
     """One process: what to run, where, and what it must leave behind. `until` names a server's last user.
 
-    A spread step has one on each node: `rank` is the node's, `node` its name.
+    A spread step has one on each node: `rank` is the node's, `node` its name. `world` is how many processes train in
+    all.
     """
 
     step: str
@@ -58,6 +60,7 @@ class Command:
     until: str | None = None
     rank: int | None = None
     node: str = ""
+    world: int = 1
 
     @property
     def name(self) -> str:
@@ -156,7 +159,7 @@ def plan(
     for name, step in lab.steps.items():
         out = run / name
         values = {"model": model, "model.name": Path(model).name, "lab": str(lab.folder), "out": str(out)}
-        values["bind"] = network.bind
+        values |= {"bind": network.bind, "tools": str(TOOLS)}
         if step.ready:
             values["port"] = str(ports[name])
         for earlier, port in ports.items():
@@ -178,6 +181,7 @@ def plan(
             ready=step.ready,
             port=ports.get(name) if step.ready else None,
             until=_last_user(lab, name) if step.ready else None,
+            world=step.processes or 1,
         )
         commands += _spread(command, nodes, rendezvous, lab, cpu=cpu) if step.spread else [command]
     return Plan(lab, profile, stack, model, run, tuple(commands))
@@ -185,14 +189,16 @@ def plan(
 
 def _spread(command: Command, nodes: Sequence[Node], rendezvous: int, lab: Lab, *, cpu: bool) -> list[Command]:
     """The command on every node, told its rank and the master in the names that ms-swift reads."""
-    processes = {"NPROC_PER_NODE": str(1 if cpu else lab.needs.gpus or 1)}
+    usual = {"NPROC_PER_NODE": str(1 if cpu else lab.needs.gpus or 1)}
+    processes = int({**usual, **command.env}["NPROC_PER_NODE"])
     return [
         dataclasses.replace(
             command,
             rank=rank,
             node=node.name,
+            world=processes * len(nodes),
             env={
-                **processes, **command.env, "NNODES": str(len(nodes)), "NODE_RANK": str(rank),
+                **usual, **command.env, "NNODES": str(len(nodes)), "NODE_RANK": str(rank),
                 "MASTER_ADDR": nodes[0].address, "MASTER_PORT": str(rendezvous),
                 "NCCL_SOCKET_IFNAME": node.interface, "GLOO_SOCKET_IFNAME": node.interface,
             },

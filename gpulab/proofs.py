@@ -19,12 +19,20 @@ ADAPTER = "last-checkpoint/adapter_model.safetensors"
 
 @dataclass(frozen=True)
 class Finished:
-    """What a proof may look at: the step's folder and log, the folders of the steps before it."""
+    """What a proof may look at: the step's folder and log, the folders of the steps before it, how many processes were
+    to train."""
 
     out: Path
     log: Path
     run: Path
     model: str
+    world: int = 1
+
+    @property
+    def ranks(self) -> list[dict[str, Any]]:
+        """What each rank wrote down of itself (witness.py), by rank."""
+        files = sorted((self.out / "ranks").glob("*.json"), key=lambda f: int(f.stem))
+        return [json.loads(file.read_text(encoding="utf-8")) for file in files]
 
     @property
     def base(self) -> Path:
@@ -175,6 +183,39 @@ def merged(finished: Finished) -> str:
             f"{len(changed)} tensors changed, {len(left)} of an adapter left, {len(missing)} of the base missing"
         )
     return f"{len(changed)} of {len(changed) + len(same)} tensors differ from the base model's, none of an adapter left"
+
+
+@proof("every rank took part")
+def every_rank(finished: Finished) -> str:
+    """As many ranks as the plan has left their word, all of one process group of that size."""
+    ranks = finished.ranks
+    sizes = sorted({r["world_size"] for r in ranks})
+    if [r["rank"] for r in ranks] != list(range(finished.world)) or sizes != [finished.world]:
+        raise Unproven(f"{len(ranks)} of {finished.world} ranks left their word, world sizes {sizes}")
+    nodes, backends = len({r["node_rank"] for r in ranks}), {str(r["backend"]) for r in ranks}
+    ways = sorted(set(re.findall(r"via (NET/\w+|P2P/\w+|SHM)", finished.log.read_text(errors="replace"))))
+    return f"{len(ranks)} ranks on {nodes} node{'s' * (nodes > 1)} over {', '.join([*sorted(backends), *ways])}"
+
+
+@proof("ranks hold the same weights")
+def same_weights(finished: Finished) -> str:
+    """What was trained is the same on every rank, to the bit: unsynchronised ranks drift apart."""
+    sums = [r["weights"] for r in finished.ranks]
+    if len(sums) < 2 or None in sums or len(set(sums)) > 1:
+        raise Unproven(f"{len(sums)} ranks, {len(set(sums))} different weights")
+    return f"the same weights on {len(sums)} ranks ({sums[0][:12]})"
+
+
+@proof("loss as in STEP to N%")
+def same_loss(finished: Finished, step: str, share: float) -> str:
+    """Every logged loss is that of an earlier step with the same global batch, to a share of that step's mean loss."""
+    before, after = ([r["loss"] for r in training_log(out)] for out in (finished.run / step, finished.out))
+    if not before or len(before) != len(after):
+        raise Unproven(f"{len(before)} losses in {step}, {len(after)} now")
+    worst = max(abs(a - b) for a, b in zip(after, before, strict=True)) / (sum(before) / len(before))
+    if worst > share:
+        raise Unproven(f"a loss differs from {step}'s by {worst:.2%} of the mean loss")
+    return f"{len(after)} losses as in {step}, to {worst:.2%} of the mean loss"
 
 
 @proof("exact match at least N%")

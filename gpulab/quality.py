@@ -42,10 +42,10 @@ def run_lint() -> Outcome:
 
 
 def run_tests(*, fast: bool, match: str) -> Outcome:
-    """Lint, then pytest (fast tests first, the rehearsals last). Raises UsageError when nothing matches."""
+    """Lint, then pytest (fast tests first, real hosts last). Raises UsageError when nothing matches."""
     lint = Outcome() if match else run_lint()
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
-    command += ["-m", "not rehearsal"] if fast else []
+    command += ["-m", "not rehearsal and not testbed"] if fast else []
     command += ["-k", match] if match else []
     done = subprocess.run(command, cwd=ROOT, stdout=console.file, check=False)
     if done.returncode == 5:

@@ -8,6 +8,7 @@ Standard library only: the engines import it, and a plan.sh runs it by itself:
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 import urllib.error
@@ -22,9 +23,10 @@ _open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 def answers(url: str, model: str, timeout: float = PATIENCE) -> bool:
     """Whether the OpenAI-compatible server at `url` (".../v1") completes a chat as `model` within `timeout` seconds."""
     body = {"model": model, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 1, "temperature": 0}
-    request = urllib.request.Request(
-        f"{url}/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
-    )
+    headers = {"Content-Type": "application/json"}
+    if key := os.environ.get("GPULAB_API_KEY"):
+        headers["Authorization"] = f"Bearer {key}"
+    request = urllib.request.Request(f"{url}/chat/completions", json.dumps(body).encode(), headers)
     try:
         with _open(request, timeout=timeout) as reply:
             return bool(json.load(reply)["choices"])

@@ -26,18 +26,25 @@ def target(pins: Pins) -> list[str]:
 
 
 def resolve_stack(stack: Stack, *, upgrade: bool) -> str:
-    """The lock's text. Versions of the lock at hand are kept where they still fit, unless `upgrade`.
+    """The lock's text, its first line saying what it was resolved from.
 
+    Versions of the lock at hand are kept where they still fit, unless `upgrade`.
     A stack that is `from` another keeps to that one's lock, version by version: what they share is the same bytes.
     Raises UsageError with uv's reason.
     """
     words = [*target(stack.pins), *(["--constraint", str(stack.parent.lock)] if stack.parent else [])]
     resolved = resolve(stack.name, stack.all_pins, words, stack.lock, upgrade=upgrade)
     if stack.pins.torch != "cpu":
-        return resolved
+        return f"{first_line(stack)}\n{resolved}"
     left_out = ["torch", *filter(CUDA_PACKAGE.match, versions(resolved))]
     words += [f"--no-emit-package={name}" for name in left_out]
-    return resolve(f"{stack.name} without CUDA", stack.all_pins, words, stack.lock, upgrade=upgrade)
+    without = resolve(f"{stack.name} without CUDA", stack.all_pins, words, stack.lock, upgrade=upgrade)
+    return f"{first_line(stack)}\n{without}"
+
+
+def first_line(stack: Stack) -> str:
+    """What tells a lock that is stale from one that is true, without asking an index."""
+    return f"# resolved from {stack.asked}, see Stack.asked"
 
 
 def resolve_control(pyproject: Path, lock: Path, *, upgrade: bool) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.metadata
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -32,7 +33,6 @@ class Pins(BaseModel):
     torch: Literal["cpu", "cuda", "none", ""] = ""
     pins: list[str]
     apt: list[str] = []
-    compiled: dict[str, dict[str, str]] = {}
 
     @model_validator(mode="after")
     def _says_for_what(self) -> Pins:
@@ -60,15 +60,19 @@ class StacksFile(BaseModel):
 
     model_config = ConfigDict(extra="allow")  # `node:` belongs to the hosts' roles
     stacks: dict[str, Pins]
+    source_distributions: dict[str, dict[str, str]] = {}
     images: Images
 
 
 class Stack:
     """A stack and where its lock and venv lie. The venv's name carries the lock's hash: same name, same contents."""
 
-    def __init__(self, name: str, pins: Pins, parent: Stack | None = None) -> None:
+    def __init__(
+        self, name: str, pins: Pins, parent: Stack | None = None, sources: dict[str, dict[str, str]] | None = None
+    ) -> None:
         self.name = name
         self.parent = parent
+        self._sources = sources or {}
         inherited = {k: getattr(parent.pins, k) for k in ("python", "torch")} if parent else {}
         self.pins: Pins = pins.model_copy(update=inherited)
 
@@ -88,6 +92,18 @@ class Stack:
         if not self.lock.is_file():
             raise UsageError(f"the stack {self.name} has no lock", f"./inv lock --stack {self.name}")
         return hashlib.sha256(self.lock.read_bytes()).hexdigest()[:12]
+
+    @cached_property
+    def sources(self) -> dict[str, dict[str, str]]:
+        """What its lock holds that has no wheel -> the environment to make one in."""
+        text = self.lock.read_text(encoding="utf-8")
+        return {name: env for name, env in self._sources.items() if f"\n{name}==" in text}
+
+    @cached_property
+    def asked(self) -> str:
+        """12 hex digits of all that its lock is resolved from: the lock's first line holds them."""
+        made_from = [self.all_pins, self.pins.python, self.pins.torch, self.parent.key if self.parent else ""]
+        return hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:12]
 
     @property
     def venv(self) -> Path:
@@ -149,10 +165,11 @@ class Stack:
 def load_stacks() -> dict[str, Stack]:
     """Every stack of docker/stacks.yml by name, parents before children. Raises UsageError with file and line."""
     stacks: dict[str, Stack] = {}
-    for name, pins in load_as(StacksFile, STACKS_YML).stacks.items():
+    file = load_as(StacksFile, STACKS_YML)
+    for name, pins in file.stacks.items():
         if pins.parent and pins.parent not in stacks:
             raise fault(STACKS_YML, ["stacks", name, "from"], f"no stack {pins.parent!r} above", "write it above")
-        stacks[name] = Stack(name, pins, stacks.get(pins.parent or ""))
+        stacks[name] = Stack(name, pins, stacks.get(pins.parent or ""), file.source_distributions)
     return stacks
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -66,6 +67,7 @@ def carry_out(body: Callable[[], Outcome], *, as_json: bool, debug: bool) -> int
 
     if as_json:
         talk_on_stderr()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: nothing half made stays behind
     cure = ""
     try:
         for line in sweep():

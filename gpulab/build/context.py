@@ -14,7 +14,7 @@ from gpulab.paths import DOCKER
 from gpulab.resolver import CUDA_PACKAGE
 from gpulab.stacks import Stack, load_images
 
-PARTS = ("torch", "rest", "compiled")
+PARTS = ("torch", "rest", "sources")
 
 
 def entries(lock: str) -> dict[str, str]:
@@ -33,7 +33,7 @@ def parts(stack: Stack) -> dict[str, str]:
     for name, block in entries(stack.lock.read_text(encoding="utf-8")).items():
         if name not in inherited:
             heavy = name == "torch" or CUDA_PACKAGE.match(name)
-            made["compiled" if name in stack.pins.compiled else "torch" if heavy else "rest"] += block
+            made["sources" if name in stack.sources else "torch" if heavy else "rest"] += block
     if stack.pins.torch == "cpu" and not stack.parent:
         made["torch"] = f"{cpu_torch(stack.pins, python(stack)).requirement}\n"
     return made
@@ -62,11 +62,16 @@ def stage(stack: Stack, folder: Path) -> None:
     shutil.copy(Path(sys.executable).parent / "uv", folder)
     for name, text in parts(stack).items():
         (folder / f"{name}.txt").write_text(text, encoding="utf-8")
-    settings = {k: v for env in stack.pins.compiled.values() for k, v in env.items()}
-    (folder / "compiled.env").write_text("".join(f"export {k}={shlex.quote(v)}\n" for k, v in settings.items()))
+    (folder / "sources.env").write_text(settings(stack), encoding="utf-8")
     (folder / "wheels").mkdir()
     if "--find-links" in torch_from(stack):
         torch = cpu_torch(stack.pins, python(stack))
         tag = f"cp{torch.python.replace('.', '')}"
         for wheel in (torch.folder or folder).glob(f"{torch.requirement.replace('==', '-')}-{tag}-*.whl"):
             shutil.copy(wheel, folder / "wheels")
+
+
+def settings(stack: Stack) -> str:
+    """The environment in which its source distributions become wheels, for a shell to read."""
+    own = [env for name, env in stack.sources.items() if name in entries(parts(stack)["sources"])]
+    return "".join(f"export {key}={shlex.quote(value)}\n" for env in own for key, value in env.items())

@@ -16,7 +16,7 @@ def follow(argv: list[str], cwd: Path, env: Mapping[str, str], doing: str, log: 
     """Run buildx (plain progress), its words to `log`. Its exit status; Ctrl-C ends it first."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with (
-        log.open("w", encoding="utf-8") as out,
+        log.open("w", encoding="utf-8", buffering=1) as out,
         console.status(doing) as status,
         subprocess.Popen(
             argv, cwd=cwd, env=env, text=True, errors="replace", stdout=subprocess.PIPE, stderr=subprocess.STDOUT

@@ -13,12 +13,13 @@ from typing import Any
 from gpulab.build.base import OWN, base_image, locked_base
 from gpulab.build.definition import bake_env, network_for, staged
 from gpulab.build.follow import follow, reason
+from gpulab.build.manifest import write_manifest
 from gpulab.console import console
 from gpulab.docker import Docker
 from gpulab.errors import UsageError
 from gpulab.image import Image
 from gpulab.paths import CACHE, shown
-from gpulab.resolver import resolve_stack
+from gpulab.resolver import first_line
 from gpulab.stacks import Stack, load_images, load_stack
 from gpulab.verb import Outcome
 
@@ -43,7 +44,7 @@ def build(names: str, *, base: str, dry: bool) -> Outcome:
             continue
         check_lock(image.stack)
         check_disk(image.stack, docker)
-        made.append({"stack": image.stack.name, "tag": image.tag, "seconds": bake(image, base, docker)})
+        made.append(bake(image, base, docker))
     return Outcome({"built": made, "images": [image.tag for image in wanted]})
 
 
@@ -75,8 +76,8 @@ def check_engine(docker: Docker) -> None:
 
 
 def check_lock(stack: Stack) -> None:
-    """The lock is what the pins resolve to. Raises UsageError for a stale one."""
-    if resolve_stack(stack, upgrade=False) != stack.lock.read_text(encoding="utf-8"):
+    """The lock was resolved from today's pins. Raises UsageError for a stale one, or none."""
+    if stack.key and stack.lock.read_text(encoding="utf-8").split("\n", 1)[0] != first_line(stack):
         raise UsageError(f"{shown(stack.lock)} is stale: its pins changed", f"./inv lock --stack {stack.name}")
 
 
@@ -92,8 +93,11 @@ def check_disk(stack: Stack, docker: Docker) -> None:
         )
 
 
-def bake(image: Image, base: str, docker: Docker) -> float:
-    """Build one image; the engine tags it when all of it is done. Seconds. Raises UsageError with the failing step."""
+def bake(image: Image, base: str, docker: Docker) -> dict[str, Any]:
+    """Build one image and write its manifest; the engine tags it when all of it is done.
+
+    Raises UsageError with the last words of the step that failed.
+    """
     began = time.monotonic()
     log = CACHE / "build" / f"{image.stack.name}.log"
     stands_on = base_image(load_images().base_for(image.python), docker, base)
@@ -105,6 +109,8 @@ def bake(image: Image, base: str, docker: Docker) -> float:
         raise UsageError(
             f"{image.tag} was not built: {reason(said)}", f"nothing half made is left; its log: {shown(log)}"
         )
-    seconds = time.monotonic() - began
-    console.print(f"[green]✓[/] {image.tag} {seconds:.0f} s")
-    return round(seconds, 1)
+    seconds = round(time.monotonic() - began, 1)
+    manifest = write_manifest(image, stands_on, seconds, docker)
+    size = json.loads(manifest.read_text(encoding="utf-8"))["bytes"]
+    console.print(f"[green]✓[/] {image.tag} {seconds:.0f} s, {size / 1e9:.2f} GB, {shown(manifest)}")
+    return {"stack": image.stack.name, "tag": image.tag, "seconds": seconds, "bytes": size, "manifest": manifest}

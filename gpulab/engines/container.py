@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gpulab.paths import CACHE, ROOT
-from gpulab.plan import Command, Plan
+from gpulab.paths import CACHE
+from gpulab.plan import TOOLS, Command, Plan
 
 RUN = "gpulab.run"  # the label that says which run's folder a container belongs to
-TOOLS = ROOT / "gpulab"  # what a plan's commands run of the lab's own: twin.py, ready.py
 TWINS = CACHE / "twins"
 # Handed on by name where they are set: the docker command reads the values, so they are in no argument list.
 HANDED_ON = (

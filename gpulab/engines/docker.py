@@ -15,7 +15,6 @@ from typing import Any
 from gpulab.docker import Docker
 from gpulab.engines.container import (
     RUN,
-    TOOLS,
     Place,
     container_name,
     here,
@@ -28,7 +27,7 @@ from gpulab.engines.engine import CannotStart, Engine
 from gpulab.errors import UsageError
 from gpulab.image import Image
 from gpulab.leftovers import MARK
-from gpulab.plan import Command, Network, Node, Plan
+from gpulab.plan import TOOLS, Command, Network, Node, Plan
 from gpulab.resolver import versions
 from gpulab.resources import Usage
 from gpulab.stacks import Stack
@@ -68,7 +67,7 @@ class ContainerJob:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._logs.wait(GRACE)
         for process in (self._logs, self._stats):
-            process.terminate()
+            process.kill()  # stats does not heed SIGTERM
             process.wait()
         self._docker.try_run("rm", "--force", "--volumes", self._name)
 

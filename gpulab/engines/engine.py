@@ -131,7 +131,7 @@ class Engine(ABC):
         """What is to be judged of a finished command."""
         return checks.Question(
             step=command.step, out=command.out, log=self.log(command.step), run=self.plan.run, model=self.plan.model,
-            makes=command.makes, proves=command.proves,
+            makes=command.makes, proves=command.proves, world=command.world,
         )  # fmt: skip
 
     def carry_out(self, step: str) -> Ended:
@@ -163,7 +163,7 @@ class Engine(ABC):
         try:
             for rank, command in enumerate(commands):
                 jobs[rank] = self.start(command)
-            while any(job.poll() is None for job in jobs.values()):
+            while running := [job for job in jobs.values() if job.poll() is None]:
                 self._sampler.tick(first.step, list(jobs.values()))
                 self._watch.look(first)
                 self._watch.lines(logs.follow())
@@ -171,7 +171,7 @@ class Engine(ABC):
                     return failed
                 if time.monotonic() - logs.last_word > SILENCE:
                     return Ended(None, f"no node of {first.step} said a word for {SILENCE:.0f} s")
-                next(job for job in jobs.values() if job.poll() is None).wait(POLL)
+                running[0].wait(POLL)
             return self._first_failed(commands, jobs) or Ended(0)
         except CannotStart as error:
             return Ended(127, f"{error} (on {commands[len(jobs)].node})")

@@ -20,7 +20,7 @@ from typing import IO, Any
 
 from gpulab.checks import Judgement
 from gpulab.docker import Docker
-from gpulab.engines.container import TOOLS, TWINS, Place, container_name, volumes
+from gpulab.engines.container import TWINS, Place, container_name, volumes
 from gpulab.engines.docker import DockerEngine, remove
 from gpulab.engines.docker_shell import DockerShell
 from gpulab.engines.engine import Ended
@@ -32,7 +32,7 @@ from gpulab.hosts.seat import Seat
 from gpulab.hosts.ssh import ask
 from gpulab.hosts.ssh import command as over_ssh
 from gpulab.paths import ROOT
-from gpulab.plan import Command, Node, Plan
+from gpulab.plan import TOOLS, Command, Node, Plan
 from gpulab.stacks import Stack
 from gpulab.watch import Watch
 

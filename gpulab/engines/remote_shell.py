@@ -28,15 +28,17 @@ class RemoteShell(DockerShell):
         first = next(iter(self._dockers))
         ways = " ".join(f"[{name}]={shlex.quote(str(docker.way or ''))}" for name, docker in self._dockers.items())
         shared = Path(self.folders["FILES"]).parents[1]
+        folders = " ".join(f'"$FILES/{name}"' for name in dict.fromkeys(c.out.name for c in self.plan.commands))
+        aside = f"docker run -i --rm --network none --user {self._user} -v {shared}:{shared} --entrypoint sh"
         return f"""\
 declare -A WAY=({ways})  # an ssh for each host, with the inventory's settings
 on() {{ local host=$1; shift; PATH="${{WAY[$host]}}:$PATH" DOCKER_HOST="ssh://$host" "$@"; }}
 export DOCKER_HOST=ssh://{first} PATH="${{WAY[{first}]}}:$PATH"
 FILES={shared}/${{RUN##*/}}-$$  # the run's folder on the hosts; what it holds stays there
-send() {{ tar -C "$1" -c . | docker run -i --rm --network none --user {self._user} -v {shared}:{shared} \\
-  --entrypoint sh "$IMAGE" -c 'mkdir -p "$0" && tar -xf - -C "$0"' "$2"; }}
+send() {{ tar -C "$1" -c . | {aside} "$IMAGE" -c 'mkdir -p "$0" && tar -xf - -C "$0"' "$2"; }}
 {super().head()}send {self.quoted([str(self.plan.lab.folder)])} "$FILES/.lab"
 send "$LAB/gpulab" "$FILES/.gpulab"
+{aside} "$IMAGE" -c 'mkdir -p "$@"' _ {folders}
 """
 
     def on(self, command: Command) -> str:

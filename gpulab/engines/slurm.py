@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from gpulab.checks import Judgement
-from gpulab.engines.container import HANDED_ON, TOOLS, TWINS, Place
+from gpulab.engines.container import HANDED_ON, TWINS, Place
 from gpulab.engines.docker_shell import DockerShell
 from gpulab.engines.engine import POLL, Ended, Engine
 from gpulab.engines.remote import FETCHED_MIB, RemoteDockerEngine, shipped
@@ -32,7 +32,7 @@ from gpulab.hosts.login import ask_login
 from gpulab.hosts.seat import Seat
 from gpulab.hosts.ssh import command as over_ssh
 from gpulab.paths import ROOT
-from gpulab.plan import Command, Node, Plan
+from gpulab.plan import TOOLS, Command, Node, Plan
 from gpulab.script import as_script
 from gpulab.stacks import Stack
 from gpulab.watch import Watch

@@ -26,7 +26,15 @@ def environment() -> dict[str, str]:
     bin_first = f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"
     # ansible-runner turns the check of host keys off wherever the environment is silent about it.
     own = {"ANSIBLE_CONFIG": str(CONFIG), "ANSIBLE_HOST_KEY_CHECKING": "True", "LC_ALL": "C.UTF-8"}
-    return {**os.environ, "PATH": bin_first, **own}
+    return {**os.environ, "PATH": bin_first, **own, **mitogen()}
+
+
+def mitogen() -> dict[str, str]:
+    """One Python kept on each host for the whole play instead of one for each task: a third of the time."""
+    import ansible_mitogen
+
+    plugins = Path(ansible_mitogen.__file__).parent / "plugins" / "strategy"
+    return {"ANSIBLE_STRATEGY": "mitogen_linear", "ANSIBLE_STRATEGY_PLUGINS": str(plugins)}
 
 
 @cache

@@ -43,9 +43,12 @@ def text(played: Played) -> RenderableType:
     changes = played.tally.changes
     if not changes and played.status == 0:
         return Text(f"no drift on {', '.join(played.tally.hosts)} ({played.seconds:.0f} s)")
+    end = Text(f"\n{played.seconds:.0f} s, all of it in {shown(played.log)}")
+    if not changes:
+        return end
     grid = Table(box=None, pad_edge=False)
     for title in ("host", "role", "what", "differs"):
         grid.add_column(title, overflow="fold")
     for change in changes:
         grid.add_row(change.host, change.role, Text(change.task), Text("\n".join(change.differs)))
-    return Group(grid, Text(f"\n{played.seconds:.0f} s, all of it in {shown(played.log)}"))
+    return Group(grid, end)

@@ -7,15 +7,39 @@ import os
 import shlex
 import shutil
 import tempfile
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from gpulab.docker import Docker
 from gpulab.errors import UsageError
 from gpulab.hosts.inventory import Host
-from gpulab.hosts.ssh import options
+from gpulab.hosts.ssh import ask, complaint, options
 from gpulab.paths import CACHE
 
 KEPT_OPEN = 60  # seconds: a docker command opens several connections, the next ones cost no login
+# A host that dies while an image is on its way: ssh gives up after 20 s of silence, instead of never.
+ALIVE = ("-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=4")
+
+
+@dataclass(frozen=True)
+class HostDocker(Docker):
+    """A host's engine over ssh. Docker says little more than that it cannot connect: then the host is asked why."""
+
+    of: Host = field(kw_only=True)
+
+    def complaint(self, said: str) -> UsageError:
+        """As Docker's, with ssh's own trouble told apart."""
+        if "exit status 255" in said:  # ssh's
+            answer = complaint(self.of, said)
+            return UsageError(f"{self.at}: {answer.problem}", answer.cure)
+        if "Cannot connect" not in said and "error during connect" not in said:
+            return super().complaint(said)
+        asked = ask([self.of], lambda _: ["docker", "version", "--format", "{{.Server.Version}}"])[self.of.name]
+        if "not found" in asked.problem:
+            return UsageError(f"{self.at} has no docker", "./inv provision, or install it there")
+        if not asked.problem:  # it was put right since the login that is kept open
+            return UsageError(f"the engine of {self.at} refuses an earlier login", f"try again in {KEPT_OPEN} s")
+        return super().complaint(asked.problem)
 
 
 def engine_of(host: Host) -> Docker:
@@ -32,8 +56,7 @@ def engine_of(host: Host) -> Docker:
     # a socket's path must be short
     socket = Path(tempfile.gettempdir()) / f"gpulab-ssh-{os.getuid()}"
     socket.mkdir(mode=0o700, exist_ok=True)
-    shared = ["-o", "ControlMaster=auto", "-o", f"ControlPath={socket}/%C", "-o", f"ControlPersist={KEPT_OPEN}"]
-    shared += ["-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3"]  # a dead host shows within 15 s
+    shared = ["-o", "ControlMaster=auto", "-o", f"ControlPath={socket}/%C", "-o", f"ControlPersist={KEPT_OPEN}", *ALIVE]
     argv = [ssh, "-o", f"HostName={host.address}", *options(host), *shared]
     line = f'#!/bin/sh\nexec {shlex.join(argv)} "$@"\n'
     folder = CACHE / "ssh" / hashlib.sha256(line.encode()).hexdigest()[:12]
@@ -43,4 +66,4 @@ def engine_of(host: Host) -> Docker:
         draft.write_text(line, encoding="utf-8")
         draft.chmod(0o700)
         draft.replace(folder / "ssh")
-    return Docker(f"ssh://{host.name}", folder)
+    return HostDocker(f"ssh://{host.name}", folder, of=host)

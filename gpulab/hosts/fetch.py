@@ -13,6 +13,11 @@ from typing import Any
 from gpulab.console import console
 
 SECONDS = 60
+# Of each distribution the package with its archive's keys, and the components that the roles take packages from.
+ARCHIVES = {
+    "Debian": ("debian-archive-keyring", "main"),
+    "Ubuntu": ("ubuntu-keyring, on Debian 13 or Ubuntu", "main universe"),
+}
 
 
 def fetch_keys(needs: dict[str, Any], folder: Path) -> list[str]:
@@ -36,7 +41,7 @@ def fetch_keys(needs: dict[str, Any], folder: Path) -> list[str]:
 def fetch_packages(system: str, needs: dict[str, Any], folder: Path) -> list[str]:
     """The packages and all they need, as for a system with nothing installed; one repository's failure leaves the rest.
 
-    Needs apt-get on this machine, of any release, and the keyring of the other distribution's archive.
+    Needs apt-get on this machine, of any release. The other distribution's archive takes a mirror and its keyring.
     """
     if not shutil.which("apt-get"):
         return [f"{system}: no apt-get on this machine (cure: fetch the packages on Debian or Ubuntu)"]
@@ -46,13 +51,15 @@ def fetch_packages(system: str, needs: dict[str, Any], folder: Path) -> list[str
                  "cache/archives/partial"):  # fmt: skip
         (root / part).mkdir(parents=True, exist_ok=True)
     (root / "state/status").touch()
-    lines = archive(system)
-    if not lines:
-        return [f"{system}: this machine's apt knows no archive of it (cure: fetch the packages on a machine like it)"]
+    lines, problem = archive(**needs["archive"])
+    if problem:
+        return [f"{system}: {problem}"]
     (root / "etc/sources.list").write_text("".join(lines), encoding="utf-8")
     own = {name: "" for packages in needs["packages"].values() for name, version in packages.items() if not version}
     groups = {"": own, **{role: {n: v for n, v in needs["packages"][role].items() if v} for role in needs["sources"]}}
     for role, wanted in groups.items():
+        if not wanted:
+            continue
         source = needs["sources"].get(role)
         listed = root / "etc/sources.list.d/own.list"
         listed.unlink(missing_ok=True)
@@ -68,17 +75,23 @@ def fetch_packages(system: str, needs: dict[str, Any], folder: Path) -> list[str
     return failures
 
 
-def archive(system: str) -> list[str]:
-    """The lines of sources.list for a release's own archive, at the address that this machine's apt has for it."""
-    from gpulab.hosts.bundle import RELEASES
-
-    release = RELEASES[system][0]
-    distribution, components = ("Debian", "main") if system.startswith("debian") else ("Ubuntu", "main universe")
+def archive(distribution: str, release: str, mirror: str) -> tuple[list[str], str]:
+    """The lines of sources.list for a release's own archive, at the mirror or at this machine's address; or why not."""
+    name = distribution.lower()
     _, known, _ = said("apt-get", "indextargets", "--format", "$(LABEL) $(REPO_URI)")
-    addresses = sorted({line.split()[1] for line in known.splitlines() if line.startswith(f"{distribution} ")})
-    keyring = f"/usr/share/keyrings/{distribution.lower()}-archive-keyring.gpg"
+    own = sorted({line.split()[1] for line in known.splitlines() if line.startswith(f"{distribution} ")})
+    addresses = [f"{mirror}/{name}"] if mirror else own
+    if not addresses:
+        return (
+            [],
+            f"this machine's apt knows no archive of {distribution} (cure: --mirror NAME, with `apt` in its file)",
+        )
+    keyring = Path(f"/usr/share/keyrings/{name}-archive-keyring.gpg")
+    package, components = ARCHIVES[distribution]
+    if not keyring.is_file():
+        return [], f"no {keyring} on this machine (cure: apt-get install -y {package})"
     suites = (release, f"{release}-updates")
-    return [f"deb [signed-by={keyring}] {addresses[0]} {suite} {components}\n" for suite in suites if addresses]
+    return [f"deb [signed-by={keyring}] {addresses[0]} {suite} {components}\n" for suite in suites], ""
 
 
 def apt(root: Path, wanted: dict[str, str]) -> list[str]:

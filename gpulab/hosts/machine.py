@@ -1,7 +1,7 @@
 """What a machine is, as one JSON object: read only, the standard library only, so that it can be sent over ssh.
 
-`python3 - PART... [pci=FOLDER] [driver=FILE] < machine.py` prints the parts asked for; a part that can't be read says
-so under `error`.
+`python3 - PART... [pci=FOLDER] [driver=FILE] [rdma=FOLDER] < machine.py` prints the parts asked for; a part that can't
+be read says so under `error`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ NVIDIA = "0x10de"
 SHM = "/dev/shm"  # noqa: S108 (looked at, nothing is put there)
 GPU_CLASSES = ("0x0300", "0x0302")  # display and 3D controllers
 # Where the kernel tells of them; the arguments may name other places.
-PLACES = {"pci": "/sys/bus/pci/devices", "driver": "/sys/module/nvidia/version"}
+PLACES = {"pci": "/sys/bus/pci/devices", "driver": "/sys/module/nvidia/version", "rdma": "/sys/class/infiniband"}
 # What a program of the lab reads from its environment; nothing else is looked at.
 TOLD = re.compile(
     r"^(NCCL_.*|GLOO_.*|MASTER_(ADDR|PORT)|NNODES|NODE_RANK|NPROC_PER_NODE|.*_proxy|.*_PROXY|CUDNN_PATH|CUDA_HOME"
@@ -213,7 +213,7 @@ def network() -> dict[str, Any]:
     for link in sorted(Path("/sys/class/net").glob("*")):
         if not re.match(r"lo$|veth|br-|docker|bonding", link.name):
             links[link.name] = {name: read(link / name) for name in ("mtu", "operstate", "speed")}
-    rdma = {d.name: read(d / "ports/1/state") for d in sorted(Path("/sys/class/infiniband").glob("*"))}
+    rdma = {d.name: read(d / "ports/1/state") for d in sorted(Path(PLACES["rdma"]).glob("*"))}
     listening = {
         int(row.split()[1].rsplit(":", 1)[1], 16)
         for table in ("tcp", "tcp6") for row in read(f"/proc/net/{table}").splitlines()[1:] if row.split()[3] == "0A"

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
 ROLES = ROOT / "ansible" / "roles"
 GROUPS = ["gpu", "login", "controller", "storage"]
-# Variables that neither Ansible's plugins nor the roles document.
-OTHERS = ["gpu", *(f"ansible_{n}" for n in ("connection", "become", "become_method", "shell_type", "timeout"))]
+# Variables that neither Ansible's plugins nor the roles document: of several roles, of tests/hosts, of Ansible itself.
+OTHERS = ["gpu", "gpu_count", "gpu_image", "gpu_diagnosis"]
+OTHERS += [f"ansible_{name}" for name in ("connection", "become", "become_method", "shell_type", "timeout")]
 
 # What Ansible says -> the line it means (a pattern filled from the message), what is wrong with it, and the cure.
 ASSIGN = "NAME variable=value, without spaces around ="

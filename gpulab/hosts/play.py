@@ -21,7 +21,7 @@ from ansible_runner import Runner, RunnerConfig
 from gpulab.errors import UsageError, nearest
 from gpulab.hosts.ansible import CONFIG, SITE, environment, program
 from gpulab.hosts.inventory import Host
-from gpulab.hosts.ssh import complaint
+from gpulab.hosts.ssh import ask
 from gpulab.hosts.tally import HostTally, Tally
 from gpulab.paths import CACHE, ROOT, shown
 
@@ -102,12 +102,13 @@ def play(wish: Wish, hosts: Sequence[Host], name: str, watch: Callable[[Tally], 
 
     config = RunnerConfig(
         private_data_dir=str(CACHE / "ansible"), artifact_dir=str(LOGS), ident=ident, rotate_artifacts=50,
-        playbook=str(wish.playbook), host_cwd=str(ROOT), envvars=environment(), suppress_env_files=True,
+        playbook=str(wish.playbook), envvars=environment(), suppress_env_files=True,
         settings={"pexpect_timeout": 1, "suppress_ansible_output": True}, quiet=True,
         passwords={r"BECOME password.*:\s*?$": wish.become_password} if wish.become_password is not None else None,
     )  # fmt: skip
     (CACHE / "ansible").mkdir(parents=True, exist_ok=True)
     config.prepare()
+    config.cwd = str(ROOT)  # ansible.cfg's and the inventory's paths are seen from here, as with plain ansible-playbook
     # Killed without a chance to say so, it takes Ansible along: two at once would fight over the packages.
     config.command = [setpriv, "--pdeathsig", "TERM", program("ansible-playbook"), *wish.arguments()]
     began = time.monotonic()
@@ -116,10 +117,11 @@ def play(wish: Wish, hosts: Sequence[Host], name: str, watch: Callable[[Tally], 
             config, event_handler=take, status_handler=forget_environment, cancel_callback=overdue
         )  # fmt: skip
         runner.run()
-    for host in hosts:
-        if tally.hosts[host.name].state == "unreachable":
-            answer = complaint(host, tally.hosts[host.name].message, wish.hosts)
-            tally.hosts[host.name].message = f"{answer.problem} (cure: {answer.cure})"
+    # Ansible's words depend on its plugins; ssh itself says why a host can't be reached.
+    lost = [host for host in hosts if tally.hosts[host.name].state == "unreachable"]
+    for name, answer in ask(lost, lambda _: ["true"], deadline=20, inventory=wish.hosts).items():
+        if answer.problem:
+            tally.hosts[name].message = f"{answer.problem} (cure: {answer.cure})"
     log = Path(config.artifact_dir) / "stdout"
     return Played(tally, int(runner.rc or 0), round(time.monotonic() - began, 1), log, stopped.is_set())
 

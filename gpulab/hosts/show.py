@@ -24,7 +24,7 @@ def look_at(
 
     def argv(host: Host) -> list[str]:
         # Where the roles were told to look for hardware, so is this.
-        told = {name: host.variables.get(f"validate_{name}_path") for name in ("pci", "driver")}
+        told = {name: host.variables.get(f"validate_{name}_path") for name in ("pci", "driver", "rdma")}
         return ["python3", "-", *parts, *(f"{name}={path}" for name, path in told.items() if path)]
 
     answers = ask(hosts, argv, stdin=MACHINE.read_text(encoding="utf-8"), deadline=deadline, inventory=inventory)

@@ -67,7 +67,8 @@ def verify(hosts: str, *, limit: str, only: str) -> Outcome:
         "results": [vars(result) for result in results], "junit": str(folder / "junit.xml"),
     }  # fmt: skip
     (folder / "verify.json").write_text(json.dumps(data, indent=1), encoding="utf-8")
-    return Outcome(data, failures=failures, text=text(results, [h.name for h in there], seconds, folder))
+    table = text(results, [h.name for h in there], seconds, folder) if results else None
+    return Outcome(data, failures=failures, text=table)
 
 
 def bad(results: Sequence[Result]) -> list[Result]:

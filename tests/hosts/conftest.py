@@ -5,6 +5,7 @@ pytest tests/hosts --hosts=ansible://all --ansible-inventory=gpus.ini [-n 4]
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,13 @@ import yaml
 from testinfra.host import Host
 
 REPO = Path(__file__).resolve().parents[2]
+# What every role takes where the inventory says nothing; what is made of other variables is left to the checks.
+DEFAULTS = {
+    name: value
+    for role in sorted((REPO / "ansible" / "roles").glob("*/defaults/main.yml"))
+    for name, value in (yaml.safe_load(role.read_text()) or {}).items()
+    if "{{" not in str(value)
+}
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -55,9 +63,8 @@ def node() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def variables(host: Host) -> dict[str, Any]:
-    """What the inventory says of the host; roles' defaults are not in it."""
-    found: dict[str, Any] = host.ansible.get_variables()
-    return found
+    """What the inventory says of the host, above the roles' defaults."""
+    return variables_of(host)
 
 
 @pytest.fixture(scope="session")
@@ -103,6 +110,10 @@ SMI_FIELDS = (
 )  # fmt: skip
 
 
+def variables_of(host: Host) -> dict[str, Any]:
+    return DEFAULTS | host.ansible.get_variables()
+
+
 def name_of(host: Host) -> str:
     name: str = host.backend.host
     return name
@@ -111,17 +122,23 @@ def name_of(host: Host) -> str:
 def find_gpus(host: Host, variables: dict[str, Any]) -> list[str]:
     if variables.get("gpu") == "none":
         return []
-    bus = variables.get("validate_pci_path", "/sys/bus/pci/devices")
+    bus = variables["validate_pci_path"]
     script = f'for d in {bus}/*; do echo "${{d##*/}} $(cat $d/vendor) $(cat $d/class)"; done'
     rows = [line.split() for line in host.run(script).stdout.splitlines()]
     return [row[0] for row in rows if row[1:2] == ["0x10de"] and row[2].startswith(("0x0300", "0x0302"))]
 
 
+def topology(matrix: str) -> dict[str, list[str]]:
+    """Of `nvidia-smi topo -m` each GPU's row: how it is linked to every GPU, adapter and processor."""
+    rows = (line.split() for line in matrix.splitlines() if re.match(r"GPU\d+\s", line))
+    return {name: cells for name, *cells in rows}
+
+
 def dpkg(host: Host, names: list[str]) -> dict[str, tuple[str, bool]]:
     """Of each installed package its version and whether it is held."""
-    form = "${Package} ${Version} ${db:Status-Want} ${db:Status-Status}\\n"
+    form = "${Package}\\t${Version}\\t${db:Status-Want}\\t${db:Status-Status}\\n"
     rows = [
-        line.split()
+        line.split("\t")
         for line in host.run(f"dpkg-query --show --showformat='{form}' {' '.join(names)}").stdout.splitlines()
     ]
     return {name: (version, want == "hold") for name, version, want, status in rows if status == "installed"}

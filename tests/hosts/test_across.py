@@ -2,14 +2,15 @@
 
 import threading
 import time
+import uuid
+from collections.abc import Iterator
 from itertools import permutations
-from typing import Any
 
 import pytest
 from testinfra.host import Host
 
 from tests.hosts.check import check
-from tests.hosts.conftest import find_gpus, name_of
+from tests.hosts.conftest import find_gpus, name_of, topology, variables_of
 
 RENDEZVOUS = 29500
 LISTEN = """
@@ -32,6 +33,29 @@ while True:
         time.sleep(0.1)
 """
 
+HOLD = """
+import fcntl, os, time
+end = time.monotonic() + 30
+with open("{probe}", "r+") as file:
+    fcntl.lockf(file, fcntl.LOCK_EX)
+    while os.path.exists("{probe}") and time.monotonic() < end:
+        time.sleep(0.05)
+"""
+# Until the lock that another host holds is seen.
+MEET = """
+import fcntl, sys, time
+end = time.monotonic() + 5
+with open("{probe}", "r+") as file:
+    while time.monotonic() < end:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            sys.exit()
+        fcntl.lockf(file, fcntl.LOCK_UN)
+        time.sleep(0.1)
+sys.exit(1)
+"""
+
 
 @pytest.fixture(scope="module")
 def several(hosts: list[Host]) -> list[Host]:
@@ -49,18 +73,44 @@ def address(host: Host) -> str:
     return place
 
 
+@pytest.fixture(scope="module")
+def with_gpus(several: list[Host]) -> list[Host]:
+    found = [host for host in several if find_gpus(host, variables_of(host))]
+    if len(found) < 2:
+        pytest.skip("fewer than two hosts have GPUs")
+    return found
+
+
+@pytest.fixture
+def probe(several: list[Host]) -> Iterator[str]:
+    """A file that the first host put into the shared folder."""
+    first = variables_of(several[0])
+    kind = first.get("lab_storage_kind", "nfs" if first.get("groups", {}).get("storage") else "local")
+    if kind == "local":
+        pytest.skip("every host has its own folder (lab_storage_kind=local)")
+    # A new name each time: a client remembers for a while which names were not there.
+    path = f"{first['lab_storage_path']}/.shared-{uuid.uuid4().hex}"
+    several[0].run_expect([0], f"touch {path}")
+    yield path
+    several[0].run(f"rm -f {path}")
+
+
 @check("across.driver", "provision all hosts: they get the version of docker/stacks.yml")
-def test_all_hosts_run_one_driver(several: list[Host]) -> None:
-    with_gpus = [h for h in several if find_gpus(h, h.ansible.get_variables())]
+def test_all_hosts_run_one_driver(with_gpus: list[Host]) -> None:
     versions = answers(with_gpus, "nvidia-smi --query-gpu=driver_version --format=csv,noheader | sort -u")
-    assert len(set(versions.values())) <= 1, versions
+    assert len(set(versions.values())) == 1, versions
 
 
 @check("across.gpus", "train on hosts of one kind at a time: the slowest GPU sets the pace")
-def test_all_hosts_have_the_same_gpus(several: list[Host]) -> None:
-    with_gpus = [h for h in several if find_gpus(h, h.ansible.get_variables())]
+def test_all_hosts_have_the_same_gpus(with_gpus: list[Host]) -> None:
     found = answers(with_gpus, "nvidia-smi --query-gpu=name --format=csv,noheader")
-    assert len(set(found.values())) <= 1, found
+    assert len(set(found.values())) == 1, found
+
+
+@check("across.topology", "compare slots, bridges and the firmware's NUMA settings: inv fingerprint --host A --host B")
+def test_all_hosts_have_their_gpus_wired_alike(with_gpus: list[Host]) -> None:
+    found = {name: topology(text) for name, text in answers(with_gpus, "nvidia-smi topo -m").items()}
+    assert len(set(map(str, found.values()))) == 1, found
 
 
 @check("across.time", "see `chronyc tracking` on the hosts, set base_time_servers")
@@ -96,16 +146,20 @@ def test_all_interfaces_have_one_mtu(several: list[Host]) -> None:
     assert len(set(found.values())) == 1, found
 
 
-@check("across.storage", "see `findmnt` and provision with --tags lab_storage")
-def test_the_shared_folder_is_shared(several: list[Host]) -> None:
-    first: dict[str, Any] = several[0].ansible.get_variables()
-    kind = first.get("lab_storage_kind", "nfs" if first.get("groups", {}).get("storage") else "local")
-    if kind == "local":
-        pytest.skip("every host has its own folder (lab_storage_kind=local)")
-    probe = f"{first.get('lab_storage_path', '/srv/gpulab')}/.shared-check"
+@check("across.storage", "see `findmnt` on the hosts, and provision with --tags lab_storage")
+def test_the_shared_folder_is_shared(several: list[Host], probe: str) -> None:
+    inodes = answers(several, f"stat -c %i {probe}")
+    assert len(set(inodes.values())) == 1 and all(inodes.values()), inodes
+
+
+@check("across.storage-lock", "mount the shared folder without nolock and local_lock: two hosts would write one file")
+def test_a_lock_of_one_host_is_seen_by_the_others(several: list[Host], probe: str) -> None:
+    holder = threading.Thread(target=several[0].run, args=(f"python3 -c '{HOLD.format(probe=probe)}'",))
+    holder.start()
     try:
-        several[0].run_expect([0], f"echo {name_of(several[0])} > {probe}")
-        inodes = answers(several, f"stat -c %i {probe}")
-        assert len(set(inodes.values())) == 1 and all(inodes.values()), inodes
+        meet = MEET.format(probe=probe)
+        unseen = [name_of(host) for host in several[1:] if host.run(f"python3 -c '{meet}'").rc]
     finally:
         several[0].run(f"rm -f {probe}")
+        holder.join()
+    assert unseen == []

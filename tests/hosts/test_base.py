@@ -3,22 +3,15 @@
 from typing import Any
 
 import pytest
-import yaml
 from testinfra.host import Host
 
 from tests.hosts.check import check
-from tests.hosts.conftest import REPO, dpkg
-
-DEFAULTS = yaml.safe_load((REPO / "ansible/roles/base/defaults/main.yml").read_text())
-
-
-def promised(variables: dict[str, Any], name: str) -> Any:
-    return variables.get(name, DEFAULTS[name])
+from tests.hosts.conftest import dpkg
 
 
 @check("base.packages")
 def test_packages_are_installed(host: Host, variables: dict[str, Any]) -> None:
-    wanted = set(promised(variables, "base_packages"))
+    wanted = set(variables["base_packages"])
     assert wanted - set(dpkg(host, sorted(wanted))) == set()
 
 
@@ -29,8 +22,8 @@ def test_the_clock_is_kept(host: Host) -> None:
 
 @check("base.limits")
 def test_users_have_the_limits(host: Host, variables: dict[str, Any]) -> None:
-    limits = promised(variables, "base_limits")
-    user = promised(variables, "base_user")
+    limits = variables["base_limits"]
+    user = variables["base_user"]
     # In KiB and in files; pam_limits sets them for whoever logs in.
     got = host.run(f"su - {user} -c 'ulimit -l; ulimit -n'").stdout.split()
     assert got == [str(limits["memlock"]), str(limits["nofile"])]
@@ -38,7 +31,7 @@ def test_users_have_the_limits(host: Host, variables: dict[str, Any]) -> None:
 
 @check("base.service-limits")
 def test_services_have_the_limits(host: Host, variables: dict[str, Any]) -> None:
-    promises = promised(variables, "base_limits")
+    promises = variables["base_limits"]
     # limits.conf counts memory in KiB, systemd in bytes.
     memlock = promises["memlock"]
     wanted = {
@@ -51,16 +44,16 @@ def test_services_have_the_limits(host: Host, variables: dict[str, Any]) -> None
 
 @check("base.kernel-settings")
 def test_the_kernel_settings_are_in_force(host: Host, variables: dict[str, Any]) -> None:
-    wanted = {name: str(value) for name, value in promised(variables, "base_kernel_settings").items()}
+    wanted = {name: str(value) for name, value in variables["base_kernel_settings"].items()}
     rows = (line.split("=", 1) for line in host.run(f"sysctl {' '.join(wanted)}").stdout.splitlines())
     assert {name.strip(): " ".join(value.split()) for name, value in rows} == wanted
 
 
 @check("base.user")
 def test_the_lab_user_has_the_same_numbers_everywhere(host: Host, variables: dict[str, Any]) -> None:
-    user = promised(variables, "base_user")
+    user = variables["base_user"]
     numbers = host.run(f"id -u {user}; id -g {user}").stdout.split()
-    assert numbers == [str(promised(variables, "base_uid")), str(promised(variables, "base_gid"))]
+    assert numbers == [str(variables["base_uid"]), str(variables["base_gid"])]
 
 
 @check(

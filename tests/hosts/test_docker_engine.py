@@ -17,7 +17,7 @@ def test_it_runs_now_and_after_a_boot(host: Host) -> None:
 
 @check("docker_engine.version")
 def test_the_pinned_version_is_installed_and_held(host: Host, variables: dict[str, Any], node: dict[str, Any]) -> None:
-    if variables.get("docker_engine_source", "docker") != "docker":
+    if variables["docker_engine_source"] != "docker":
         pytest.skip("the engine is the distribution's (docker_engine_source)")
     version = variables.get("docker_engine_version", node["docker"]["engine"])
     found = dpkg(host, ["docker-ce", "docker-ce-cli", "containerd.io"])
@@ -45,7 +45,7 @@ def test_logs_cannot_fill_the_disk(host: Host, docker_info: dict[str, Any]) -> N
 @check("docker_engine.storage")
 def test_images_are_kept_on_the_promised_disk(docker_info: dict[str, Any], variables: dict[str, Any]) -> None:
     assert docker_info["Driver"] == "overlay2"
-    assert docker_info["DockerRootDir"] == variables.get("docker_engine_data_root", "/var/lib/docker")
+    assert docker_info["DockerRootDir"] == variables["docker_engine_data_root"]
 
 
 @check("docker_engine.gpu")
@@ -56,5 +56,5 @@ def test_the_engine_hands_out_gpus(host: Host, gpus: list[str], docker_info: dic
 
 @check("docker_engine.users")
 def test_the_lab_user_may_use_the_engine(host: Host, variables: dict[str, Any]) -> None:
-    user = variables.get("base_user", "gpulab")
+    user = variables["base_user"]
     assert "docker" in host.run(f"id -nG {user}").stdout.split()

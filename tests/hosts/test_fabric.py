@@ -1,8 +1,12 @@
 """The role fabric: the network that collectives use."""
 
+from typing import Any
+
+import pytest
 from testinfra.host import Host
 
 from tests.hosts.check import check
+from tests.hosts.conftest import dpkg, name_of
 
 
 @check("fabric.interface", "set fabric_interface for this host and provision again")
@@ -14,9 +18,21 @@ def test_nccl_is_told_an_interface_that_is_up(host: Host) -> None:
     assert " UP " in host.run(f"ip -brief link show {interface}").stdout, f"{interface} is not up"
 
 
-@check("fabric.rdma", "see `ibstat` and the cable; provision with --tags fabric for the packages")
-def test_rdma_ports_are_active(host: Host) -> None:
-    states = host.run("cat /sys/class/infiniband/*/ports/*/state 2>/dev/null").stdout.splitlines()
-    assert all("ACTIVE" in state for state in states), states
-    if states:
-        assert host.run("ibv_devices").rc == 0
+@pytest.fixture(scope="module")
+def ports(host: Host, variables: dict[str, Any]) -> dict[str, str]:
+    """The state of each port of the RDMA adapters; a host that has none skips."""
+    found = host.run(f"cd {variables['validate_rdma_path']} && grep -H . */ports/*/state").stdout.splitlines()
+    if not found:
+        pytest.skip(f"{name_of(host)} has no RDMA adapter")
+    return dict(line.split("/state:") for line in found)
+
+
+@check("fabric.rdma", "see `ibstat` and the cable")
+def test_rdma_ports_are_active(ports: dict[str, str]) -> None:
+    assert [port for port, state in ports.items() if "ACTIVE" not in state] == []
+
+
+@check("fabric.rdma-packages")
+def test_programs_can_use_rdma(host: Host, ports: dict[str, str], variables: dict[str, Any]) -> None:
+    wanted = set(variables["fabric_rdma_packages"])
+    assert wanted - set(dpkg(host, sorted(wanted))) == set()

@@ -8,6 +8,7 @@ import yaml
 from testinfra.host import Host
 
 from tests.hosts.check import check
+from tests.hosts.conftest import topology
 
 TYPES: dict[str, dict[str, int]] = yaml.safe_load(Path(__file__).with_name("gpu_types.yml").read_text())
 BOARD = "take the host out of use and have the board looked at; {}"
@@ -90,9 +91,25 @@ def test_every_nvlink_is_up(host: Host, smi: list[dict[str, str]]) -> None:
     assert len(up) == expected * len(smi), f"{len(up)} links are up"
 
 
-@check("gpu_health.dcgm", BOARD.format("`dcgmi diag -r 2 -v` tells more"))
-def test_nvidias_own_diagnosis_passes(host: Host, gpus: list[str]) -> None:
+@check("gpu_health.topology", "see `nvidia-smi topo -m`: " + BOARD.format("bridges or NVSwitches are missing"))
+def test_gpus_talk_over_nvlink_where_they_can(host: Host, smi: list[dict[str, str]]) -> None:
+    if not type_of(smi[0]["name"])["nvlinks"] or len(smi) < 2:
+        pytest.skip(f"{smi[0]['name']}, {len(smi)} of them: no NVLink to look at")
+    rows = topology(host.run("nvidia-smi topo -m").stdout)
+    assert len(rows) == len(smi)
+    links = {
+        f"{one}-GPU{other}": link
+        for one, cells in rows.items()
+        for other, link in enumerate(cells[: len(smi)])
+        if link != "X"
+    }
+    assert {pair: link for pair, link in links.items() if not link.startswith("NV")} == {}
+
+
+@check("gpu_health.dcgm", BOARD.format("`dcgmi diag -r 3 -v` tells more"))
+def test_nvidias_own_diagnosis_passes(host: Host, gpus: list[str], variables: dict[str, Any]) -> None:
     if host.run("command -v dcgmi").rc != 0:
-        pytest.skip("dcgmi is not installed")
-    answer = host.run("dcgmi diag -r 1")
+        pytest.skip("dcgmi is not installed (package datacenter-gpu-manager)")
+    # 1 takes seconds, 2 some minutes of the GPUs.
+    answer = host.run(f"dcgmi diag -r {variables.get('gpu_diagnosis', 1)}")
     assert answer.rc == 0, answer.stdout[-2000:]

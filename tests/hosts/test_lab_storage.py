@@ -8,21 +8,21 @@ from tests.hosts.check import check
 
 
 def root(variables: dict[str, Any]) -> str:
-    path: str = variables.get("lab_storage_path", "/srv/gpulab")
+    path: str = variables["lab_storage_path"]
     return path
 
 
 @check("lab_storage.folders")
 def test_the_lab_user_can_write(host: Host, variables: dict[str, Any]) -> None:
-    user = variables.get("base_user", "gpulab")
-    for folder in variables.get("lab_storage_folders", ["models", "datasets", "runs"]):
+    user = variables["base_user"]
+    for folder in variables["lab_storage_folders"]:
         path = f"{root(variables)}/{folder}"
         assert host.run(f"su {user} -c 'f=$(mktemp -p {path}) && rm $f'").rc == 0, f"{user} cannot write to {path}"
 
 
 @check("lab_storage.group")
 def test_one_users_download_serves_all(host: Host, variables: dict[str, Any]) -> None:
-    group = variables.get("base_group", "gpulab")
+    group = variables["base_group"]
     assert host.run(f"stat -c '%G %a' {root(variables)}/models").stdout.split() == [group, "2775"]
 
 
@@ -34,5 +34,7 @@ def test_programs_are_told_where_the_caches_are(host: Host, variables: dict[str,
 
 @check("lab_storage.space", "remove old runs and models, or give the folder a larger disk")
 def test_there_is_room_for_models(host: Host, variables: dict[str, Any]) -> None:
-    free = int(host.run(f"df --output=avail --block-size=1G {root(variables)}").stdout.split()[-1])
-    assert free >= int(variables.get("validate_disk_gib", 40)), f"{free} GiB free"
+    answer = host.run(f"df --output=avail --block-size=1G {root(variables)}")
+    assert answer.rc == 0, answer.stderr.strip()
+    free = int(answer.stdout.split()[-1])
+    assert free >= int(variables["validate_disk_gib"]), f"{free} GiB free"

@@ -10,8 +10,8 @@ from testinfra.host import Host
 from tests.hosts.check import check
 from tests.hosts.conftest import name_of
 
-# A collector that was started a moment ago has not asked everybody yet; it does so every 15 s.
-FIRST_ROUND = 20
+# The collector asks everybody every 15 s; where it or an exporter was started a moment ago, the second round counts.
+TWO_ROUNDS = 45
 
 
 def address(host: Host) -> str:
@@ -26,23 +26,20 @@ def collector(variables: dict[str, Any], hosts: list[Host]) -> str:
     return name
 
 
-def targets(host: Host, place: str) -> list[dict[str, Any]]:
-    answer = host.run(f"curl --silent --max-time 10 http://{place}/api/v1/targets?state=active")
-    assert answer.rc == 0, f"no collector answers on {place}"
-    found: list[dict[str, Any]] = json.loads(answer.stdout)["data"]["activeTargets"]
-    return found
-
-
-def unseen(host: Host, place: str) -> dict[str, str]:
-    return {t["labels"]["host"]: t["lastError"] for t in targets(host, place) if t["health"] != "up"}
+def unseen(host: Host, place: str, wanted: set[str]) -> dict[str, str]:
+    """The hosts that the collector does not see, each with the reason."""
+    answer = host.run(f"curl --silent --fail --max-time 10 http://{place}/api/v1/targets?state=active")
+    if answer.rc:
+        return dict.fromkeys(wanted, f"the collector does not answer on {place}")
+    targets = json.loads(answer.stdout)["data"]["activeTargets"]
+    sick = {t["labels"]["host"]: t["lastError"] or t["health"] for t in targets if t["health"] != "up"}
+    return sick | dict.fromkeys(wanted - {t["labels"]["host"] for t in targets}, "not asked")
 
 
 @check("monitoring.host")
 def test_the_hosts_metrics_are_offered(host: Host, variables: dict[str, Any]) -> None:
     place = variables.get("monitoring_address", address(host))
-    answer = host.run(
-        f"curl --silent --max-time 10 http://{place}:{variables.get('monitoring_node_port', 9100)}/metrics"
-    )
+    answer = host.run(f"curl --silent --max-time 10 http://{place}:{variables['monitoring_node_port']}/metrics")
     assert "node_cpu_seconds_total" in answer.stdout
 
 
@@ -51,9 +48,7 @@ def test_the_gpus_metrics_are_offered(host: Host, gpus: list[str], variables: di
     if not variables.get("monitoring_gpu", True):
         pytest.skip("the inventory says monitoring_gpu=false")
     place = variables.get("monitoring_address", address(host))
-    answer = host.run(
-        f"curl --silent --max-time 10 http://{place}:{variables.get('monitoring_gpu_port', 9400)}/metrics"
-    )
+    answer = host.run(f"curl --silent --max-time 10 http://{place}:{variables['monitoring_gpu_port']}/metrics")
     assert "DCGM_FI_DEV_GPU_TEMP" in answer.stdout
 
 
@@ -61,9 +56,17 @@ def test_the_gpus_metrics_are_offered(host: Host, gpus: list[str], variables: di
 def test_the_collector_sees_every_host(host: Host, variables: dict[str, Any], hosts: list[Host]) -> None:
     if name_of(host) != collector(variables, hosts):
         pytest.skip("another host collects")
-    place = variables.get("monitoring_prometheus_listen", "127.0.0.1:9090")
-    deadline = time.monotonic() + FIRST_ROUND
-    while (sick := unseen(host, place)) and time.monotonic() < deadline:
+    assert host.run("systemctl is-active prometheus").stdout.strip() == "active"
+    place = variables["monitoring_prometheus_listen"]
+    deadline = time.monotonic() + TWO_ROUNDS
+    while (sick := unseen(host, place, {name_of(h) for h in hosts})) and time.monotonic() < deadline:
         time.sleep(1)
     assert sick == {}
-    assert {t["labels"]["host"] for t in targets(host, place)} >= {name_of(h) for h in hosts}
+
+
+@check("monitoring.page")
+def test_the_collectors_host_shows_the_page(host: Host, variables: dict[str, Any], hosts: list[Host]) -> None:
+    if name_of(host) != collector(variables, hosts) or not variables["monitoring_grafana"]:
+        pytest.skip("the page is shown by another host, or by none (monitoring_grafana)")
+    place = f"{variables['monitoring_grafana_address']}:{variables['monitoring_grafana_port']}"
+    assert host.run(f"curl --silent --fail --location --max-time 10 --output /dev/null http://{place}/").rc == 0

@@ -40,7 +40,7 @@ def test_device_list_and_links_follow_the_driver(host: Host, gpus: list[str]) ->
 
 @check("nvidia_container_toolkit.cdi", REFRESH)
 def test_the_device_list_is_that_of_the_running_driver(host: Host, gpus: list[str], variables: dict[str, Any]) -> None:
-    running = host.run(f"cat {variables.get('validate_driver_path', '/sys/module/nvidia/version')}").stdout.strip()
+    running = host.run(f"cat {variables['validate_driver_path']}").stdout.strip()
     listed = host.run("cat /var/run/cdi/nvidia.yaml").stdout
     assert running and f"libcuda.so.{running}" in listed, f"the list is not for driver {running}"
     missing = [device for device in map(str, range(len(gpus))) if f"/dev/nvidia{device}" not in listed]

@@ -10,9 +10,9 @@ from tests.hosts.check import check
 
 @check("registry.answers")
 def test_every_host_reaches_it(host: Host, variables: dict[str, Any], hosts: list[Host]) -> None:
-    keeper = variables.get("registry_host")
+    keeper = variables["registry_host"]
     if not keeper:
         pytest.skip("the inventory names no registry_host")
     places = {h.backend.host: h.ansible.get_variables().get("ansible_host", h.backend.host) for h in hosts}
-    address = f"{places.get(keeper, keeper)}:{variables.get('registry_port', 5000)}"
+    address = f"{places.get(keeper, keeper)}:{variables['registry_port']}"
     assert host.run(f"curl --silent --fail --max-time 10 http://{address}/v2/").rc == 0, f"{address} does not answer"

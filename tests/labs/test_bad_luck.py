@@ -15,6 +15,7 @@ from gpulab.labrun import run_lab
 from gpulab.leftovers import belonging
 from gpulab.ports import is_free
 from tests.labs.conftest import ROOT
+from tests.wait import wait_until
 
 pytestmark = pytest.mark.rehearsal
 
@@ -45,7 +46,7 @@ def test_a_failing_step_shows_its_log_and_the_likely_cause(lab):
     assert "Error" in out, "the end of the log is shown"
 
 
-def test_ctrl_c_while_training(lab, wait_until):
+def test_ctrl_c_while_training(lab):
     run = lab("tuners", "--set", "lora.num_train_epochs=500")
     wait_until(lambda: run.state("lora") and list(run.folder.glob("lora/logging.jsonl")), "lora trains")
     run.process.send_signal(signal.SIGINT)
@@ -55,7 +56,7 @@ def test_ctrl_c_while_training(lab, wait_until):
     assert not belonging(run.folder)
 
 
-def test_ctrl_c_while_serving_on_another_port_because_8000_is_taken(lab, wait_until):
+def test_ctrl_c_while_serving_on_another_port_because_8000_is_taken(lab):
     with socket.socket() as other:
         if is_free(8000):
             other.bind(("127.0.0.1", 8000))
@@ -72,7 +73,7 @@ def test_ctrl_c_while_serving_on_another_port_because_8000_is_taken(lab, wait_un
     assert not belonging(run.folder)
 
 
-def test_after_kill_9_the_next_inv_reports_and_cleans_up(lab, wait_until):
+def test_after_kill_9_the_next_inv_reports_and_cleans_up(lab):
     run = lab("tuners", "--set", "lora.num_train_epochs=500")
     wait_until(lambda: run.state("lora") and list(run.folder.glob("lora/logging.jsonl")), "lora trains")
     run.process.kill()
@@ -111,7 +112,7 @@ def test_too_little_disk_is_said_before_anything_starts(lab, small_disk):
     assert run.record == {}
 
 
-def test_a_disk_that_fills_up_while_it_runs_is_one_clear_failure(lab, small_disk, wait_until):
+def test_a_disk_that_fills_up_while_it_runs_is_one_clear_failure(lab, small_disk):
     place = small_disk("size=200m")
     run = lab("tuners", runs=place)
     wait_until(lambda: run.state("lora") == "running", "lora trains")

@@ -4,13 +4,13 @@ import argparse
 from itertools import cycle
 
 from tests.testbed import Node, Testbed, engine
-from tests.testbed.images import SUITES
+from tests.testbed.images import DEBIAN
 from tests.testbed.standin import serving
 from tests.testbed.variables import stand_ins
 
 
 def up(name: str, nodes: int, gpus: int) -> None:
-    suites = cycle(SUITES)
+    suites = cycle(DEBIAN)
     bed = Testbed.up([Node(f"gpu{i}", next(suites), gpus) for i in range(1, nodes + 1)], name)
     url, repository = serving.start(bed.directory, bed.gateway)
     print(bed.inventory(variables={**stand_ins(url, repository), "docker_engine_source": "distribution"}))

@@ -1,4 +1,4 @@
-"""A testbed: a few Debian hosts with systemd and sshd, their keys, and an inventory that reaches them."""
+"""A testbed: a few hosts with systemd and sshd, their keys, and an inventory that reaches them."""
 
 import fcntl
 import json
@@ -17,7 +17,7 @@ from tests.testbed.engine import docker
 from tests.testbed.paths import CACHE
 from tests.testbed.standin import pci
 from tests.testbed.variables import CONTAINED
-from tests.testbed.wait import wait_until
+from tests.wait import wait_until
 
 # `--privileged` wants a capability that a virtual machine may not have.
 RUN = (
@@ -39,8 +39,8 @@ class Node:
     """Packages that are there before the first role runs: for tests whose subject comes later."""
     variables: str = ""
     """Of its line in the inventory."""
-    shared: bool = False
-    """/srv/gpulab is one folder of all hosts that say so: what NFS would do, had the kernel a client."""
+    shares: bool = False
+    """Whether /srv/gpulab is one folder for all hosts of the bed that do."""
     group: str = "gpu"
 
 
@@ -61,8 +61,8 @@ class Testbed:
         bed.directory.mkdir(parents=True, exist_ok=True)
         with exclusive():
             engine.start()
-            if any(node.packages for node in wanted):
-                ensure_network("testbed-build", f"10.87.{200 + zlib.crc32(str(CACHE).encode()) % 50}.0/24")
+            ensure_network("testbed-build", f"10.87.{200 + zlib.crc32(str(CACHE).encode()) % 50}.0/24")
+            images.base_images({node.suite for node in wanted})
             tags = [
                 images.image_with(n.suite, *n.packages) if n.packages else images.base_image(n.suite) for n in wanted
             ]
@@ -94,11 +94,6 @@ class Testbed:
         return CACHE / "beds" / self.name
 
     @property
-    def shared(self) -> Path:
-        """The machine's folder behind the hosts' shared one."""
-        return self.directory / "shared"
-
-    @property
     def key(self) -> Path:
         return self.directory / "id_ed25519"
 
@@ -121,6 +116,7 @@ class Testbed:
         if mine:
             docker("rm", "-fv", *mine)
         docker("network", "rm", self.prefix, check=False)
+        docker("volume", "rm", "--force", self.prefix)
 
     def wait(self) -> None:
         for node in self.nodes:
@@ -162,9 +158,9 @@ class Testbed:
         devices = [f"/dev/nvidia{i}" for i in range(node.gpus)]
         if node.gpus:
             devices += ["/dev/nvidiactl", "/dev/nvidia-uvm"]
+        shared = ["-v", f"{self.prefix}:/srv/gpulab"] if node.shares else []
         docker(
-            "run", "-d", *RUN, *(f"--device=/dev/null:{device}" for device in devices),
-            *(["-v", f"{self.shared}:/srv/gpulab"] if node.shared else []),
+            "run", "-d", *RUN, *shared, *(f"--device=/dev/null:{device}" for device in devices),
             "--label", f"testbed={self.name}", "--name", self.container(node.name), "--hostname", node.name,
             "--network", self.prefix, "--ip", address, tag, "/labinit",
         )  # fmt: skip

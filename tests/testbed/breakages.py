@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+from tests.testbed.standin.image import image
+from tests.testbed.standin.repository import OLDER_DRIVER
+
 OLDER = "apt-get update -q; apt-get install -qy --allow-downgrades --allow-change-held-packages"
 HALF = """
 mkdir -p /root/half/DEBIAN
@@ -45,6 +48,8 @@ REPAIRED = [
              ("nvidia_driver.held", "nvidia_driver.persistence"),
              ("packages : Ensure the packages are held at their version for the NVIDIA driver",
               "nvidia_driver : Ensure the GPUs stay initialised while nobody uses them")),
+    Breakage("gpu1", "dpkg --remove --force-depends perftest", ("fabric.rdma-packages",),
+             ("packages : Ensure the packages have their versions for RDMA",)),
     Breakage("gpu1", "echo NCCL_SOCKET_IFNAME=lo > /etc/nccl.conf", ("fabric.interface", "across.mtu@all"),
              ("fabric : Ensure NCCL knows its interface",)),
     Breakage("cpu1", "systemctl disable -q docker", ("docker_engine.runs",),
@@ -81,24 +86,51 @@ REPAIRED = [
              ("monitoring : Ensure the collector runs, now and after a boot",)),
 ]  # fmt: skip
 
+HEALTHY, SLOW = image(gpus=8, h2d=53, all_reduce=470), image(gpus=7, h2d=12, all_reduce=90)
 SICK = {
     "ecc.errors.uncorrected.volatile.total": "3", "retired_pages.pending": "Yes", "remapped_rows.failure": "Yes",
-    "pcie.link.width.current": "8", "clocks_event_reasons.hw_slowdown": "Active",
+    "pcie.link.width.current": "8", "clocks_event_reasons.hw_slowdown": "Active", "lost": "1",
+    "down": "1", "pair": "SYS",
 }  # fmt: skip
+# The kernel's log is the machine's; a journal of this host's own says the same to whoever reads it.
+XID = """
+apt-get install -qy --no-install-recommends systemd-journal-remote
+journal=/run/log/journal/$(cat /etc/machine-id); mkdir -p $journal
+printf '__REALTIME_TIMESTAMP=%s000000\\n_BOOT_ID=%s\\n_TRANSPORT=kernel\\nMESSAGE=%s\\n\\n' $(date +%s) \\
+    $(tr -d - < /proc/sys/kernel/random/boot_id) 'NVRM: Xid (PCI:0000:10:00): 79, GPU has fallen off the bus.' \\
+    | /usr/lib/systemd/systemd-journal-remote --output=$journal/planted.journal -
+"""
 OTHERWISE = [
     Breakage("gpu2", "(" + "; ".join(f"echo '{k}={v}'" for k, v in SICK.items()) + ") > /run/nvidia-standin/planted",
-             ("gpu_health.ecc", "gpu_health.memory-repair", "gpu_health.memory-worn", "gpu_health.pcie",
-              "gpu_health.clocks"),
+             ("gpu_health.count", "gpu_health.ecc", "gpu_health.memory-repair", "gpu_health.memory-worn",
+              "gpu_health.pcie", "gpu_health.clocks", "gpu_health.nvlink", "gpu_health.topology",
+              "across.topology@all"),
              undo="rm /run/nvidia-standin/planted"),
+    Breakage("gpu2", "mv /opt/testbed/pci/0000:17:00.0 /root", ("gpu_health.expected", "across.gpus@all"),
+             undo="mv /root/0000:17:00.0 /opt/testbed/pci"),
+    Breakage("gpu2", XID, ("gpu_health.xid",), undo="rm /run/log/journal/*/planted.journal"),
+    Breakage("gpu1", "sed -i 's/exit 0/exit 1/' /usr/bin/dcgmi", ("gpu_health.dcgm",),
+             undo="sed -i 's/exit 1/exit 0/' /usr/bin/dcgmi"),
+    Breakage("gpu1", SLOW, ("gpu_bandwidth.container", "gpu_bandwidth.h2d", "gpu_bandwidth.all-reduce"), undo=HEALTHY),
+    Breakage("gpu1", "echo '1: DOWN' > /opt/testbed/rdma/mlx5_0/ports/1/state", ("fabric.rdma",),
+             undo="echo '4: ACTIVE' > /opt/testbed/rdma/mlx5_0/ports/1/state"),
+    Breakage("cpu1", "mount -t tmpfs -o size=4M tmpfs /srv/gpulab",
+             ("lab_storage.folders", "lab_storage.group", "lab_storage.space"), undo="umount /srv/gpulab"),
     Breakage("cpu1", "fallocate -l 40M /dev/shm/full", ("base.scratch",), undo="rm /dev/shm/full"),
     Breakage("cpu1", "hostname elsewhere", ("base.name-resolution",), undo="hostname cpu1"),
 ]  # fmt: skip
+DRIVER = ("/usr/share/nvidia-standin/version", "/run/nvidia-standin/version")  # installed, running
 BETWEEN_HOSTS = [
     Breakage("gpu2", "ip link set eth0 mtu 1400", ("across.mtu",), undo="ip link set eth0 mtu 1500"),
     Breakage("gpu2", "iptables -I INPUT -p tcp --dport 29500 -j REJECT", ("across.reachability",),
              undo="iptables -D INPUT -p tcp --dport 29500 -j REJECT"),
     Breakage("gpu2", "sed -i s/H100/H200/ /usr/bin/nvidia-smi", ("across.gpus",),
              undo="sed -i s/H200/H100/ /usr/bin/nvidia-smi"),
+    Breakage("gpu2", f"cp {DRIVER[0]} /root/version; echo {OLDER_DRIVER} | tee {' '.join(DRIVER)}", ("across.driver",),
+             undo=f"tee {' '.join(DRIVER)} < /root/version; systemctl restart gpu-lab-nvidia-refresh"),
+    # Containers share the machine's clock: here `date` is the stand-in.
+    Breakage("gpu2", "printf '#!/bin/sh\\nexec /bin/date --date=\"5 seconds\" \"$@\"\\n' > /usr/local/bin/date; "
+             "chmod 755 /usr/local/bin/date", ("across.time",), undo="rm /usr/local/bin/date"),
 ]  # fmt: skip
 
 SLURM = [

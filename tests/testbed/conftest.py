@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.testbed import Node, Testbed, engine, playbook
+from tests.testbed import Node, Testbed, breakages, engine, playbook
 from tests.testbed.paths import REPO
-from tests.testbed.standin import image
+from tests.testbed.standin import image, swift_image
 from tests.testbed.standin.packages import FILES
 from tests.testbed.standin.repository import Repository
 from tests.testbed.variables import stand_ins
@@ -24,14 +24,21 @@ from tests.testbed.variables import stand_ins
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Where no host can be made there is nothing to try, and that is said."""
+    mine = [item for item in items if item.path.is_relative_to(Path(__file__).parent)]
     missing = [tool for tool in ("dockerd", "debootstrap") if not shutil.which(tool)]
-    if missing or os.geteuid() != 0:
-        reason = f"real hosts need root and {', '.join(missing) or 'its tools'}: see tests/testbed/packages.txt"
-        for item in items:
-            if item.path.is_relative_to(Path(__file__).parent):
-                item.add_marker(pytest.mark.skip(reason=reason))
+    for item in mine:
+        item.add_marker(pytest.mark.testbed)
+        item.add_marker(pytest.mark.timeout(1800))  # the first one makes the hosts' images
+        if missing or os.geteuid() != 0:
+            reason = f"real hosts need root and {', '.join(missing) or 'its tools'}: see tests/testbed/packages.txt"
+            item.add_marker(pytest.mark.skip(reason=reason))
 
 
+# What gpu1 has beside its GPUs: an InfiniBand adapter, and NVIDIA's own diagnosis, which finds nothing.
+EXTRAS = """
+mkdir -p /opt/testbed/rdma/mlx5_0/ports/1; echo '4: ACTIVE' > /opt/testbed/rdma/mlx5_0/ports/1/state
+printf '#!/bin/sh\\nexit 0\\n' > /usr/bin/dcgmi; chmod 755 /usr/bin/dcgmi
+"""
 # What the host without a GPU starts with, so that its scenarios need not wait for downloads.
 INSTALLED = ("chrony", "curl", "ethtool", "numactl", "pciutils", "rsync", "docker.io", "prometheus-node-exporter")
 
@@ -39,7 +46,7 @@ INSTALLED = ("chrony", "curl", "ethtool", "numactl", "pciutils", "rsync", "docke
 # Of the hosts that Slurm is tried on. Its daemons are not there: the role installs them.
 BELOW_SLURM = (
     "chrony", "curl", "ethtool", "numactl", "pciutils", "rsync", "docker.io", "docker-cli", "slurm-client",
-    *image.NEEDS,
+    *swift_image.NEEDS,
 )  # fmt: skip
 # Of the driver only the tool that says how many GPUs there are; the user `lab` may use Docker.
 WITHOUT_DRIVER = f"""
@@ -61,6 +68,8 @@ class Lab:
         self.repository = repository
         self.variables = stand_ins(url, repository) | {"registry_host": bed.nodes[-1].name}
         self.inventory = bed.inventory(variables=self.variables)
+        self.whole = False
+        """Whether a run of the whole site has gone well."""
 
     def provision(self, *arguments: str, inventory: Path | None = None) -> playbook.Result:
         return playbook.run(inventory or self.inventory, *arguments)
@@ -69,6 +78,7 @@ class Lab:
         """Provision, and insist that it went well."""
         result = self.provision(*arguments)
         assert result.code == 0, result.output[-6000:]
+        self.whole |= not arguments
         return result
 
     def verify(self, hosts: str = "all", *arguments: str) -> dict[str, str]:
@@ -110,18 +120,21 @@ def lab(name: str, nodes: list[Node], repository: Repository) -> Iterator[Lab]:
 def hosts(repository: Repository) -> Iterator[Lab]:
     """Two fresh GPU hosts, one with Docker's packages and one with the distribution's; and one without a GPU."""
     nodes = [
-        Node("gpu1", "bookworm"),
-        Node("gpu2", "trixie", variables="docker_engine_source=distribution"),
-        Node("cpu1", "bookworm", gpus=0, packages=INSTALLED, variables="docker_engine_source=distribution"),
+        Node("gpu1", "bookworm", gpus=8, variables=f"gpu_image={image.NAME}"),
+        Node("gpu2", "trixie", gpus=8, variables="gpu_count=8 docker_engine_source=distribution"),
+        Node("cpu1", "noble", gpus=0, packages=INSTALLED, variables="docker_engine_source=distribution"),
     ]
     with lab("scenarios", nodes, repository) as three:
+        three.bed.sh("gpu1", EXTRAS)
         yield three
 
 
 @pytest.fixture(scope="session")
 def provisioned(hosts: Lab) -> Lab:
-    """The same hosts after a run that went well, whoever asked for it first."""
-    hosts.converged()
+    """The same hosts after a run that went well, and with the image that gpu1 is measured in."""
+    if not hosts.whole:
+        hosts.converged()
+    hosts.bed.sh("gpu1", breakages.HEALTHY)
     return hosts
 
 
@@ -129,9 +142,9 @@ def provisioned(hosts: Lab) -> Lab:
 def slurm_ground(repository: Repository) -> Iterator[Lab]:
     """A controller and two nodes of different kinds that share a folder, with what comes before Slurm."""
     hosts = [
-        Node("head", "trixie", 0, BELOW_SLURM, shared=True, group="controller"),
-        Node("node1", "trixie", 2, BELOW_SLURM, shared=True),
-        Node("node2", "trixie", 1, BELOW_SLURM, shared=True),
+        Node("head", "trixie", 0, BELOW_SLURM, shares=True, group="controller"),
+        Node("node1", "trixie", 2, BELOW_SLURM, shares=True),
+        Node("node2", "trixie", 1, BELOW_SLURM, shares=True),
     ]
     with lab("slurm", hosts, repository) as three:
         three.variables |= {"lab_storage_kind": "mounted", "slurm_node_timeout": 20}

@@ -1,27 +1,32 @@
-"""Images of real Debian hosts: debootstrap, then `docker import`. No image is ever pulled."""
+"""Images of real Debian and Ubuntu hosts: debootstrap, then `docker import`. No image is ever pulled."""
 
+import base64
 import hashlib
 import shutil
 import subprocess
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.testbed.engine import docker
 from tests.testbed.paths import CACHE
 
-SUITES = ("bookworm", "trixie")
+DEBIAN, UBUNTU = ("bookworm", "trixie"), ("jammy", "noble")
 # What a host has after its installer: enough for ssh, sudo and Ansible, nothing of the lab.
 BASE = (
     "systemd", "systemd-sysv", "dbus", "openssh-server", "sudo", "python3", "python3-apt",
     "iproute2", "iputils-ping", "ca-certificates", "procps", "kmod", "gpg", "gpgv",
 )  # fmt: skip
 LABINIT = Path(__file__).with_name("labinit")
-# The testbed speaks for hosts only; the kernel is the machine's, so the units that manage hardware have no work.
+# The testbed speaks for hosts only; the kernel is the machine's, so the units that manage hardware have no work. Hosts
+# that are thrown away need not survive a power cut: dpkg does not wait for the disk.
 RECIPE = """\
 set -e
 cd "$ROOT"
+sed -i '/ubuntu/{p;s/ \\([a-z]*\\) main/ \\1-updates main/}' etc/apt/sources.list
 rm -f etc/ssh/ssh_host_* etc/machine-id var/cache/apt/archives/*.deb
 : > etc/machine-id
+echo force-unsafe-io > etc/dpkg/dpkg.cfg.d/testbed
 ln -sf /dev/null etc/systemd/system/systemd-udevd.service
 ln -sf /dev/null etc/systemd/system/systemd-udev-trigger.service
 ln -sf /dev/null etc/systemd/system/getty.target
@@ -43,13 +48,43 @@ def rootfs(suite: str, packages: tuple[str, ...] = BASE, recipe: str = RECIPE) -
     work = Path(tempfile.mkdtemp(prefix=f"rootfs-{suite}-", dir=CACHE))
     try:
         root = work / "root"
-        run(["debootstrap", "--variant=minbase", f"--include={','.join(packages)}", suite, str(root)])
+        options, script = _of_distribution(suite)
+        run(
+            ["debootstrap", "--variant=minbase", f"--include={','.join(packages)}", *options, suite, str(root), *script]
+        )
         run(["env", f"ROOT={root}", "sh", "-c", recipe])
         run(["tar", "-C", str(root), "--one-file-system", "-czf", str(work / "rootfs.tar.gz"), "."])
         (work / "rootfs.tar.gz").rename(tarball)
     finally:
         shutil.rmtree(work)
     return tarball
+
+
+def _of_distribution(suite: str) -> tuple[list[str], list[str]]:
+    """What debootstrap is told of a suite: options before its name, arguments after the folder."""
+    if suite in DEBIAN:
+        return [], []
+    # One script for all of Ubuntu's releases, also those that this debootstrap is too old to know.
+    return [f"--keyring={ubuntu_keyring()}", "--components=main,universe"], ["", "/usr/share/debootstrap/scripts/jammy"]
+
+
+def ubuntu_keyring() -> Path:
+    """The keys that sign Ubuntu, from Debian's newest release: this machine's own may not have them."""
+    keyring = CACHE / "ubuntu-archive-keyring.gpg"
+    if not keyring.exists():
+        fetch = "(apt-get update && apt-get install -y --no-install-recommends ubuntu-keyring) >&2"
+        script = f"{fetch} && base64 /usr/share/keyrings/{keyring.name}"
+        told = docker("run", "--rm", "--network", "testbed-build", base_image(DEBIAN[-1]), "sh", "-c", script)
+        keyring.write_bytes(base64.b64decode(told.stdout))
+    return keyring
+
+
+def base_images(suites: set[str]) -> None:
+    """Make the images of several suites side by side."""
+    wanted = suites | ({DEBIAN[-1]} if suites & set(UBUNTU) else set())
+    for distribution in (DEBIAN, UBUNTU):
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(base_image, wanted & set(distribution)))
 
 
 def base_image(suite: str) -> str:

@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gpulab.hosts.ansible import mitogen
 from tests.testbed.paths import REPO
 
 
@@ -41,6 +42,7 @@ def environment(events: Path) -> dict[str, str]:
         "ANSIBLE_CALLBACKS_ENABLED": "events",
         "ANSIBLE_CACHE_PLUGIN_CONNECTION": str(events.with_suffix(".facts")),
         "TESTBED_EVENTS": str(events),
+        **mitogen(),
     }
 
 

@@ -11,10 +11,7 @@ from pathlib import Path
 from tests.testbed.paths import CACHE
 
 PACKAGES = ("docker-buildx", "docker-compose")
-SOURCE = (
-    "deb [check-valid-until=no signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]"
-    " http://deb.debian.org/debian sid main\n"
-)
+SOURCE = "deb [check-valid-until=no signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] {} sid main\n"
 
 
 def docker_config() -> Path:
@@ -41,7 +38,11 @@ def _download(work: Path) -> None:
     """Sid's packages by apt itself, with lists of its own: the machine's stay what they are."""
     for folder in ("lists/partial", "cache/archives/partial"):
         (work / folder).mkdir(parents=True)
-    (work / "sources.list").write_text(SOURCE)
+    told = subprocess.run(
+        ["apt-get", "indextargets", "--format", "$(LABEL) $(REPO_URI)"], capture_output=True, text=True, check=True
+    ).stdout
+    address = next(line.split()[1] for line in told.splitlines() if line.startswith("Debian "))  # as this machine's
+    (work / "sources.list").write_text(SOURCE.format(address))
     own = {
         "Dir::Etc::sourcelist": work / "sources.list", "Dir::Etc::sourceparts": "-",
         "Dir::State::lists": work / "lists", "Dir::Cache": work / "cache", "APT::Sandbox::User": "root",

@@ -73,3 +73,4 @@ def test_what_differs_between_hosts_is_noticed(provisioned: Lab) -> None:
     finally:
         for breakage in BETWEEN_HOSTS:
             provisioned.bed.sh(breakage.host, breakage.undo)
+    assert failed(provisioned.verify("gpu2")) == set()

@@ -1,5 +1,5 @@
 """Labs as jobs: submitted, followed, recorded; left, found again, cancelled; a node that dies. Slurm, munge, ssh and
-Docker are real, ms-swift's image is a stand-in (standin/image)."""
+Docker are real, ms-swift's image is a stand-in (standin/swift_image)."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from gpulab.stacks import load_stack
 from tests.testbed.conftest import WITHOUT_DRIVER, Lab
 from tests.testbed.engine import docker
 from tests.testbed.paths import REPO
-from tests.testbed.standin.image import stand_in
+from tests.testbed.standin.swift_image import stand_in
 from tests.testbed.wait import wait_until
 
 LABS = Path(__file__).with_name("slurm_labs")

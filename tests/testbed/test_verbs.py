@@ -14,7 +14,7 @@ from tests.testbed import Node
 from tests.testbed.conftest import Lab, lab
 from tests.testbed.paths import REPO
 from tests.testbed.standin.repository import Repository
-from tests.testbed.wait import wait_until
+from tests.wait import wait_until
 
 RIGHT_PASSWORD = "the-right-password"  # noqa: S105 (of a user of the testbed, see images.py)
 BASE = ("--tags", "base")
@@ -22,7 +22,8 @@ BASE = ("--tags", "base")
 
 @pytest.fixture(scope="module")
 def three(repository: Repository) -> Iterator[Lab]:
-    nodes = [Node("one", "bookworm"), Node("two", "trixie"), Node("three", "bookworm")]
+    suites = {"one": "bookworm", "two": "trixie", "three": "jammy"}
+    nodes = [Node(name, suite, shares=True) for name, suite in suites.items()]
     with lab("verbs-test", nodes, repository) as made:
         yield made
 
@@ -59,7 +60,7 @@ def test_unknown_keys_are_refused_until_they_are_trusted(three: Lab, tmp_path: P
 
     code, answer = inv("hosts", inventory)
     assert code == 0
-    assert [host["system"] for host in answer["hosts"]] == ["debian 12", "debian 13", "debian 12"]
+    assert [host["system"] for host in answer["hosts"]] == ["debian 12", "debian 13", "ubuntu 22.04"]
     assert all(host["gpus"] for host in answer["hosts"])
 
 
@@ -150,6 +151,37 @@ def test_verify_names_the_broken_promise_its_host_and_its_cure(three: Lab) -> No
     assert "provision" in failed["cure"]
     assert inv("provision", three.inventory, *BASE)[0] == 0
     assert inv("verify", three.inventory, "--only", "test_base")[0] == 0
+
+
+# A file system that hands on files and their numbers, and keeps locks to itself: what NFS does with `nolock`.
+LOCKS_STAY = """
+mkdir -p /run/stay/upper /run/stay/work
+mount -t overlay overlay -o lowerdir=/srv/gpulab,upperdir=/run/stay/upper,workdir=/run/stay/work /srv/gpulab
+"""
+
+
+@pytest.mark.parametrize(
+    ("mounted", "lost"),
+    [
+        ("true", set()),
+        (LOCKS_STAY, {"across.storage-lock"}),
+        ("mount -t tmpfs tmpfs /srv/gpulab", {"across.storage", "across.storage-lock"}),
+    ],
+    ids=["shared", "locks are not", "not shared"],
+)
+def test_verify_knows_whether_the_folder_and_its_locks_are_shared(
+    three: Lab, tmp_path: Path, mounted: str, lost: set[str]
+) -> None:
+    inventory = three.bed.inventory(tmp_path / "gpus.ini", variables={**three.variables, "lab_storage_kind": "mounted"})
+    three.bed.sh("two", mounted)
+    try:
+        _, answer = inv("verify", inventory, "--only", "shared_folder or lock_of_one_host")
+    finally:
+        three.bed.sh("two", "umount /srv/gpulab" if lost else "true")
+    found = {row["check"]: row["state"] for row in answer["results"]}
+    assert found == {
+        check: "failed" if check in lost else "passed" for check in ("across.storage", "across.storage-lock")
+    }
 
 
 def test_the_sudo_password_wrong_and_right(three: Lab, tmp_path: Path) -> None:

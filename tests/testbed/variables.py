@@ -18,6 +18,7 @@ def stand_ins(url: str, repository: Repository) -> dict[str, object]:
         "docker_engine_components": "",
         "validate_pci_path": "/opt/testbed/pci",
         "validate_driver_path": "/run/nvidia-standin/version",
+        "validate_rdma_path": "/opt/testbed/rdma",
         "nvidia_driver_build_packages": [],
     }
 

@@ -129,3 +129,40 @@ def test_an_interrupt_leaves_no_process_not_even_those_of_a_new_session(engine, 
         made.carry_out("work")
     assert not belonging(tmp_path)
     assert not [p for p in psutil.Process().children(recursive=True) if p.status() != psutil.STATUS_ZOMBIE]
+
+
+def together(tmp_path: Path, *codes: str) -> list[Command]:
+    """The nodes of a spread step, one for each piece of code."""
+    return [
+        Command(
+            "nodes", (sys.executable, "-u", "-c", code), tmp_path, tmp_path / "nodes", {}, rank=rank, node=f"host{rank}"
+        )
+        for rank, code in enumerate(codes)
+    ]
+
+
+def test_nodes_run_side_by_side_and_their_lines_carry_the_rank(engine, tmp_path):
+    meet = "import pathlib, time\nown, other = pathlib.Path('{0}'), pathlib.Path('{1}'); own.touch()\n"
+    meet += "while not other.exists(): time.sleep(0.01)\nprint('met')"
+    made = engine(*together(tmp_path, meet.format("a", "b"), meet.format("b", "a")))
+    with made.closing():
+        assert made.carry_out("nodes").exit == 0
+    assert sorted(made.log("nodes").read_text().splitlines()) == ["[0] met", "[1] met"]
+    assert made.log("nodes-1").read_text() == "met\n"
+
+
+def test_the_first_node_that_fails_is_named_and_ends_the_others(engine, tmp_path):
+    made = engine(*together(tmp_path, "import time; time.sleep(600)", "print('why'); raise SystemExit(7)"))
+    with made.closing():
+        ended = made.carry_out("nodes")
+    assert ended.failure == "node 1 (host1) of nodes ended with exit 7; the others were stopped"
+    assert ended.log.read_text() == "why\n"
+    assert not belonging(tmp_path)
+
+
+def test_nodes_that_say_nothing_meet_a_deadline_that_is_named(engine, tmp_path, monkeypatch):
+    monkeypatch.setattr("gpulab.engines.engine.SILENCE", 1.0)
+    made = engine(*together(tmp_path, "import time; time.sleep(600)", "import time; time.sleep(600)"))
+    with made.closing():
+        assert made.carry_out("nodes").failure == "no node of nodes said a word for 1 s"
+    assert not belonging(tmp_path)

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.wait import wait_until
+
 ROOT = Path(__file__).resolve().parents[2]
 SMALL_LOCK = "invoke"  # what is installed in these tests: the whole lock takes half a minute each time
 
@@ -76,7 +78,7 @@ def test_a_stale_lock_is_installed_anew(clone):
     assert inv(clone, "hello").stderr == ""
 
 
-def test_an_interrupted_install_begins_anew(clone, wait_until):
+def test_an_interrupted_install_begins_anew(clone):
     install = subprocess.Popen(
         [sys.executable, clone / "gpulab/bootstrap.py"], start_new_session=True, stderr=subprocess.DEVNULL
     )
@@ -88,7 +90,7 @@ def test_an_interrupted_install_begins_anew(clone, wait_until):
     assert done.returncode == 0, done.stderr
 
 
-def test_ctrl_c_while_installing_is_said_in_a_line(clone, wait_until):
+def test_ctrl_c_while_installing_is_said_in_a_line(clone):
     install = subprocess.Popen(
         [sys.executable, clone / "gpulab/bootstrap.py"], start_new_session=True, stderr=subprocess.PIPE, text=True
     )

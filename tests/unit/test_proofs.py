@@ -48,10 +48,27 @@ def full(tensors: dict[str, np.ndarray], where: str = "step/last-checkpoint/mode
     return build
 
 
-def losses(*values: float, parameters: str = "X: 10.0M Params (2.0M Trainable [20%])") -> Build:
+def losses(*values: float, parameters: str = "X: 10.0M Params (2.0M Trainable [20%])", step: str = "step") -> Build:
     rows = [{"loss": v, "global_step/max_steps": f"{n}/9"} for n, v in enumerate(values, 1)]
     text = "".join(json.dumps(r) + "\n" for r in [*rows, {"model_parameter_info": parameters}])
-    return lambda run: (run / "step/logging.jsonl").write_text(text) and None
+
+    def build(run: Path) -> None:
+        (run / step).mkdir(exist_ok=True)
+        (run / step / "logging.jsonl").write_text(text)
+
+    return build
+
+
+def ranks(*weights: str | None, world: int = 2) -> Build:
+    """What each rank leaves of itself, with the checksum of its weights."""
+
+    def build(run: Path) -> None:
+        (run / "step/ranks").mkdir()
+        for rank, checksum in enumerate(weights):
+            said = {"rank": rank, "world_size": world, "node_rank": rank, "backend": "gloo", "weights": checksum}
+            (run / f"step/ranks/{rank}.json").write_text(json.dumps(said))
+
+    return build
 
 
 def answers(*given: str, step: str = "step", wanted: str = "Melvik") -> Build:
@@ -132,6 +149,26 @@ CASES: dict[str, tuple[list[Build], list[list[Build]]]] = {
             [full({"model.q.weight": NORMS}, "step/out/model.safetensors")],  # a tensor of the base is missing
         ],
     ),
+    "every rank took part": (
+        [ranks("a", "a"), log("[0] NCCL INFO Channel 00/0 : 1[0] -> 0[0] [receive] via NET/IB/0")],
+        [
+            [ranks("a", "b", world=1), log("")],  # two trainings side by side that never met
+            [ranks("a"), log("")],  # a rank was lost
+            [log("")],
+        ],
+    ),
+    "ranks hold the same weights": (
+        [ranks("a", "a")],
+        [[ranks("a", "b")], [ranks("a")], [ranks(None, None)], []],  # drifted apart; alone; sharded: nothing to compare
+    ),
+    "loss as in before to 10%": (
+        [losses(4, 2, 1, step="before"), losses(4.1, 2, 0.9)],
+        [
+            [losses(4, 2, 1, step="before"), losses(4, 2, 1.5)],
+            [losses(4, 2, 1, step="before"), losses(4, 2)],  # other steps: another global batch
+            [losses(4, 2, 1)],
+        ],
+    ),
     "exact match at least 90%": (
         [answers("Melvik", "Melvik")],
         [[answers("Melvik", "Tarn")], [answers("Melvik and more", "Melvik")], []],
@@ -169,7 +206,7 @@ def finished(tmp_path: Path, build: list[Build]) -> Finished:
     save(tmp_path / "base/model.safetensors", BASE)
     for piece in build:
         piece(tmp_path)
-    return Finished(tmp_path / "step", tmp_path / "step.log", tmp_path, str(tmp_path / "base"))
+    return Finished(tmp_path / "step", tmp_path / "step.log", tmp_path, str(tmp_path / "base"), world=2)
 
 
 @pytest.mark.parametrize("phrase", CASES)
@@ -194,5 +231,8 @@ def test_a_torn_checkpoint_is_no_evidence(tmp_path):
 
 
 def test_no_proof_is_without_its_cases():
-    cased = {phrase.replace("before", "STEP").replace("90%", "N%").replace("75%", "N%") for phrase in CASES}
+    cased = {
+        phrase.replace("before", "STEP").replace("90%", "N%").replace("75%", "N%").replace("10%", "N%")
+        for phrase in CASES
+    }
     assert cased == set(PROOFS)

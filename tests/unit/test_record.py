@@ -16,6 +16,7 @@ from gpulab import redact
 from gpulab.errors import UsageError
 from gpulab.leftovers import MARK, sweep
 from gpulab.record import Record, find_run, read
+from tests.wait import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -58,7 +59,7 @@ def test_a_runs_folder_that_is_a_file_is_one_clear_line(runs):
     assert "GPULAB_RUNS" in caught.value.cure
 
 
-def test_a_killed_inv_leaves_a_readable_record_and_the_next_cleans_up(runs, wait_until):
+def test_a_killed_inv_leaves_a_readable_record_and_the_next_cleans_up(runs):
     """kill -9 in the middle of rewriting the record all the time, with a child that outlives it."""
     script = f"""
 import os, subprocess, sys

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from gpulab.engines.container import TOOLS, Place
+from gpulab.engines.container import Place
 from gpulab.engines.slurm_shell import SlurmShell
 from gpulab.lab import load_lab
-from gpulab.plan import Node, plan
+from gpulab.plan import TOOLS, Node, plan
 from gpulab.script import as_script
 from gpulab.stacks import load_stack
 

@@ -20,6 +20,9 @@ stacks:
     about: c
     from: base
     pins: [more==2.0]
+images:
+  base: python:{python}
+  python: "3.12"
 """
 
 

@@ -62,7 +62,8 @@ def toolkit(version: str) -> list[Package]:
         Package(
             "nvidia-container-toolkit", exact,
             f"nvidia-container-toolkit-base (= {exact}), libnvidia-container-tools (= {exact})",
-            files={"nvidia-container-runtime": "usr/bin/nvidia-container-runtime"},
+            files={"nvidia-container-runtime": "usr/bin/nvidia-container-runtime",
+                   "nvidia-container-runtime-hook": "usr/bin/nvidia-container-runtime-hook"},
         ),
     ]  # fmt: skip
 

@@ -6,22 +6,15 @@ import os
 import shutil
 import socket
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from tests.wait import wait_until
+
 SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
-
-
-def wait_until(ready: Callable[[], bool], what: str, timeout: float = 20) -> None:
-    """Wait for a condition with a deadline."""
-    deadline = time.monotonic() + timeout
-    while not ready():
-        assert time.monotonic() < deadline, f"{what}: not within {timeout} s"
-        time.sleep(0.02)
 
 
 @dataclass

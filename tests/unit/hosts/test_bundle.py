@@ -16,8 +16,10 @@ import yaml
 
 from gpulab.errors import UsageError
 from gpulab.hosts.bundle import RELEASES, bundle
-from gpulab.hosts.fetch import fetch_keys
+from gpulab.hosts.fetch import archive, fetch_keys, fetch_packages
 from gpulab.paths import STACKS_YML
+from tests.testbed.standin.packages import toolkit
+from tests.testbed.standin.repository import Repository
 
 
 @pytest.fixture(scope="module")
@@ -93,3 +95,51 @@ def test_only_a_key_with_its_fingerprint_is_kept(server: str, tmp_path: Path) ->
     assert len(failures) == 2
     assert "not the key 0000" in failures[0]
     assert "404" in failures[1]
+
+
+def test_another_distributions_archive_is_the_mirrors(systems: dict[str, Any]) -> None:
+    assert systems["ubuntu24.04"]["archive"] == {"distribution": "Ubuntu", "release": "noble", "mirror": ""}
+    lines, problem = archive("Debian", "trixie", "https://mirror.example")
+    if problem:
+        assert "debian-archive-keyring" in problem  # a machine without Debian's keys says which package has them
+    else:
+        assert [line.split()[2:4] for line in lines] == [
+            ["https://mirror.example/debian", "trixie"],
+            ["https://mirror.example/debian", "trixie-updates"],
+        ]
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Iterator[tuple[str, Repository]]:
+    """A signed repository with stand-in packages, served."""
+    for tool in ("apt-get", "dpkg-scanpackages", "apt-ftparchive", "gpg"):
+        if not shutil.which(tool):
+            pytest.skip(f"no {tool} on this machine (tests/testbed/packages.txt)")
+    made = Repository.make(tmp_path / "repository", toolkit("1.2.3"))
+    with made.serve("127.0.0.1") as url:
+        yield f"{url}/toolkit", made
+
+
+@pytest.mark.parametrize("wanted", ["1.2.3-*", "9.9.9-*"])
+def test_a_makers_packages_are_fetched_with_what_they_need(
+    repository: tuple[str, Repository], tmp_path: Path, wanted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, made = repository
+    source = {
+        "name": "toolkit", "uri": url, "suite": "./", "components": "",
+        "key_url": f"{url}/key.asc", "fingerprint": made.fingerprint,
+    }  # fmt: skip
+    # These need nothing of the distribution's own archive.
+    monkeypatch.setattr("gpulab.hosts.fetch.archive", lambda **_: ([], ""))
+    needs = {
+        "archive": {},
+        "sources": {"toolkit": source}, "packages": {"toolkit": {"nvidia-container-toolkit": wanted}},
+    }  # fmt: skip
+    assert fetch_keys(needs, tmp_path / "out") == []
+    failures = fetch_packages("debian13", needs, tmp_path / "out")
+    fetched = {path.name.split("_")[0] for path in (tmp_path / "out").glob("apt/cache/archives/*.deb")}
+    if wanted == "1.2.3-*":
+        assert failures == []
+        assert "libnvidia-container1" in fetched
+    else:
+        assert "9.9.9" in failures[0]

@@ -14,7 +14,10 @@ from gpulab.errors import UsageError
 from gpulab.hosts.inventory import load_hosts
 from gpulab.hosts.play import Played, Wish, check_tags, play
 from gpulab.hosts.tally import HostTally, Tally
-from tests.unit.hosts.conftest import Sshd, wait_until
+from gpulab.hosts.trust import trust
+from gpulab.paths import ROOT
+from tests.unit.hosts.conftest import Sshd
+from tests.wait import wait_until
 
 BOOK = """
 - name: A play
@@ -108,6 +111,15 @@ def test_an_unknown_host_key_names_its_cure(sshd: Sshd) -> None:
     wish = Wish(str(sshd.inventory()), playbook=sshd.folder / "site.yml")
     (failure,) = carry_out(wish).trouble()
     assert f"its host key is not known yet (cure: inv trust --hosts {wish.hosts})" in failure
+
+
+def test_paths_are_seen_from_the_repository_whoever_asks(sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The list of known hosts in ansible.cfg is such a path."""
+    trust(str(sshd.inventory()), limit="", yes=True, forget=[])
+    (sshd.folder / "site.yml").write_text("- hosts: all\n  gather_facts: false\n  tasks: [{ansible.builtin.ping: }]\n")
+    inventory = sshd.inventory(known_hosts=Path(os.path.relpath(sshd.known_hosts, ROOT)))
+    monkeypatch.chdir(sshd.folder)
+    assert carry_out(Wish(str(inventory), playbook=sshd.folder / "site.yml")).trouble() == []
 
 
 def test_ctrl_c_ends_ansible_and_all_it_started(wish: Wish, tmp_path: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 from gpulab.hosts.verify import EVERYONE, bad, read_junit
+from gpulab.paths import ROOT
 
 CONFTEST = """
 import pytest
@@ -65,3 +67,10 @@ def test_results_by_check_and_host(tmp_path: Path) -> None:
     (failed,) = [r for r in bad(results) if r.state == "failed"]
     assert failed.evidence == "another host"
     assert failed.cure == "mend HOST"
+
+
+def test_every_check_is_broken_by_some_scenario() -> None:
+    written = "".join(path.read_text() for path in sorted((ROOT / "tests/hosts").glob("test_*.py")))
+    checks = re.findall(r'^@check\(\s*"([\w.-]+)"', written, re.MULTILINE)
+    scenarios = "".join(path.read_text() for path in sorted((ROOT / "tests/testbed").glob("*.py")))
+    assert [check for check in checks if not re.search(rf'"{re.escape(check)}["@]', scenarios)] == []

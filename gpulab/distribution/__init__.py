@@ -1,0 +1,1 @@
+"""Images on many machines: who has which, and how they get there (registry, tarball, straight over ssh)."""

@@ -1,0 +1,39 @@
+"""compose/.env: what docker compose has to know of this checkout and its user, from the places where it is written."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from gpulab.distribution.tarball import draft
+from gpulab.image import Image
+from gpulab.paths import COMPOSE, STACKS_YML, runs_dir, shown
+from gpulab.stacks import load_stacks
+from gpulab.verb import Outcome
+from gpulab.yamlfile import load
+
+CACHES = {"GPULAB_MODELSCOPE_CACHE": ("MODELSCOPE_CACHE", "~/.cache/modelscope"),
+          "GPULAB_HF_HOME": ("HF_HOME", "~/.cache/huggingface")}  # fmt: skip
+
+
+def write_env() -> Outcome:
+    """Write compose/.env. Raises UsageError when docker/stacks.yml is not well."""
+    folders = {name: Path(os.environ.get(own) or usual).expanduser() for name, (own, usual) in CACHES.items()}
+    folders["GPULAB_RUNS"] = runs_dir()
+    for folder in folders.values():
+        folder.mkdir(parents=True, exist_ok=True)  # docker would make it root's
+    user = {"GPULAB_USER": f"{os.getuid()}:{os.getgid()}"}
+    every = {**images(), **user, **{name: str(folder) for name, folder in folders.items()}}
+    path = COMPOSE / ".env"
+    with draft(path) as work:
+        lines = [f"{name}={value}" for name, value in every.items()]
+        work.write_text("\n".join(["# made by ./inv images --env", *lines, ""]), encoding="utf-8")
+    cure = f"cd {shown(COMPOSE)} && docker compose --profile serve up -d --wait"
+    return Outcome({"file": str(path), "env": every}, text=f"{shown(path)} is written: {cure}")
+
+
+def images() -> dict[str, str]:
+    """GPULAB_IMAGE_<STACK> of every stack that has a lock, and of the services that are others'."""
+    ours = {name: Image(stack).tag for name, stack in load_stacks().items() if stack.lock.is_file()}
+    others: dict[str, str] = load(STACKS_YML)["node"]["images"]
+    return {f"GPULAB_IMAGE_{name.upper()}": tag for name, tag in {**ours, **others}.items()}

@@ -1,0 +1,81 @@
+"""Tests of images: those in every/, in the stack's own folder, and in the folders of the stacks that it is `from`.
+
+pytest tests/images --image-stack cpu,vllm     images of the engine that docker reaches, built before
+pytest tests/images                            cpu's, built by the testbed's engine where that can run
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from gpulab.docker import Docker
+from gpulab.image import Image
+from gpulab.stacks import load_stack
+from tests.images.box import Box, box
+
+UNASKED = "cpu"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--image-stack", default="", help="test the images of these stacks: cpu,vllm")
+
+
+def asked(config: pytest.Config) -> list[str]:
+    return (config.getoption("--image-stack", default="") or UNASKED).split(",")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test runs for each image asked for whose line of stacks has the test's folder."""
+    if "image" in metafunc.fixturenames:
+        folder = metafunc.definition.path.parent.name
+        lines = {name: [one.stack.name for one in Image(load_stack(name)).line] for name in asked(metafunc.config)}
+        fits = [name for name, line in lines.items() if folder in ("every", *line)]
+        metafunc.parametrize("image", fits, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def docker(request: pytest.FixtureRequest) -> Iterator[Docker]:
+    """The engine with the images."""
+    if request.config.getoption("--image-stack"):
+        yield Docker()
+        return
+    missing = [tool for tool in ("dockerd", "debootstrap") if not shutil.which(tool)]
+    if missing or os.geteuid() != 0:
+        pytest.skip(
+            f"building images needs root and {', '.join(missing) or 'its tools'}: see tests/testbed/packages.txt"
+        )
+    from tests.testbed import engine
+    from tests.testbed.stack_images import built, environment
+
+    was_up = engine.is_up()
+    built(UNASKED)
+    yield Docker(environment=environment())
+    if not was_up:
+        engine.stop()
+
+
+@pytest.fixture(scope="session")
+def image(request: pytest.FixtureRequest, docker: Docker) -> Image:
+    """One image, which must be there."""
+    one = Image(load_stack(request.param))
+    there = docker.try_run("image", "inspect", one.tag)
+    assert there.returncode == 0, f"{docker.complaint(there.stderr).message}: ./inv build {request.param}"
+    return one
+
+
+@pytest.fixture(scope="session")
+def here(image: Image, docker: Docker) -> Iterator[Box]:
+    """A container of it, for looking; nothing may be changed in it."""
+    with box(image, docker) as running:
+        yield running
+
+
+@pytest.fixture
+def broken(image: Image, docker: Docker) -> Iterator[Box]:
+    """A container of a test's own, to break something in: the checks must see it."""
+    with box(image, docker) as running:
+        yield running

@@ -1,0 +1,135 @@
+"""Labs in the stack's image, by the docker engine: the same plan, proofs and record as in its venv."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tarfile
+from collections.abc import Callable
+
+import pytest
+
+from gpulab.docker import Docker
+from gpulab.engines.docker import DockerEngine
+from gpulab.errors import UsageError
+from gpulab.image import Image
+from gpulab.stacks import load_stack
+from tests.labs.conftest import ROOT
+from tests.wait import wait_until
+
+pytestmark = pytest.mark.rehearsal
+
+
+@pytest.fixture(scope="module")
+def engine() -> dict[str, str]:
+    """The environment of the testbed's engine, which has the cpu stack's image."""
+    missing = [tool for tool in ("dockerd", "debootstrap") if not shutil.which(tool)]
+    if missing or os.geteuid() != 0:
+        pytest.skip(f"building images needs root and {', '.join(missing)}: see tests/testbed/packages.txt")
+    from tests.testbed.stack_images import built, environment
+
+    built("cpu")
+    return environment()
+
+
+@pytest.fixture
+def docker(engine: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """docker(words...): its output, of the engine that the labs of this test use, too."""
+    for name in ("DOCKER_HOST", "DOCKER_CONFIG"):
+        monkeypatch.setenv(name, engine[name])
+    return lambda *words: subprocess.run(["docker", *words], capture_output=True, text=True, check=True).stdout
+
+
+def left(docker: Callable[..., str]) -> list[str]:
+    """Containers and networks of runs."""
+    label = ("--quiet", "--filter", "label=gpulab.run")
+    return [*docker("ps", "--all", *label).split(), *docker("network", "ls", *label).split()]
+
+
+def test_the_quickstart_in_containers_is_the_quickstart(lab, docker):
+    run = lab("quickstart", "--engine", "docker", "--json")
+    code, out, err = run.finish(900)
+    assert code == 0, out + err[-2000:]
+    record = run.record
+    assert record["engine"] == "docker"
+    image = record["stack"]["image"]
+    assert image["id"] == docker("image", "inspect", "--format", "{{.Id}}", image["tag"]).strip()
+    assert all(proof["holds"] for step in record["steps"] for proof in step.get("proofs", []))
+    assert record["metrics"]["before"]["exact_match"] < record["metrics"]["after"]["exact_match"] == 1
+    assert record["peaks"]["train"]["rss_mib"] > 100, "what a container uses is sampled"
+    assert run.folder.joinpath("train/last-checkpoint/adapter_model.safetensors").stat().st_uid == os.getuid()
+    assert not left(docker)
+
+
+def test_ctrl_c_while_serving_in_containers(lab, docker):
+    run = lab("quickstart", "--engine", "docker")
+    wait_until(lambda: run.state("before") == "running", "the model is served", 240)
+    run.process.send_signal(signal.SIGINT)
+    code, _, err = run.finish(90)
+    assert code == 130, err
+    assert (run.record["state"], run.state("before")) == ("interrupted", "interrupted")
+    assert not left(docker)
+
+
+def test_after_a_kill_9_the_next_inv_removes_the_containers(lab, docker):
+    run = lab("tuners", "--engine", "docker", "--set", "lora.num_train_epochs=500")
+    running = ("ps", "--quiet", "--filter", "label=gpulab.run")
+    wait_until(lambda: run.state("lora") == "running" and docker(*running), "lora runs", 240)
+    run.process.kill()
+    run.finish()
+    assert left(docker)
+    env = {**os.environ, "GPULAB_RUNS": str(run.runs)}
+    done = subprocess.run([ROOT / "inv", "runs"], env=env, capture_output=True, text=True, check=True)
+    assert "its inv was killed" in done.stdout
+    assert run.record["state"] == "killed"
+    assert not left(docker)
+
+
+def test_an_engine_that_is_not_there_is_one_line(tmp_path):
+    env = {**os.environ, "GPULAB_RUNS": str(tmp_path), "DOCKER_HOST": "unix:///no/such/docker.sock"}
+    done = subprocess.run(
+        [ROOT / "inv", "lab", "quickstart", "--engine", "docker", "--json"], env=env, capture_output=True, text=True
+    )
+    told = json.loads(done.stdout)
+    assert (done.returncode, len(told["failures"])) == (2, 1)
+    assert "no Docker engine answers at unix:///no/such/docker.sock" in told["failures"][0]
+    assert told["cure"]
+    assert not list(tmp_path.glob("*/*")), "nothing half done"
+
+
+def test_an_image_that_is_not_there_is_one_line_that_says_how_to_get_it(tmp_path, docker):
+    tag = docker("images", "--format", "{{.Repository}}:{{.Tag}}", "gpulab/cpu").split()[0]
+    docker("tag", tag, "kept:1")
+    docker("rmi", tag)
+    try:
+        done = subprocess.run(
+            [ROOT / "inv", "lab", "quickstart", "--engine", "docker", "--json"],
+            env={**os.environ, "GPULAB_RUNS": str(tmp_path)}, capture_output=True, text=True,
+        )  # fmt: skip
+    finally:
+        docker("tag", "kept:1", tag)
+        docker("rmi", "kept:1")
+    told = json.loads(done.stdout)
+    assert done.returncode == 2
+    assert f"has no image {tag}" in told["failures"][0]
+    assert "./inv build cpu" in told["cure"]
+
+
+def test_an_image_for_another_platform_is_refused(tmp_path, docker, monkeypatch):
+    tarfile.open(tmp_path / "empty.tar", "w").close()
+    docker("import", "--platform", "linux/arm64", str(tmp_path / "empty.tar"), "test/other-platform:1")
+    monkeypatch.setattr(Image, "tag", "test/other-platform:1")
+    with pytest.raises(UsageError, match=r"is for aarch64, unix://.* is x86_64"):
+        DockerEngine(load_stack("cpu"), Docker()).prepare()
+    docker("rmi", "test/other-platform:1")
+
+
+def test_an_unknown_engine_is_wrong_usage(tmp_path):
+    done = subprocess.run(
+        [ROOT / "inv", "lab", "quickstart", "--engine", "dockr"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "did you mean docker?" in done.stderr

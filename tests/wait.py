@@ -1,0 +1,13 @@
+"""Wait for a condition with a deadline; never sleep and hope."""
+
+import time
+from collections.abc import Callable
+
+
+def wait_until(ready: Callable[[], object], what: str, timeout: float = 120, every: float = 0.05) -> None:
+    """Poll until `ready()` holds. Raises TimeoutError with `what` after `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    while not ready():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"after {timeout:.0f} s still not: {what}")
+        time.sleep(every)
