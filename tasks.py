@@ -15,10 +15,11 @@ from gpulab.verb import Outcome, verb
         "set": "step.key=value: a flag for one step's command; may be given again",
         "keep-serving": "leave the last server up when all is done, until Ctrl-C",
         "hub": "where real models come from: modelscope or hf",
-        "engine": "local (the stack's venv) or docker (its image); on hosts it is docker",
+        "engine": "local (the stack's venv), docker (its image; usual on hosts) or slurm (a job in the hosts' queue)",
         "hosts": "on a host of this inventory: gpus.ini",
         "limit": "only on these hosts or groups: gpu1,storage",
         "nodes": "how many nodes the steps that spread run on",
+        "requeue": "a job that loses its node starts again, from its last checkpoint",
     },
 )
 def lab(
@@ -32,13 +33,14 @@ def lab(
     hosts: str = "",
     limit: str = "",
     nodes: int = 0,
+    requeue: bool = False,
 ) -> Outcome:
     """Run a lab: on the GPUs it needs, else rehearsed on the CPU with the real ms-swift."""
     from gpulab.labrun import run_lab
 
     return run_lab(
         name, rehearse=rehearse, dry=dry, settings=set or [], keep_serving=keep_serving, hub=hub, engine=engine,
-        hosts=hosts, limit=limit, nodes=nodes,
+        hosts=hosts, limit=limit, nodes=nodes, requeue=requeue,
     )  # fmt: skip
 
 
@@ -58,12 +60,39 @@ def runs(lab: str = "", limit: int = 20) -> Outcome:
     return list_runs(lab, limit)
 
 
-@verb(positional=["run"], help={"run": "`last`, a lab's name (its last run), or a run as `inv runs` prints it"})
+RUN = {"run": "`last`, a lab's name (its last run), or a run as `inv runs` prints it"}
+
+
+@verb(positional=["run"], help=RUN)
 def show(run: str) -> Outcome:
     """Show one run: steps, figures, proofs with their evidence, how to reproduce it."""
     from gpulab.listings import show_run
 
     return show_run(run)
+
+
+@verb(positional=["run"], help=RUN)
+def attach(run: str) -> Outcome:
+    """Follow a run of --engine slurm again, wherever it is by now."""
+    from gpulab.slurmruns import attach
+
+    return attach(run)
+
+
+@verb(positional=["run"], help=RUN)
+def cancel(run: str) -> Outcome:
+    """End a run of --engine slurm, also one that nobody follows."""
+    from gpulab.slurmruns import cancel
+
+    return cancel(run)
+
+
+@verb(help={"hosts": "the inventory: gpus.ini"})
+def queue(hosts: str = "") -> Outcome:
+    """Show the hosts' queue: jobs, nodes, and why a node takes none."""
+    from gpulab.slurmruns import queue
+
+    return queue(hosts)
 
 
 @verb(help={"install": "make this stack's local venv", "why": "A,B: why these stacks can't be one"})

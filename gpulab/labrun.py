@@ -20,6 +20,7 @@ from gpulab.console import console
 from gpulab.driver import refuse_old_driver
 from gpulab.engines import Engine, choose_engine
 from gpulab.engines.engine import Ended
+from gpulab.engines.slurm import SlurmEngine
 from gpulab.errors import UsageError
 from gpulab.hosts.seat import find_seats
 from gpulab.lab import Lab, find_lab
@@ -42,7 +43,7 @@ HUBS = ("modelscope", "hf")
 
 def run_lab(
     name: str, *, rehearse: bool = False, dry: bool = False, settings: Sequence[str] = (), keep_serving: bool = False,
-    hub: str = HUBS[0], engine: str = "", hosts: str = "", limit: str = "", nodes: int = 0,
+    hub: str = HUBS[0], engine: str = "", hosts: str = "", limit: str = "", nodes: int = 0, requeue: bool = False,
 ) -> Outcome:  # fmt: skip
     """Run a lab, or print its plan. Raises UsageError before anything is started when something is wrong with it."""
     if hub not in HUBS:
@@ -52,11 +53,15 @@ def run_lab(
     count = nodes or (lab.needs.nodes if spreads else 1)
     if count > 1 and not spreads:
         raise UsageError(f"no step of {lab.name} spreads over nodes", "leave --nodes out, or take a lab that does")
-    seats = find_seats(lab.needs, hosts, limit, count) if hosts else []
-    machines = [seat.machine for seat in seats] or [this_machine()]
+    queued = engine == SlurmEngine.name
+    if queued and keep_serving:
+        raise UsageError("a job ends with its last step", "leave --keep-serving out, or take --engine docker")
+    # Which nodes a job gets is Slurm's choice: one stands for all.
+    seats = find_seats(lab.needs, hosts, limit or "gpu" * queued, 1 if queued else count) if hosts else []
+    machines = [seat.machine for seat in seats] * (count if queued else 1) or [this_machine()]
     profile, why = choose_profile(lab, machines, count, rehearse=rehearse)
     stack = load_stack("cpu" if profile == "cpu" else lab.stack)
-    carrier = choose_engine(engine, stack, seats)
+    carrier = choose_engine(engine, stack, seats, hosts, requeue=requeue)
     by_step = parse_settings(settings, lab)
     ports = choose_ports(lab, by_step, say=not dry)
     make_plan = functools.partial(
@@ -75,6 +80,7 @@ def run_lab(
         {
             "lab": lab.name, "title": lab.title, "curriculum": lab.curriculum, "profile": profile, "why": why,
             "started": now(), "argv": ["inv", *redact.argv(sys.argv[1:])], "settings": by_step, "hub": hub,
+            "ports": ports, "nodes": count,
             "engine": carrier.name, "hosts": [seat.host.name for seat in seats],
             "inventory": hosts and str(Path(hosts).absolute()),
             "stack": {"name": stack.name, "lock": stack.key, **carrier.described()},
@@ -141,6 +147,8 @@ class LabRun:
         self.watch = Watch(console, list(planned.steps))
         self.engine = engine
         self.engine.begin(planned, lambda ports: replan(ports=ports), self.watch)
+        self.record.data |= self.engine.remembered()
+        self.record.save()
         servers = [c.step for c in planned.commands if c.ready]
         self.keep = servers[-1] if keep_serving and servers else None
 

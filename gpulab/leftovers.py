@@ -11,7 +11,7 @@ import psutil
 
 from gpulab.errors import UsageError
 from gpulab.processes import stop
-from gpulab.record import abandoned, active_mark, now, read, write_atomically
+from gpulab.record import DETACHED, abandoned, active_mark, now, read, write_atomically
 
 MARK = "GPULAB_RUN"  # in the environment of every process of a run: its folder
 
@@ -22,6 +22,9 @@ def sweep() -> list[str]:
     for folder in abandoned():
         found = belonging(folder)
         stop(found)
+        if line := detach(folder):
+            lines.append(line)
+            continue
         count = len(found)
         try:
             record = read(folder)
@@ -33,6 +36,19 @@ def sweep() -> list[str]:
         active_mark(folder).unlink(missing_ok=True)
         lines.append(f"{folder.parent.name}/{folder.name}: its inv was killed, {count} processes of it stopped")
     return lines
+
+
+def detach(folder: Path) -> str | None:
+    """Of a run that is a job in a queue: say that it goes on without its inv. None for other runs."""
+    try:
+        record = read(folder)
+    except UsageError:
+        return None
+    if not record.get("job"):
+        return None
+    write_atomically(folder / "run.json", json.dumps(record | {"state": DETACHED}, indent=1) + "\n")
+    active_mark(folder).unlink(missing_ok=True)
+    return f"{record['run']}: its inv is gone, job {record['job']} goes on: ./inv attach {record['run']}"
 
 
 def remove_containers(record: dict[str, Any], folder: Path) -> int:

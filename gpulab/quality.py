@@ -16,7 +16,8 @@ BIN = Path(sys.executable).parent
 
 def checkers() -> dict[str, list[str]]:
     """Every checker's command line by name."""
-    scripts = [str(ROOT / "inv"), str(ROOT / "docker" / "install"), *map(str, (ROOT / ".ci").glob("run"))]
+    of_roles = [f for f in (ROOT / "ansible" / "roles").glob("*/files/*") if not f.suffix]
+    scripts = [str(f) for f in (ROOT / "inv", ROOT / ".ci" / "run", ROOT / "docker" / "install", *of_roles)]
     return {
         "ruff check": [str(BIN / "ruff"), "check", "."],
         "ruff format": [str(BIN / "ruff"), "format", "--check", "."],

@@ -17,6 +17,7 @@ from gpulab.paths import ROOT, runs_dir, shown
 
 SCHEMA = 1
 RUNNING = "running"
+DETACHED = "detached"  # nobody follows it, and it goes on
 
 
 def now() -> str:
@@ -71,6 +72,17 @@ class Record:
                 f"cannot write a run into {shown(parent)}: {error.strerror}",
                 "make the folder writable, free some space, or name another: GPULAB_RUNS=/elsewhere",
             ) from None
+        return record
+
+    @classmethod
+    def reopen(cls, folder: Path, data: dict[str, Any]) -> Record:
+        """The record of a run that goes on. Raises UsageError while another inv holds it."""
+        record = cls(folder, data)
+        try:
+            record._lock.acquire(timeout=0)
+        except Timeout:
+            raise UsageError(f"{data['run']} is followed already", "end the other inv, or wait for it") from None
+        record.save()
         return record
 
     def save(self) -> None:

@@ -13,10 +13,10 @@ from gpulab.plan import Command, Plan
 HEADER = """\
 #!/usr/bin/env bash
 # {lab}, profile {profile}, engine {engine}: {title}
-# Reproduces the run by itself: bash plan.sh [FOLDER FOR THE RESULTS]
-set -euo pipefail
+# Reproduces the run by itself: {by_hand} plan.sh [FOLDER FOR THE RESULTS]
+{options}set -euo pipefail
 LAB={root}
-RUN=$(realpath -m "${{1:-{default}}}")
+RUN=$(realpath -m "${{1:-{results}}}")
 """
 READY = ROOT / "gpulab" / "ready.py"
 
@@ -25,10 +25,19 @@ class Shell(ABC):
     """How an engine's commands look in a script."""
 
     name: ClassVar[str]
+    by_hand: ClassVar[str] = "bash"
 
     def __init__(self, plan: Plan, folders: Mapping[str, str]) -> None:
         self.plan = plan
         self.folders = {"RUN": str(plan.run), **folders, "LAB": str(ROOT)}
+
+    def options(self) -> str:
+        """Lines for the program that takes the script, as comments before everything else."""
+        return ""
+
+    def results(self) -> str:
+        """The folder for the results where none is given, in the shell's words."""
+        return shlex.quote(f"{shown(self.plan.run)}-again")
 
     @abstractmethod
     def head(self) -> str:
@@ -42,6 +51,10 @@ class Shell(ABC):
     def stop(self, step: str) -> str:
         """The line that stops a step's server."""
 
+    def tail(self) -> str:
+        """What stands at the end."""
+        return ""
+
     def quoted(self, words: Sequence[str]) -> str:
         """Words quoted for the shell, with folders written as variables."""
         return " ".join(quoted(word, self.folders) for word in words)
@@ -52,7 +65,7 @@ def as_script(shell: Shell) -> str:
     plan = shell.plan
     head = HEADER.format(
         lab=plan.lab.name, profile=plan.profile, engine=shell.name, title=plan.lab.title, root=shlex.quote(str(ROOT)),
-        default=shlex.quote(f"{shown(plan.run)}-again"),
+        by_hand=shell.by_hand, options=shell.options(), results=shell.results(),
     )  # fmt: skip
     lines = [head + shell.head() + 'mkdir -p "$RUN"']
     for command in plan.commands:
@@ -60,7 +73,7 @@ def as_script(shell: Shell) -> str:
             lines += [f"\necho '== {command.step}'", f"mkdir -p {shell.quoted([str(command.out)])}"]
         lines += shell.step(command)
         lines += [shell.stop(s.step) for s in plan.commands if s.ready and s.until == command.step]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n" + shell.tail()
 
 
 def quoted(word: str, folders: Mapping[str, str]) -> str:

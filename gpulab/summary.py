@@ -61,9 +61,8 @@ def run_page(record: dict[str, Any], folder: Path) -> Group:
     table = folder / "comparison.md"
     if table.is_file():
         parts.append(Text("\n" + table.read_text(encoding="utf-8").split("\n\n")[-1].rstrip()))
-    parts.append(
-        Text(f"look closer: ./inv show {record['run']}   reproduce: bash {shown(folder / 'plan.sh')}", style="dim")
-    )
+    again = f"{'sbatch' if record.get('job') else 'bash'} {shown(folder / 'plan.sh')}"
+    parts.append(Text(f"look closer: ./inv show {record['run']}   reproduce: {again}", style="dim"))
     return Group(*parts)
 
 

@@ -1,4 +1,4 @@
-"""Engines carry out a Plan: `local` in the stack's venv, `docker` in its image, here or on a host."""
+"""Engines carry out a Plan: `local` in the stack's venv, `docker` in its image, here or on hosts, `slurm` as a job."""
 
 from __future__ import annotations
 
@@ -9,19 +9,30 @@ from gpulab.engines.docker import DockerEngine
 from gpulab.engines.engine import Engine
 from gpulab.engines.local import LocalEngine
 from gpulab.engines.remote import RemoteDockerEngine
+from gpulab.engines.slurm import SlurmEngine
 from gpulab.errors import UsageError, nearest
+from gpulab.hosts.inventory import load_hosts
+from gpulab.hosts.login import login_host
 from gpulab.hosts.seat import Seat
 from gpulab.stacks import Stack
 
 __all__ = ["Engine", "choose_engine"]
-ENGINES = (LocalEngine.name, DockerEngine.name)
+ENGINES = (LocalEngine.name, DockerEngine.name, SlurmEngine.name)
 
 
-def choose_engine(name: str, stack: Stack, seats: Sequence[Seat] = ()) -> Engine:
+def choose_engine(
+    name: str, stack: Stack, seats: Sequence[Seat] = (), inventory: str = "", *, requeue: bool = False
+) -> Engine:
     """The engine of that name; without one `local` here and `docker` on a host. Raises UsageError where it can't be."""
     name = name or (DockerEngine.name if seats else LocalEngine.name)
     if name not in ENGINES:
         raise UsageError(f"no engine {name!r}", nearest(name, list(ENGINES)))
+    if requeue and name != SlurmEngine.name:
+        raise UsageError("--requeue is for jobs in a queue", "--engine slurm, or leave it out")
+    if name == SlurmEngine.name:
+        if not seats:
+            raise UsageError("--engine slurm needs the hosts whose queue it is", "--hosts gpus.ini")
+        return SlurmEngine(stack, seats, login_host(load_hosts(inventory)), requeue=requeue)
     if seats:
         if name == LocalEngine.name:
             raise UsageError("--engine local runs on this machine", "leave --engine out: on hosts it is docker")

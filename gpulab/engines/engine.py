@@ -110,6 +110,10 @@ class Engine(ABC):
         self._watch = watch
         self._sampler = Sampler(plan.run / "resources.csv", self.gpus())
 
+    def remembered(self) -> dict[str, Any]:
+        """What the record keeps so that a later inv finds the run again."""
+        return {}
+
     @property
     def peaks(self) -> dict[str, dict[str, float]]:
         """Resource peaks by step."""

@@ -16,7 +16,8 @@ import pytest
 
 from tests.testbed import Node, Testbed, breakages, engine, playbook
 from tests.testbed.paths import REPO
-from tests.testbed.standin import image
+from tests.testbed.standin import image, swift_image
+from tests.testbed.standin.packages import FILES
 from tests.testbed.standin.repository import Repository
 from tests.testbed.variables import stand_ins
 
@@ -40,6 +41,23 @@ printf '#!/bin/sh\\nexit 0\\n' > /usr/bin/dcgmi; chmod 755 /usr/bin/dcgmi
 """
 # What the host without a GPU starts with, so that its scenarios need not wait for downloads.
 INSTALLED = ("chrony", "curl", "ethtool", "numactl", "pciutils", "rsync", "docker.io", "prometheus-node-exporter")
+
+
+# Of the hosts that Slurm is tried on. Its daemons are not there: the role installs them.
+BELOW_SLURM = (
+    "chrony", "curl", "ethtool", "numactl", "pciutils", "rsync", "docker.io", "docker-cli", "slurm-client",
+    *swift_image.NEEDS,
+)  # fmt: skip
+# Of the driver only the tool that says how many GPUs there are; the user `lab` may use Docker.
+WITHOUT_DRIVER = f"""
+cat > /usr/bin/nvidia-smi <<'END'
+{(FILES / "nvidia-smi").read_text()}
+END
+chmod 755 /usr/bin/nvidia-smi
+mkdir -p /run/nvidia-standin /usr/share/nvidia-standin
+echo 1 | tee /run/nvidia-standin/version > /usr/share/nvidia-standin/version
+usermod --append --groups docker lab
+"""
 
 
 class Lab:
@@ -118,3 +136,27 @@ def provisioned(hosts: Lab) -> Lab:
         hosts.converged()
     hosts.bed.sh("gpu1", breakages.HEALTHY)
     return hosts
+
+
+@pytest.fixture(scope="session")
+def slurm_ground(repository: Repository) -> Iterator[Lab]:
+    """A controller and two nodes of different kinds that share a folder, with what comes before Slurm."""
+    hosts = [
+        Node("head", "trixie", 0, BELOW_SLURM, shares=True, group="controller"),
+        Node("node1", "trixie", 2, BELOW_SLURM, shares=True),
+        Node("node2", "trixie", 1, BELOW_SLURM, shares=True),
+    ]
+    with lab("slurm", hosts, repository) as three:
+        three.variables |= {"lab_storage_kind": "mounted", "slurm_node_timeout": 20}
+        three.inventory = three.bed.inventory(variables=three.variables)
+        for node in ("node1", "node2"):
+            three.bed.sh(node, WITHOUT_DRIVER)
+        three.converged("--tags", "base,lab_storage")
+        yield three
+
+
+@pytest.fixture(scope="session")
+def slurm_cluster(slurm_ground: Lab) -> Lab:
+    """The same with Slurm, whoever asked for it first."""
+    slurm_ground.converged("--tags", "slurm")
+    return slurm_ground

@@ -1,51 +1,25 @@
 """A Slurm cluster: made, proven, broken and repaired; sick nodes drained. In this order."""
 
 import base64
-from collections.abc import Iterator
 
 import pytest
 
-from tests.testbed import Node
 from tests.testbed.breakages import SICK_NODES, SLURM, Sickness
-from tests.testbed.conftest import Lab, lab
-from tests.testbed.standin.repository import Repository
+from tests.testbed.conftest import Lab
 from tests.testbed.test_fresh_hosts import failed
 from tests.testbed.wait import wait_until
 
-# What is there before: the subject is Slurm. Its daemons are not: the role installs them.
-INSTALLED = (
-    "chrony", "curl", "ethtool", "numactl", "pciutils", "rsync", "docker.io", "docker-cli", "docker-buildx",
-    "docker-compose", "munge", "slurm-client",
-)  # fmt: skip
-BELOW = ("--tags", "base,nvidia_driver,docker_engine,lab_storage")
 ROLE = ("--tags", "slurm")
 NODES = ("node1", "node2")
 
 
 @pytest.fixture(scope="module")
-def ground(repository: Repository) -> Iterator[Lab]:
-    """A controller and two nodes of different kinds, with all that comes before Slurm."""
-    hosts = [
-        Node("head", "trixie", 0, INSTALLED, group="controller"),
-        Node("node1", "trixie", 2, INSTALLED),
-        Node("node2", "trixie", 1, INSTALLED),
-    ]
-    with lab("slurm", hosts, repository) as three:
-        three.variables |= {"docker_engine_source": "distribution", "registry_host": "", "slurm_node_timeout": 20}
-        three.inventory = three.bed.inventory(variables=three.variables)
-        three.converged(*BELOW)
-        yield three
-
-
-@pytest.fixture(scope="module")
-def cluster(ground: Lab) -> Lab:
-    """The same with Slurm, whoever asked for it first."""
-    ground.converged(*ROLE)
-    return ground
+def cluster(slurm_cluster: Lab) -> Lab:
+    return slurm_cluster
 
 
 def state(cluster: Lab, node: str) -> str:
-    return cluster.bed.sh("head", f"sinfo --noheader --node --nodes={node} --format='%t %E'").strip()
+    return cluster.bed.sh("head", f"sinfo --noheader --Node --nodes={node} --format='%t %E'").strip()
 
 
 def job(cluster: Lab, number: str) -> dict[str, str]:
@@ -53,19 +27,19 @@ def job(cluster: Lab, number: str) -> dict[str, str]:
     return dict(word.split("=", 1) for word in words if "=" in word)
 
 
-def test_a_check_changes_nothing_and_says_what_would(ground: Lab) -> None:
-    checked = ground.converged(*ROLE, "--check")
-    assert ground.bed.sh("node1", "command -v slurmd || true; ls /etc/slurm/*.conf").split() == [
+def test_a_check_changes_nothing_and_says_what_would(slurm_ground: Lab) -> None:
+    checked = slurm_ground.converged(*ROLE, "--check")
+    assert slurm_ground.bed.sh("node1", "command -v slurmd || true; ls /etc/slurm/*.conf").split() == [
         "/etc/slurm/plugstack.conf"
     ]
-    done = ground.converged(*ROLE)
+    done = slurm_ground.converged(*ROLE)
     for host in ("head", *NODES):
         assert checked.changed(host), "nothing was announced"
         assert set(checked.changed(host)) - set(done.changed(host)) == set(), "announced, but did not happen"
 
 
 def test_every_promise_is_kept(cluster: Lab) -> None:
-    outcomes = cluster.verify("all", "tests/hosts/test_slurm.py")
+    outcomes = cluster.verify("all", "-k", "test_slurm")
     assert failed(outcomes) == set()
     assert outcomes["slurm.srun@head"] == outcomes["slurm.gpus@node2"] == outcomes["slurm.munge@node2"] == "passed"
 
@@ -78,8 +52,8 @@ def test_a_second_run_changes_nothing_and_tells_no_secret(cluster: Lab) -> None:
     assert keys["head"][:40] not in again.output
 
 
-def test_a_host_left_out_keeps_its_line(cluster: Lab) -> None:
-    assert cluster.converged(*ROLE, "--limit", "head,node1").changed("node1") == []
+def test_a_host_that_is_left_out_keeps_its_line(cluster: Lab) -> None:
+    assert cluster.converged(*ROLE, "--limit", "node1").changed("node1") == []
     assert "NodeName=node2 " in cluster.bed.sh("node1", "cat /etc/slurm/slurm.conf")
 
 
@@ -87,13 +61,13 @@ def test_drift_is_noticed_told_exactly_and_repaired(cluster: Lab) -> None:
     for breakage in SLURM:
         cluster.bed.sh(breakage.host, breakage.script)
     wait_until(lambda: "*" in state(cluster, "node2").split()[0], "the controller misses node2", 60)
-    assert failed(cluster.verify("all", "tests/hosts/test_slurm.py")) == set().union(*(b.failing for b in SLURM))
+    assert failed(cluster.verify("all", "-k", "test_slurm")) == set().union(*(b.failing for b in SLURM))
     told = cluster.converged(*ROLE, "--check", "--diff")
     for host in ("head", *NODES):
         expected = {task for b in SLURM if b.host == host for task in b.reported_by}
         assert {task for task in told.changed(host) if "Restart" not in task} == expected, host
     cluster.converged(*ROLE)
-    assert failed(cluster.verify("all", "tests/hosts/test_slurm.py")) == set()
+    assert failed(cluster.verify("all", "-k", "test_slurm")) == set()
 
 
 @pytest.mark.parametrize("sickness", SICK_NODES, ids=lambda s: s.reason)
@@ -123,7 +97,7 @@ def test_a_release_that_the_controller_does_not_understand_is_refused(cluster: L
     cluster.bed.sh("node2", f"printf '%s\\n' '#!/bin/sh' '{older}' > /usr/local/bin/dpkg-query; "
                             "chmod 755 /usr/local/bin/dpkg-query")  # fmt: skip
     try:
-        result = cluster.provision(*ROLE)
+        result = cluster.provision(*ROLE, "--limit", "node2")
     finally:
         cluster.bed.sh("node2", "rm /usr/local/bin/dpkg-query")
     assert result.code == 2

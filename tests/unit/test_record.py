@@ -99,3 +99,16 @@ def test_a_full_disk_keeps_the_old_record(runs, tmp_path, monkeypatch):
         record.save()
     assert json.loads((record.folder / "run.json").read_text())["note"] == "old"
     assert [f.name for f in record.folder.iterdir() if f.name.startswith(".")] == []
+
+
+def test_a_run_that_is_a_job_goes_on_when_its_inv_is_gone(runs):
+    record = Record.open("a-b", {"steps": [], "failures": [], "job": "7"})
+    record._lock.release(force=True)
+    (line,) = sweep()
+    assert f"./inv attach a-b/{record.folder.name}" in line
+    assert read(record.folder)["state"] == "detached"
+    again = Record.reopen(record.folder, read(record.folder))
+    with pytest.raises(UsageError, match="followed already"):
+        Record.reopen(record.folder, read(record.folder))
+    again.close("done")
+    assert sweep() == []

@@ -1,0 +1,208 @@
+"""A run as one Slurm job: the script that sbatch takes. It carries the lab's files, so it can be submitted by hand.
+
+After a node failure Slurm starts it anew on another node: what is done is passed over, and the step that was cut off
+goes on from its last whole checkpoint.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import gzip
+import io
+import re
+import tarfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from gpulab import flags
+from gpulab.engines.container import Place, container_name, run_words, volumes
+from gpulab.engines.docker_shell import DockerShell
+from gpulab.paths import ROOT
+from gpulab.plan import Command, Plan
+from gpulab.script import READY
+
+FILES = "__FILES__"
+LINE = 120
+# `docker run` gets the job's own GPUs, by the numbers that Slurm gives them on the node.
+CDI = '(--device "nvidia.com/gpu=$gpu")'
+OLDER = '(--gpus "device=$gpu")'
+
+
+class SlurmShell(DockerShell):
+    """See Shell. `@NAME@` in a plan's words is a variable that only the job knows."""
+
+    name = "slurm"
+    by_hand = "sbatch"
+
+    def __init__(
+        self, plan: Plan, image: str, place: Callable[[Plan, Command], Place], shared: Path, *, cdi: bool, requeue: bool
+    ) -> None:
+        super().__init__(plan, image, place)
+        self._shared, self._cdi, self._requeue = shared, cdi, requeue
+        self._user = place(plan, plan.commands[0]).user
+        self.folders = {"OWNER": self._user, **self.folders}
+
+    def options(self) -> str:
+        """See Shell."""
+        plan = self.plan
+        nodes = max(len(plan.ranks(step)) for step in plan.steps)
+        gpus = plan.lab.needs.gpus if plan.profile == "gpu" else 0
+        words = [f"--job-name={plan.lab.slug}", f"--nodes={nodes}", "--ntasks-per-node=1", "--open-mode=append"]
+        words += [f"--gpus-per-node={gpus}"] if gpus else []
+        words += ["--requeue" if self._requeue else "--no-requeue"]
+        return "".join(f"#SBATCH {word}\n" for word in words)
+
+    def results(self) -> str:
+        """See Shell; in the folder that all nodes share."""
+        return f"{self._shared}/runs/{self.plan.lab.slug}/by-hand-$SLURM_JOB_ID"
+
+    def head(self) -> str:
+        """See Shell."""
+        return f"""\
+IMAGE={self._image}
+NETWORK=gpulab-$SLURM_JOB_ID
+OWNER=$(id -u):$(stat -c %g {self._shared}/runs)
+umask 002
+mkdir -p "$RUN"/logs "$RUN"/.judged
+mkdir -p {self._shared}/models/twins || {{ echo "join the group $(stat -c %G {self._shared}/runs)" >&2; exit 2; }}
+[ -d "$RUN"/.lab ] || sed '1,/^{FILES}$/d' "$0" | base64 -d | tar -xz -C "$RUN"
+docker image inspect "$IMAGE" >/dev/null || {{ echo "$SLURMD_NODENAME cannot use $IMAGE, see above" >&2; exit 2; }}
+say() {{ printf '{{"step": "%s", "what": "%s", "status": %d}}\\n' "$1" "$2" "${{3:-0}}" >> "$RUN"/journal; }}
+finished() {{ grep -qs "\\"$1\\", \\"what\\": \\"done\\"" "$RUN"/journal; }}
+fail() {{ say "$1" failed "$2"; exit "$2"; }}
+stop() {{ docker rm --force "$@" >/dev/null; }}
+clean() {{
+  docker ps -aq --filter label=gpulab.job="$SLURM_JOB_ID" | xargs -r docker rm --force
+  docker network ls -q --filter label=gpulab.job="$SLURM_JOB_ID" | xargs -r docker network rm
+}}
+# The job's own GPUs, as docker takes them.
+gpus() {{
+  GPUS=()
+  for gpu in $(tr , ' ' <<<"${{SLURM_STEP_GPUS:-${{SLURM_JOB_GPUS:-}}}}"); do GPUS+={CDI if self._cdi else OLDER}; done
+}}
+# After a node failure: the last checkpoint that is whole (the trainer writes its state last).
+resume() {{
+  LAST=()
+  [ "${{SLURM_RESTART_COUNT:-0}}" -gt 0 ] || return 0
+  local state
+  state=$(find "$1" -path '*/checkpoint-*/trainer_state.json' -size +0 | sort -V | tail -n 1)
+  [ -z "$state" ] || LAST=(--resume_from_checkpoint "${{state%/*}}")
+}}
+judge() {{
+  [ -f "$RUN"/.questions/"$1".json ] || return 0
+  docker run --interactive --rm --label gpulab.job="$SLURM_JOB_ID" {self._aside()} \\
+    < "$RUN"/.questions/"$1".json > "$RUN"/.judged/"$1".json || fail "$1" $?
+  grep -q '"failures": \\[\\]' "$RUN"/.judged/"$1".json || {{ say "$1" unproven; exit 1; }}
+}}
+# Of nodes that work together: where the first listens, on a port of the job's own, and the interface to it.
+read -r FIRST < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
+MASTER_ADDR=$(scontrol --oneliner show node "$FIRST" | sed 's/.* NodeAddr=\\([^ ]*\\).*/\\1/')
+MASTER_PORT=$((29400 + SLURM_JOB_ID % 200))
+meet() {{
+  IFNAME=$(sed -n 's/^NCCL_SOCKET_IFNAME=//p' /etc/nccl.conf 2>/dev/null || true)
+  [ -n "$IFNAME" ] || IFNAME=$(ip -o route show default | sed -n '1s/.* dev \\([^ ]*\\).*/\\1/p')
+}}
+export RUN LAB IMAGE OWNER NETWORK MASTER_ADDR MASTER_PORT
+export -f gpus resume meet
+trap 'clean >/dev/null' EXIT
+clean >/dev/null  # what a job of this number left before it was queued again
+docker network create --label gpulab.job="$SLURM_JOB_ID" "$NETWORK" >/dev/null
+"""
+
+    def step(self, command: Command) -> list[str]:
+        """See Shell."""
+        if command.rank:  # of a spread step the first node's line starts all
+            return []
+        step, log = command.step, f'"$RUN"/logs/{command.step}.log'
+        return self._server(command, log) if command.ready else [
+            f"if ! finished {step}; then",
+            f"say {step} begins",
+            *self._function(command),
+            f"{self._call(command)} >> {log} 2>&1 || fail {step} $?",
+            f"judge {step}",
+            f"say {step} done",
+            "fi",
+        ]  # fmt: skip
+
+    def tail(self) -> str:
+        """See Shell: the lab's files, unpacked by the job where they are not there yet."""
+        lab = self.plan.lab.folder
+        given = [(f, f".lab/{f.relative_to(lab)}") for f in sorted(lab.rglob("*")) if f.is_file()]
+        said = " ".join(word for command in self.plan.commands for word in command.argv)
+        tools = [(f, f".gpulab/{f.name}") for f in sorted(READY.parent.glob("*.py")) if str(f) in said or f == READY]
+        packed = base64.b64encode(packed_files([*given, *tools])).decode()
+        lines = [packed[i : i + LINE] for i in range(0, len(packed), LINE)]
+        return "\n".join(["exit 0", FILES, *lines]) + "\n"
+
+    def _server(self, command: Command, log: str) -> list[str]:
+        assert command.ready  # noqa: S101 (only servers come here)
+        step, name = command.step, container_name(self.plan, command)
+        ready = ["docker", "exec", name, "python", str(READY), str(command.url), command.ready.chat]
+        return [
+            f"if ! finished {command.until}; then",
+            f"say {step} begins",
+            *self._function(command),
+            f"run_{variable(step)} >> {log} 2>&1 || fail {step} $?",
+            f"docker logs --follow {self.quoted([name])} >> {log} 2>&1 &",
+            f"{self.quoted(ready)} {command.ready.within:g} >> {log} 2>&1 || fail {step} $?",
+            f"say {step} up",
+            "fi",
+        ]
+
+    def stop(self, step: str) -> str:
+        """See Shell."""
+        return f'stop "$NETWORK"-{step} || true'
+
+    def _function(self, command: Command) -> list[str]:
+        """The step as a shell function: srun starts it on every node."""
+        together = {"MASTER_PORT": "@MASTER_PORT@", "NODE_RANK": "@SLURM_NODEID@"} if command.rank is not None else {}
+        # Published nowhere: jobs that share a node must not meet on a port.
+        inside = dataclasses.replace(command, port=None, env={**command.env, **together})
+        place = self._place(self.plan, command)
+        place = dataclasses.replace(place, gpus=["@GPUS@"] if place.gpus else [])
+        words = self.filled(run_words(inside, self.plan, place))
+        how = "--detach" if command.ready else "--rm"
+        resumes = not flags.unknown(command.argv, "resume_from_checkpoint")
+        own = "resume_from_checkpoint" in flags.given(command.argv)
+        last = ' "${LAST[@]}"' if resumes and not own else ""
+        before = [f"resume {self.quoted([str(command.out)])}"] if last else []
+        before += ["gpus"] if place.gpus else []
+        before += ["meet"] if command.rank is not None else []
+        run = f'docker run {how} --label gpulab.job="$SLURM_JOB_ID" {words}{last}'
+        run += " >/dev/null" if command.ready else ""  # the container's number
+        return [f"run_{variable(command.step)}() {{ {'; '.join([*before, run])}; }}"]
+
+    def _call(self, command: Command) -> str:
+        function = f"run_{variable(command.step)}"
+        if command.rank is None:
+            return function
+        # srun would read the script's own text as its input.
+        return f"export -f {function}; srun --label --kill-on-bad-exit=1 bash -euc {function} </dev/null"
+
+    def _aside(self) -> str:
+        words = ["--network", "none", "--user", self._user, "--cap-drop", "ALL", "--env", f"PYTHONPATH={ROOT}"]
+        words += [*volumes(self._place(self.plan, self.plan.commands[0])), "--entrypoint", "python", self._image]
+        return self.quoted([*words, "-m", "gpulab.judge"])
+
+    def filled(self, words: Iterable[str]) -> str:
+        """Words quoted, what only the job knows left open."""
+        text = self.quoted(list(words)).replace("@GPUS@", '"${GPUS[@]}"')
+        return re.sub(r"@([A-Z_]+)@", r'"$\1"', text)
+
+
+def variable(step: str) -> str:
+    """A step's name as a shell function may have it."""
+    return step.replace("-", "_")
+
+
+def packed_files(files: Iterable[tuple[Path, str]]) -> bytes:
+    """Files as a tar, the same bytes for the same contents."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for file, name in files:
+            info = tarfile.TarInfo(name)
+            info.size, info.mode = file.stat().st_size, 0o644
+            with file.open("rb") as stream:
+                tar.addfile(info, stream)
+    return gzip.compress(out.getvalue(), mtime=0)

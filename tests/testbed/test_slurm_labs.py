@@ -1,0 +1,196 @@
+"""Labs as jobs: submitted, followed, recorded; left, found again, cancelled; a node that dies. Slurm, munge, ssh and
+Docker are real, ms-swift's image is a stand-in (standin/swift_image)."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gpulab.image import Image
+from gpulab.stacks import load_stack
+from tests.testbed.conftest import WITHOUT_DRIVER, Lab
+from tests.testbed.engine import docker
+from tests.testbed.paths import REPO
+from tests.testbed.standin.swift_image import stand_in
+from tests.testbed.wait import wait_until
+
+LABS = Path(__file__).with_name("slurm_labs")
+NODES = ("node1", "node2")
+SLOW = ("--set", "train.max_steps=600")  # a minute, long enough to be disturbed
+
+
+class Inv:
+    """`./inv` on the tests' own labs and the cluster, its runs in a folder of their own."""
+
+    def __init__(self, cluster: Lab, runs: Path) -> None:
+        self.cluster, self.runs = cluster, runs
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "tests.testbed.inv_on_labs", str(LABS), *words], cwd=REPO, text=True,
+            env={**os.environ, "GPULAB_RUNS": str(self.runs)}, start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+
+    def lab(self, *words: str) -> subprocess.Popen[str]:
+        return self.start("lab", "job", "--engine", "slurm", "--hosts", str(self.cluster.inventory), *words)
+
+    def run(self, *words: str) -> tuple[int, str]:
+        return finish(self.start(*words))
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The newest run's record as it stands; empty before there is one."""
+        found = sorted(self.runs.glob("*/*/run.json"))
+        return json.loads(found[-1].read_text()) if found else {}
+
+    @property
+    def folder(self) -> Path:
+        return sorted(self.runs.glob("*/*/run.json"))[-1].parent
+
+    def wait_for_steps(self, count: int) -> None:
+        """Until the training's log, as it is mirrored here, has so many steps."""
+        wait_until(lambda: self.record.get("job") and self.steps() >= count, f"{count} steps are seen here", 60)
+
+    def steps(self) -> int:
+        log = self.folder / "train" / "logging.jsonl"
+        return log.read_text().count("\n") if log.is_file() else 0
+
+    def job(self) -> dict[str, str]:
+        words = self.cluster.bed.sh("head", f"scontrol --oneliner show job {self.record['job']}").split()
+        return dict(word.split("=", 1) for word in words if "=" in word)
+
+
+def finish(process: subprocess.Popen[str], timeout: float = 150) -> tuple[int, str]:
+    out, _ = process.communicate(timeout=timeout)
+    return process.returncode, out
+
+
+@pytest.fixture(scope="module")
+def cluster(slurm_cluster: Lab) -> Lab:
+    stand_in(slurm_cluster.bed, NODES, Image(load_stack("cpu")).tag, "/srv/gpulab")
+    return slurm_cluster
+
+
+@pytest.fixture
+def inv(cluster: Lab, tmp_path: Path) -> Inv:
+    return Inv(cluster, tmp_path / "runs")
+
+
+def test_a_job_is_followed_and_leaves_the_same_record(inv: Inv) -> None:
+    code, out = finish(inv.lab())
+    record = inv.record
+    assert code == 0, out
+    assert [(s["step"], s["state"]) for s in record["steps"]] == [("train", "done"), ("serve", "done"), ("ask", "done")]
+    assert record["state"] == "done" and record["engine"] == "slurm"
+    train, _, ask = record["steps"]
+    assert train["proofs"][0]["holds"] and {"logging.jsonl", "checkpoint-8/trainer_state.json"} == {
+        a["path"] for a in train["artefacts"]
+    }
+    assert ask["artefacts"][0]["path"] == "answer.txt" and (inv.folder / "ask/answer.txt").read_text() == "Melvik"
+    assert "from step 1 of 8" in (inv.folder / "logs/train.log").read_text()
+    for node in NODES:
+        left = inv.cluster.bed.sh(
+            node, "docker ps -aq --filter label=gpulab.job; docker network ls -q --filter label=gpulab.job"
+        )
+        assert left == "", f"left on {node}"
+
+
+def test_a_step_that_fails_ends_the_job_with_its_status(inv: Inv) -> None:
+    code, out = finish(inv.lab("--set", "train.seed=7"))
+    assert code == 1, out
+    assert inv.record["steps"][-1]["exit"] == 7 and len(inv.record["steps"]) == 1
+    wait_until(lambda: inv.job()["JobState"] == "FAILED", "Slurm says so too", 20)
+
+
+def test_a_step_that_proves_nothing_ends_the_job(inv: Inv) -> None:
+    code, out = finish(inv.lab("--set", "train.max_steps=1"))
+    assert code == 1, out
+    assert any("does not prove «loss falls»" in failure for failure in inv.record["failures"])
+    assert "begins" in (inv.folder / "journal").read_text() and "serve" not in (inv.folder / "journal").read_text()
+
+
+def test_a_job_outlives_its_inv_and_is_found_again(inv: Inv) -> None:
+    followed = inv.lab("--set", "train.max_steps=120")
+    inv.wait_for_steps(1)
+    os.killpg(followed.pid, signal.SIGKILL)
+    followed.wait()
+    assert "attach" in inv.run("runs")[1] and inv.record["state"] == "detached"
+    assert inv.job()["JobState"] == "RUNNING"
+    again = inv.start("attach", "last")
+    wait_until(lambda: inv.record["state"] == "running", "it is followed again", 30)
+    refused = inv.run("attach", "last")
+    assert refused[0] == 2 and "followed already" in refused[1]
+    code, out = finish(again)
+    assert code == 0, out
+    assert inv.record["state"] == "done" and inv.steps() == 120
+
+
+def test_a_lost_connection_is_taken_up_again(inv: Inv) -> None:
+    followed = inv.lab("--set", "train.max_steps=150")
+    inv.wait_for_steps(1)
+    inv.cluster.bed.sh("head", "pkill -f 'python3 -u - /srv/gpulab/runs'")
+    code, out = finish(followed)
+    assert code == 0, out
+    assert inv.steps() == 150
+
+
+def test_a_job_is_seen_in_the_queue_and_cancelled(inv: Inv) -> None:
+    followed = inv.lab(*SLOW)
+    inv.wait_for_steps(1)
+    code, out = inv.run("queue", "--hosts", str(inv.cluster.inventory), "--json")
+    (row,) = json.loads(out)["jobs"]
+    assert code == 0 and row["state"] == "RUNNING" and row["name"] == "mechanics-job" and row["user"] == "lab"
+    assert inv.run("cancel", "last")[0] == 0
+    assert finish(followed)[0] == 1
+    assert "cancelled" in inv.record["failures"][0]
+    node = inv.job()["BatchHost"]
+    wait_until(lambda: not inv.cluster.bed.sh(node, "docker ps -q --filter label=gpulab.job"), "its container ends", 30)
+
+
+def test_ctrl_c_cancels_the_job(inv: Inv) -> None:
+    followed = inv.lab(*SLOW)
+    inv.wait_for_steps(1)
+    followed.send_signal(signal.SIGINT)
+    assert finish(followed)[0] == 130
+    assert inv.record["state"] == "interrupted"
+    wait_until(lambda: inv.job()["JobState"] == "CANCELLED", "the job is cancelled", 20)
+
+
+def test_the_printed_script_is_enough(inv: Inv) -> None:
+    """Submitted by a user who has nothing of the lab but the script."""
+    code, script = finish(inv.lab("--dry"))
+    assert code == 0, script
+    bed, here = inv.cluster.bed, f"/srv/gpulab/runs/by-hand-{uuid.uuid4().hex[:8]}"
+    bed.sh("head", f"install -d -o lab -m 2775 {here}; cat > {here}/plan.sh <<'END'\n{script}END\n")
+    bed.sh("head", f"su - lab -c 'sbatch --wait --output={here}/out {here}/plan.sh {here}'", check=False)
+    told = bed.sh("head", f"cd {here}; cat out journal logs/*; cat ask/answer.txt", check=False)
+    assert told.endswith("Melvik"), told
+
+
+def test_a_job_that_loses_its_node_goes_on_from_its_last_checkpoint(inv: Inv) -> None:
+    followed = inv.lab("--requeue", "--set", "train.max_steps=150")
+    inv.wait_for_steps(5)
+    dead = inv.job()["BatchHost"]
+    docker("kill", inv.cluster.bed.container(dead))
+    try:
+        wait_until(lambda: inv.job()["Restarts"] == "1", "Slurm gives the node up", 120)
+        # Slurm lets a job that lost its node wait two minutes; that much is Slurm's, and not tried here.
+        inv.cluster.bed.sh("head", f"scontrol update job={inv.record['job']} starttime=now")
+        code, out = finish(followed)
+    finally:
+        docker("start", inv.cluster.bed.container(dead))
+        inv.cluster.bed.wait()
+        inv.cluster.bed.sh(dead, WITHOUT_DRIVER)  # what is below /run was lost with the host
+    assert code == 0, out
+    assert inv.record["state"] == "done" and inv.job()["Restarts"] == "1"
+    log = (inv.folder / "logs" / "train.log").read_text()
+    resumed = int(log.split("from step ")[2].split()[0])
+    assert resumed > 1 and resumed % 2 == 1, "not from a checkpoint"
+    assert "started anew 1 times" in out
