@@ -73,7 +73,9 @@ def test_a_torn_file_is_refused_and_nothing_of_it_loaded(make_image: MakeImage, 
             handle.truncate(50_000)
         else:
             handle.seek(50_000)
-            handle.write(bytes([handle.read(1)[0] ^ 1]))
+            changed = bytes([handle.read(1)[0] ^ 1])
+            handle.seek(50_000)
+            handle.write(changed)
     with pytest.raises(UsageError, match="torn or changed") as error:
         load(str(file), hosts="", limit="")
     assert "copy it again" in error.value.cure
