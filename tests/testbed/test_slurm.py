@@ -7,7 +7,7 @@ import pytest
 from tests.testbed.breakages import SICK_NODES, SLURM, Sickness
 from tests.testbed.conftest import Lab
 from tests.testbed.test_fresh_hosts import failed
-from tests.testbed.wait import wait_until
+from tests.wait import wait_until
 
 ROLE = ("--tags", "slurm")
 NODES = ("node1", "node2")
@@ -78,6 +78,7 @@ def test_a_sick_node_is_drained_with_the_reason_and_comes_back(cluster: Lab, sic
         number = cluster.bed.sh("head", "sbatch --parsable --output=/dev/null --wrap=true").strip()
         wait_until(lambda: state(cluster, "node1").startswith("drain"), "node1 is drained", 30)
         assert sickness.reason in state(cluster, "node1")
+        assert "slurm.health@node1" in failed(cluster.verify("all", "-k", "test_the_node_is_well"))
         cluster.bed.sh("head", f"scancel {number}")
     finally:
         cluster.bed.sh("node1", sickness.undo)

@@ -18,7 +18,7 @@ from tests.testbed.conftest import WITHOUT_DRIVER, Lab
 from tests.testbed.engine import docker
 from tests.testbed.paths import REPO
 from tests.testbed.standin.swift_image import stand_in
-from tests.testbed.wait import wait_until
+from tests.wait import wait_until
 
 LABS = Path(__file__).with_name("slurm_labs")
 NODES = ("node1", "node2")
