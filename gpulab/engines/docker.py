@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from gpulab.distribution.found import identity
 from gpulab.docker import Docker
 from gpulab.engines.container import (
     RUN,
@@ -176,7 +177,10 @@ class DockerEngine(Engine):
 
     def described(self) -> dict[str, Any]:
         """See Engine."""
-        about = {"tag": self.image.tag, "id": self._image["Id"], "digests": self._image.get("RepoDigests") or []}
+        about = {
+            "tag": self.image.tag, "id": self._image["Id"], "identity": identity(self._image),
+            "digests": self._image.get("RepoDigests") or [],
+        }  # fmt: skip
         locked = versions(self.stack.lock.read_text(encoding="utf-8"))
         pinned = dict(pin.split("==") for pin in self.stack.all_pins if "[" not in pin)
         engine = {"at": self.docker.at, "version": self._info["ServerVersion"]}

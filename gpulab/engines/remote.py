@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from gpulab.checks import Judgement
+from gpulab.distribution.found import identity
 from gpulab.docker import Docker
 from gpulab.engines.container import TWINS, Place, container_name, volumes
 from gpulab.engines.docker import DockerEngine, remove
@@ -57,8 +58,7 @@ class RemoteDockerEngine(DockerEngine):
         """See Engine: the same image on all hosts, and GPUs that nobody uses."""
         super().prepare()
         for name, docker in self._dockers.items():
-            has = self.inspect(docker)["Id"]
-            if has != self._image["Id"]:
+            if identity(self.inspect(docker)) != identity(self._image):
                 raise UsageError(
                     f"{name} and {self.seat.host.name} have different images under {self.image.tag}",
                     "./inv images --hosts gpus.ini shows them; ./inv pull or ./inv load makes them the same",
