@@ -91,7 +91,13 @@ def run_lab(
     )  # fmt: skip
     planned = make_plan(run=record.folder, ports=ports)
     replan = functools.partial(make_plan, record.folder)
-    return LabRun(record, carrier, planned, replan, keep_serving=keep_serving).carry_out()
+    try:
+        run = LabRun(record, carrier, planned, replan, keep_serving=keep_serving)
+    except BaseException:  # hosts that cannot meet, Ctrl-C: nothing has started, so there is no run
+        carrier.sweep()
+        record.discard()
+        raise
+    return run.carry_out()
 
 
 def choose_profile(lab: Lab, machines: Sequence[Machine], nodes: int = 1, *, rehearse: bool) -> tuple[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import tempfile
 from datetime import datetime, timezone
@@ -95,8 +96,16 @@ class Record:
         try:
             self.save()
         finally:
-            self._lock.release()
-            active_mark(self.folder).unlink(missing_ok=True)
+            self._let_go()
+
+    def discard(self) -> None:
+        """As if the run had never been opened."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        self._lock.release()
+        active_mark(self.folder).unlink(missing_ok=True)
 
 
 def active_mark(folder: Path) -> Path:

@@ -254,6 +254,7 @@ def test_a_taken_master_port_is_said_before_anything_starts(nodes: Nodes, tmp_pa
         nodes.bed.sh("gpu1", "systemctl stop taken")
     assert code == 2
     assert "port 29400 of gpu1" in said
+    assert not list(tmp_path.glob("*/*")) + list(tmp_path.glob(".active/*")), "nothing started, so there is no run"
 
 
 def test_a_node_without_the_shared_folder_is_said_before_anything_starts(nodes: Nodes, tmp_path: Path) -> None:
