@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from gpulab.distribution.found import look
-from gpulab.distribution.load import load
+from gpulab.distribution.load import load, load_here
 from gpulab.distribution.save import save
+from gpulab.distribution.spread import Cargo
 from gpulab.distribution.streams import saving
-from gpulab.distribution.tarball import write
+from gpulab.distribution.tarball import Held, write
 from gpulab.docker import Docker
 from gpulab.errors import UsageError
 from gpulab.paths import ROOT
@@ -137,6 +138,13 @@ def test_a_full_disk_is_told_and_left_as_it_was(make_image: MakeImage, small: Pa
     with pytest.raises(UsageError, match=said):
         save(ONE, file=str(small / file))
     assert list(small.iterdir()) == []
+
+
+def test_an_engine_without_room_is_told_before_anything_is_sent(engine: str):
+    cargo = Cargo([Held(tag_of(ONE), "0" * 12, 10**18)], stream=lambda: pytest.fail("it was sent"))
+    with pytest.raises(UsageError, match=r"it takes 2\.0 EB, there are .* where the engine keeps its images") as error:
+        load_here(cargo)
+    assert "docker system prune" in error.value.cure
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
