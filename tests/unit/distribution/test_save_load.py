@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -172,3 +173,32 @@ def test_interrupted_nothing_half_made_stays_and_docker_is_stopped(
     assert list(out.iterdir()) == []
     with pytest.raises(ProcessLookupError):
         os.killpg(inv.pid, 0)
+
+
+def test_interrupted_on_the_way_to_a_host_everything_is_stopped(make_image: MakeImage, tmp_path: Path):
+    make_image(ONE)
+    save(ONE, file=str(tmp_path / "x.tar"))
+    forget()
+    inventory = tmp_path / "gpus.ini"
+    inventory.write_text("[gpu]\nnear ansible_host=127.0.0.1 ansible_connection=local\n")
+    # A docker whose `load` never ends.
+    (tmp_path / "bin").mkdir()
+    docker = tmp_path / "bin" / "docker"
+    docker.write_text(
+        f'#!/bin/sh\n[ "$1" != load ] || {{ touch {tmp_path}/loading; exec sleep 600; }}\n'
+        f'exec {shutil.which("docker")} "$@"\n'
+    )
+    docker.chmod(0o755)
+    inv = subprocess.Popen(
+        [sys.executable, str(ROOT / "gpulab" / "__main__.py"), "load", f"{tmp_path}/x.tar", "--hosts", str(inventory)],
+        env={**os.environ, "PATH": f"{tmp_path}/bin:{os.environ['PATH']}"}, stderr=subprocess.PIPE, text=True,
+        stdout=subprocess.DEVNULL, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+    wait_until((tmp_path / "loading").exists, "docker load under way", timeout=30)
+    inv.send_signal(signal.SIGINT)
+    _, said = inv.communicate(timeout=30)
+    assert (inv.returncode, said.strip().splitlines()[-1]) == (130, "error: interrupted")
+    with pytest.raises(ProcessLookupError):
+        os.killpg(inv.pid, 0)
+    assert there() == {}
