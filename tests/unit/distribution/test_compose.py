@@ -7,7 +7,9 @@ import os
 import re
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from gpulab.distribution import compose
 from gpulab.flags import unknown
 from gpulab.image import Image
 from gpulab.paths import COMPOSE, ROOT, STACKS_YML
+from gpulab.ready import answers
 from gpulab.stacks import load_stack, load_stacks
 from tests.testbed.plugins import docker_config
 
@@ -156,3 +159,21 @@ def test_what_is_mounted_is_there(project: Path):
                 source = Path(volume["source"])
                 own = ROOT / source.relative_to(project.parent) if source.is_relative_to(project.parent) else source
                 assert source.exists() or own.exists(), f"{name}: {volume['source']}"
+
+
+@pytest.mark.parametrize(("given", "ready"), [("right", True), ("wrong", False), ("", False)])
+def test_the_healthcheck_shows_its_key(monkeypatch: pytest.MonkeyPatch, given: str, ready: bool):
+    class Server(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200 if self.headers.get("Authorization") == "Bearer right" else 401)
+            self.end_headers()
+            self.wfile.write(b'{"choices": [{}]}')
+
+    monkeypatch.setenv("GPULAB_API_KEY", given)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
+        threading.Thread(target=server.serve_forever).start()
+        try:
+            assert answers(f"http://127.0.0.1:{server.server_port}/v1", "any") is ready
+        finally:
+            server.shutdown()

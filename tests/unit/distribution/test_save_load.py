@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from gpulab.distribution.found import look
-from gpulab.distribution.load import load
+from gpulab.distribution.load import load, load_here
 from gpulab.distribution.save import save
+from gpulab.distribution.spread import Cargo
 from gpulab.distribution.streams import saving
-from gpulab.distribution.tarball import write
+from gpulab.distribution.tarball import Held, write
 from gpulab.docker import Docker
 from gpulab.errors import UsageError
 from gpulab.paths import ROOT
@@ -141,6 +143,13 @@ def test_a_full_disk_is_told_and_left_as_it_was(make_image: MakeImage, small: Pa
     assert list(small.iterdir()) == []
 
 
+def test_an_engine_without_room_is_told_before_anything_is_sent(engine: str):
+    cargo = Cargo([Held(tag_of(ONE), "0" * 12, 10**18)], stream=lambda: pytest.fail("it was sent"))
+    with pytest.raises(UsageError, match=r"it takes 2\.0 EB, there are .* where the engine keeps its images") as error:
+        load_here(cargo)
+    assert "docker system prune" in error.value.cure
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_nothing_half_made_stays_and_docker_is_stopped(
     make_image: MakeImage, tmp_path: Path, number: signal.Signals
@@ -166,3 +175,32 @@ def test_interrupted_nothing_half_made_stays_and_docker_is_stopped(
     assert list(out.iterdir()) == []
     with pytest.raises(ProcessLookupError):
         os.killpg(inv.pid, 0)
+
+
+def test_interrupted_on_the_way_to_a_host_everything_is_stopped(make_image: MakeImage, tmp_path: Path):
+    make_image(ONE)
+    save(ONE, file=str(tmp_path / "x.tar"))
+    forget()
+    inventory = tmp_path / "gpus.ini"
+    inventory.write_text("[gpu]\nnear ansible_host=127.0.0.1 ansible_connection=local\n")
+    # A docker whose `load` never ends.
+    (tmp_path / "bin").mkdir()
+    docker = tmp_path / "bin" / "docker"
+    docker.write_text(
+        f'#!/bin/sh\n[ "$1" != load ] || {{ touch {tmp_path}/loading; exec sleep 600; }}\n'
+        f'exec {shutil.which("docker")} "$@"\n'
+    )
+    docker.chmod(0o755)
+    inv = subprocess.Popen(
+        [sys.executable, str(ROOT / "gpulab" / "__main__.py"), "load", f"{tmp_path}/x.tar", "--hosts", str(inventory)],
+        env={**os.environ, "PATH": f"{tmp_path}/bin:{os.environ['PATH']}"}, stderr=subprocess.PIPE, text=True,
+        stdout=subprocess.DEVNULL, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+    wait_until((tmp_path / "loading").exists, "docker load under way", timeout=30)
+    inv.send_signal(signal.SIGINT)
+    _, said = inv.communicate(timeout=30)
+    assert (inv.returncode, said.strip().splitlines()[-1]) == (130, "error: interrupted")
+    with pytest.raises(ProcessLookupError):
+        os.killpg(inv.pid, 0)
+    assert there() == {}
