@@ -38,8 +38,8 @@ class Inv:
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
 
-    def lab(self, *words: str) -> subprocess.Popen[str]:
-        return self.start("lab", "job", "--engine", "slurm", "--hosts", str(self.cluster.inventory), *words)
+    def lab(self, *words: str, name: str = "job") -> subprocess.Popen[str]:
+        return self.start("lab", name, "--engine", "slurm", "--hosts", str(self.cluster.inventory), *words)
 
     def run(self, *words: str) -> tuple[int, str]:
         return finish(self.start(*words))
@@ -65,6 +65,13 @@ class Inv:
     def job(self) -> dict[str, str]:
         words = self.cluster.bed.sh("head", f"scontrol --oneliner show job {self.record['job']}").split()
         return dict(word.split("=", 1) for word in words if "=" in word)
+
+
+def left_on(inv: Inv, node: str) -> str:
+    """The containers and networks of jobs on a node."""
+    return "".join(
+        inv.cluster.bed.sh(node, f"docker {what} -q --filter label=gpulab.job") for what in ("ps -a", "network ls")
+    )
 
 
 def finish(process: subprocess.Popen[str], timeout: float = 150) -> tuple[int, str]:
@@ -141,6 +148,15 @@ def test_a_lost_connection_is_taken_up_again(inv: Inv) -> None:
     assert inv.steps() == 150
 
 
+def test_nodes_of_a_job_work_together(inv: Inv) -> None:
+    code, out = finish(inv.lab(name="spread"))
+    assert code == 0, out
+    log = (inv.folder / "logs" / "train.log").read_text()
+    master = inv.cluster.bed.addresses["node1"]
+    for rank in ("0", "1"):
+        assert f"{rank}: from step 1 of 4, node {rank} of 2, master {master}:" in log
+
+
 def test_a_job_is_seen_in_the_queue_and_cancelled(inv: Inv) -> None:
     followed = inv.lab(*SLOW)
     inv.wait_for_steps(1)
@@ -190,6 +206,9 @@ def test_a_job_that_loses_its_node_goes_on_from_its_last_checkpoint(inv: Inv) ->
         inv.cluster.bed.sh(dead, WITHOUT_DRIVER)  # what is below /run was lost with the host
     assert code == 0, out
     assert inv.record["state"] == "done" and inv.job()["Restarts"] == "1"
+    # The next job's epilog takes away what this one left there when the host died.
+    inv.cluster.bed.sh("head", f"srun --nodelist={dead} true")
+    wait_until(lambda: left_on(inv, dead) == "", f"nothing is left on {dead}", 30)
     log = (inv.folder / "logs" / "train.log").read_text()
     resumed = int(log.split("from step ")[2].split()[0])
     assert resumed > 1 and resumed % 2 == 1, "not from a checkpoint"
