@@ -33,6 +33,7 @@ def resolve_stack(stack: Stack, *, upgrade: bool) -> str:
     Raises UsageError with uv's reason.
     """
     words = [*target(stack.pins), *(["--constraint", str(stack.parent.lock)] if stack.parent else [])]
+    words += [f"--no-emit-package={name}" for name in stack.pins.leaves_out]
     resolved = resolve(stack.name, stack.all_pins, words, stack.lock, upgrade=upgrade)
     if stack.pins.torch != "cpu":
         return f"{first_line(stack)}\n{resolved}"

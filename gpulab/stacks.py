@@ -32,6 +32,7 @@ class Pins(BaseModel):
     python: str = ""
     torch: Literal["cpu", "cuda", "none", ""] = ""
     pins: list[str]
+    leaves_out: list[str] = []
     apt: list[str] = []
     gpus: list[float] = []
 
@@ -104,6 +105,7 @@ class Stack:
     def asked(self) -> str:
         """12 hex digits of all that its lock is resolved from: the lock's first line holds them."""
         made_from = [self.all_pins, self.pins.python, self.pins.torch, self.parent.key if self.parent else ""]
+        made_from += self.pins.leaves_out
         return hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:12]
 
     @property

@@ -14,6 +14,8 @@ from tests.images.box import Box
 
 # console scripts that do not answer --help, each with the reason
 NO_HELP = yaml.safe_load((Path(__file__).parent / "no_help.yml").read_text())
+# packages that bring the same file with other contents, each with why that does no harm
+CLASHES = yaml.safe_load((Path(__file__).parent / "clashes.yml").read_text())
 
 
 def locked(stack: Stack, markers: dict[str, str]) -> dict[str, str]:
@@ -51,3 +53,10 @@ def test_every_command_answers_help(here: Box) -> None:
     told = here.ask("scripts.py", *NO_HELP, timeout=1800)
     assert told["asked"]
     assert told["failed"] == {}
+
+
+def test_no_file_is_brought_by_two_packages_with_other_contents(here: Box) -> None:
+    """Which of them wins would be chance: two builds of one lock would differ."""
+    clashes = here.ask("clashes.py")
+    by_whom = {tuple(names): file for file, names in clashes.items()}
+    assert {names: file for names, file in by_whom.items() if " ".join(names) not in CLASHES} == {}
