@@ -50,8 +50,8 @@ def test_a_symbol_that_torch_has_not_is_seen(broken: Box) -> None:
     site = broken.python("import sysconfig; print(sysconfig.get_path('purelib'))")
     source = "namespace c10 { void no_such_thing(); } void f() { c10::no_such_thing(); }"
     built = broken.run(
-        "g++", "-shared", "-fPIC", "-x", "c++", "-", "-o", f"{site}/broken.so", f"-L{site}/torch/lib", "-lc10",
-        user="0", stdin=source,
+        "g++", "-shared", "-fPIC", "-x", "c++", "-", "-o", f"{site}/broken.so",
+        f"-L{site}/torch/lib", "-Wl,--no-as-needed", "-lc10", user="0", stdin=source,
     )  # fmt: skip
     assert built.returncode == 0, built.stderr
     assert "broken.so" in broken.ask("libraries.py", timeout=1800)["undefined"]
