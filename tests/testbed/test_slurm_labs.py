@@ -203,11 +203,12 @@ def test_a_job_that_loses_its_node_goes_on_from_its_last_checkpoint(inv: Inv) ->
     finally:
         docker("start", inv.cluster.bed.container(dead))
         inv.cluster.bed.wait()
-        inv.cluster.bed.sh(dead, WITHOUT_DRIVER)  # what is below /run was lost with the host
+        # What is below /run was lost with the host, so it was drained when it came back.
+        inv.cluster.bed.sh(dead, f"{WITHOUT_DRIVER}\n/etc/slurm/gpu-lab-health")
     assert code == 0, out
     assert inv.record["state"] == "done" and inv.job()["Restarts"] == "1"
     # The next job's epilog takes away what this one left there when the host died.
-    inv.cluster.bed.sh("head", f"srun --nodelist={dead} true")
+    inv.cluster.bed.sh("head", f"timeout 60 srun --nodelist={dead} true")
     wait_until(lambda: left_on(inv, dead) == "", f"nothing is left on {dead}", 30)
     log = (inv.folder / "logs" / "train.log").read_text()
     resumed = int(log.split("from step ")[2].split()[0])
