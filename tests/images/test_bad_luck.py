@@ -14,7 +14,7 @@ from gpulab.docker import Docker
 from gpulab.image import Image
 from gpulab.paths import CACHE, ROOT
 from gpulab.stacks import load_stack
-from tests.conftest import Wait
+from tests.wait import wait_until
 
 SMALL = "eval"  # no test builds its image to the end
 
@@ -62,7 +62,7 @@ def test_a_base_without_the_stacks_python(docker: Docker) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_build_stops_at_once(docker: Docker, python: str, number: int, wait_until: Wait) -> None:
+def test_an_interrupted_build_stops_at_once(docker: Docker, python: str, number: int) -> None:
     log = CACHE / "build" / f"{SMALL}.log"
     log.unlink(missing_ok=True)
     building = start(docker, "--base", python)
