@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import os
 import shutil
@@ -118,13 +120,30 @@ def test_an_image_that_is_not_there_is_one_line_that_says_how_to_get_it(tmp_path
     assert "./inv build cpu" in told["cure"]
 
 
-def test_an_image_for_another_platform_is_refused(tmp_path, docker, monkeypatch):
-    tarfile.open(tmp_path / "empty.tar", "w").close()
-    docker("import", "--platform", "linux/arm64", str(tmp_path / "empty.tar"), "test/other-platform:1")
-    monkeypatch.setattr(Image, "tag", "test/other-platform:1")
+def foreign_image(tag: str) -> bytes:
+    """What `docker save` would write of an empty image for another platform."""
+    layer = io.BytesIO()
+    tarfile.open(fileobj=layer, mode="w").close()
+    digest = hashlib.sha256(layer.getvalue()).hexdigest()
+    config = {"architecture": "arm64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]}}
+    manifest = [{"Config": "config.json", "RepoTags": [tag], "Layers": ["layer.tar"]}]
+    files = {"config.json": json.dumps({**config, "config": {}}), "manifest.json": json.dumps(manifest)}
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as tar:
+        for name, content in {**{n: text.encode() for n, text in files.items()}, "layer.tar": layer.getvalue()}.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+    return made.getvalue()
+
+
+def test_an_image_for_another_platform_is_refused(docker, monkeypatch):
+    tag = "test/other-platform:1"
+    subprocess.run(["docker", "load"], input=foreign_image(tag), capture_output=True, check=True)
+    monkeypatch.setattr(Image, "tag", tag)
     with pytest.raises(UsageError, match=r"is for aarch64, unix://.* is x86_64"):
         DockerEngine(load_stack("cpu"), Docker()).prepare()
-    docker("rmi", "test/other-platform:1")
+    docker("rmi", tag)
 
 
 def test_an_unknown_engine_is_wrong_usage(tmp_path):
