@@ -41,6 +41,15 @@ def test_every_system_gets_the_pinned_versions_from_its_own_repository(systems: 
     assert needs["images"] == list(node["images"].values())
 
 
+def test_a_releases_own_signing_key_is_the_one_that_is_expected(systems: dict[str, Any]) -> None:
+    """NVIDIA's key's file is named after the end of its fingerprint; Debian 13's repository has another than the rest."""
+    sources = {system: systems[system]["sources"]["nvidia_driver"] for system in RELEASES}
+    for source in sources.values():
+        assert source["fingerprint"].endswith(source["key_url"].rsplit("/", 1)[1].removesuffix(".pub").upper())
+    others = {source["fingerprint"] for system, source in sources.items() if system != "debian13"}
+    assert len(others) == 1 and sources["debian13"]["fingerprint"] not in others
+
+
 def test_a_service_named_in_a_roles_task_is_not_forgotten(systems: dict[str, Any]) -> None:
     assert "docker-registry" in systems["debian13"]["packages"]["registry"]
 
