@@ -42,7 +42,7 @@ def test_every_system_gets_the_pinned_versions_from_its_own_repository(systems: 
 
 
 def test_a_releases_own_signing_key_is_the_one_that_is_expected(systems: dict[str, Any]) -> None:
-    """NVIDIA's key's file is named after the end of its fingerprint; Debian 13's repository has another than the rest."""
+    """NVIDIA names a key's file after the end of its fingerprint; Debian 13's repository has another than the rest."""
     sources = {system: systems[system]["sources"]["nvidia_driver"] for system in RELEASES}
     for source in sources.values():
         assert source["fingerprint"].endswith(source["key_url"].rsplit("/", 1)[1].removesuffix(".pub").upper())
