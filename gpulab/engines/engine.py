@@ -23,6 +23,7 @@ from gpulab.script import Shell
 from gpulab.stacks import Stack
 from gpulab.watch import Watch
 
+KILLED = (137, -9)  # SIGKILL, of a container and of a process: by hand, or for want of memory
 POLL = 0.2  # seconds between two looks at a running command
 SILENCE = 900.0  # seconds without a line from any node after which a spread step is given up
 
@@ -181,12 +182,14 @@ class Engine(ABC):
             self._watch.lines(logs.follow())
 
     def _first_failed(self, commands: Sequence[Command], jobs: Mapping[int, Job]) -> Ended | None:
-        """How the step failed, named by the node that was lost or, else, that ended badly."""
+        """How the step failed, named by the node that it began with: one that was lost, else one that was killed (the
+        others then fail for want of it), else the first that ended badly."""
         lost = {rank: why for rank, job in jobs.items() if (why := job.lost())}
         bad = {rank: status for rank, job in jobs.items() if (status := job.poll())}
         if not bad:
             return None
-        rank = next(iter(lost), next(iter(bad)))
+        killed = [rank for rank, status in bad.items() if status in KILLED]
+        rank = next(iter([*lost, *killed, *bad]))
         how = lost.get(rank) or f"ended with exit {bad[rank]}"
         others = [f"node {r} ({commands[r].node}) with exit {s}" for r, s in bad.items() if r != rank]
         after = f"; after that {', '.join(others)}" if others else ""

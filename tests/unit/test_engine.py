@@ -160,6 +160,14 @@ def test_the_first_node_that_fails_is_named_and_ends_the_others(engine, tmp_path
     assert not belonging(tmp_path)
 
 
+def test_a_killed_node_is_named_before_those_that_failed_for_want_of_it(engine, tmp_path):
+    kill = "import os, pathlib, signal; pathlib.Path('gone').touch(); os.kill(os.getpid(), signal.SIGKILL)"
+    miss = "import pathlib\nwhile not pathlib.Path('gone').exists(): pass\nraise SystemExit('the other node is gone')"
+    made = engine(*together(tmp_path, miss, kill))
+    with made.closing():
+        assert made.carry_out("nodes").failure.startswith("node 1 (host1) of nodes ended with exit -9")
+
+
 def test_nodes_that_say_nothing_meet_a_deadline_that_is_named(engine, tmp_path, monkeypatch):
     monkeypatch.setattr("gpulab.engines.engine.SILENCE", 1.0)
     made = engine(*together(tmp_path, "import time; time.sleep(600)", "import time; time.sleep(600)"))
