@@ -25,6 +25,7 @@ from gpulab.watch import Watch
 
 KILLED = (137, -9)  # SIGKILL, of a container and of a process: by hand, or for want of memory
 POLL = 0.2  # seconds between two looks at a running command
+SETTLE = 2.0  # seconds between the first bad end of a node and the verdict on which it began with
 SILENCE = 900.0  # seconds without a line from any node after which a spread step is given up
 
 
@@ -168,8 +169,9 @@ class Engine(ABC):
                 self._sampler.tick(first.step, list(jobs.values()))
                 self._watch.look(first)
                 self._watch.lines(logs.follow())
-                if failed := self._first_failed(commands, jobs):
-                    return failed
+                if any(job.poll() for job in jobs.values()):
+                    self._settle(jobs)
+                    break
                 if time.monotonic() - logs.last_word > SILENCE:
                     return Ended(None, f"no node of {first.step} said a word for {SILENCE:.0f} s")
                 running[0].wait(POLL)
@@ -180,6 +182,12 @@ class Engine(ABC):
             with ThreadPoolExecutor(len(commands)) as pool:
                 list(pool.map(lambda job: job.stop(), jobs.values()))
             self._watch.lines(logs.follow())
+
+    def _settle(self, jobs: Mapping[int, Job]) -> None:
+        """After the first bad end wait a moment for the others': the news of the one it began with may come later."""
+        deadline = time.monotonic() + SETTLE
+        while time.monotonic() < deadline and (running := [job for job in jobs.values() if job.poll() is None]):
+            running[0].wait(POLL)
 
     def _first_failed(self, commands: Sequence[Command], jobs: Mapping[int, Job]) -> Ended | None:
         """How the step failed, named by the node that it began with: one that was lost, else one that was killed (the
