@@ -169,13 +169,14 @@ class Engine(ABC):
                 self._sampler.tick(first.step, list(jobs.values()))
                 self._watch.look(first)
                 self._watch.lines(logs.follow())
-                if any(job.poll() for job in jobs.values()):
+                if seen := [rank for rank, job in jobs.items() if job.poll()]:
                     self._settle(jobs)
-                    break
+                    return self._failed(commands, jobs, seen[0])
                 if time.monotonic() - logs.last_word > SILENCE:
                     return Ended(None, f"no node of {first.step} said a word for {SILENCE:.0f} s")
                 running[0].wait(POLL)
-            return self._first_failed(commands, jobs) or Ended(0)
+            bad = [rank for rank, job in jobs.items() if job.poll()]
+            return self._failed(commands, jobs, bad[0]) if bad else Ended(0)
         except CannotStart as error:
             return Ended(127, f"{error} (on {commands[len(jobs)].node})")
         finally:
@@ -189,15 +190,13 @@ class Engine(ABC):
         while time.monotonic() < deadline and (running := [job for job in jobs.values() if job.poll() is None]):
             running[0].wait(POLL)
 
-    def _first_failed(self, commands: Sequence[Command], jobs: Mapping[int, Job]) -> Ended | None:
+    def _failed(self, commands: Sequence[Command], jobs: Mapping[int, Job], seen: int) -> Ended:
         """How the step failed, named by the node that it began with: one that was lost, else one that was killed (the
-        others then fail for want of it), else the first that ended badly."""
+        others then fail for want of it), else the one that was `seen` to end badly first."""
         lost = {rank: why for rank, job in jobs.items() if (why := job.lost())}
         bad = {rank: status for rank, job in jobs.items() if (status := job.poll())}
-        if not bad:
-            return None
         killed = [rank for rank, status in bad.items() if status in KILLED]
-        rank = next(iter([*lost, *killed, *bad]))
+        rank = next(iter([*lost, *killed, seen]))
         how = lost.get(rank) or f"ended with exit {bad[rank]}"
         others = [f"node {r} ({commands[r].node}) with exit {s}" for r, s in bad.items() if r != rank]
         after = f"; after that {', '.join(others)}" if others else ""
