@@ -61,4 +61,4 @@ def box(image: Image, docker: Docker) -> Iterator[Box]:
     try:
         yield Box(image, docker, name)
     finally:
-        docker.run("rm", "-f", name)
+        docker.try_run("rm", "-f", name)  # at a session's end its engine may be gone, and the container with it
