@@ -20,6 +20,7 @@ from gpulab.yamlfile import load
 
 TOOLS = ROOT / "gpulab"  # what commands run of the lab's own: twin.py, ready.py, witness.py
 TWIN = TOOLS / "twin.py"
+TWINS = CACHE / "twins"
 RENDEZVOUS = 29400  # the first of the ports that hosts keep free for it (ansible/roles/base)
 
 
@@ -131,7 +132,7 @@ def twin_folder(lab: Lab) -> Path:
     made_of = [TWIN.read_bytes(), str(lab.rehearse.twin).encode(), speaks]
     digest = hashlib.sha256(b"\0".join(made_of)).hexdigest()[:12]
     name = (lab.model or str(lab.rehearse.twin)).split("/")[-1]
-    return CACHE / "twins" / digest / name
+    return TWINS / digest / name
 
 
 def plan(

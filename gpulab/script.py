@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from gpulab.paths import ROOT, shown
-from gpulab.plan import Command, Plan
+from gpulab.plan import TOOLS, Command, Plan
 
 HEADER = """\
 #!/usr/bin/env bash
@@ -18,7 +18,7 @@ HEADER = """\
 LAB={root}
 RUN=$(realpath -m "${{1:-{results}}}")
 """
-READY = ROOT / "gpulab" / "ready.py"
+READY = TOOLS / "ready.py"
 
 
 class Shell(ABC):

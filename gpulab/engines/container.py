@@ -7,11 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gpulab.paths import CACHE
-from gpulab.plan import TOOLS, Command, Plan
+from gpulab.plan import TOOLS, TWINS, Command, Plan
 
 RUN = "gpulab.run"  # the label that says which run's folder a container belongs to
-TWINS = CACHE / "twins"
 # Handed on by name where they are set: the docker command reads the values, so they are in no argument list.
 HANDED_ON = (
     "HF_TOKEN", "HF_ENDPOINT", "MODELSCOPE_API_TOKEN", "MODELSCOPE_DOMAIN", "SWANLAB_API_KEY", "WANDB_API_KEY",

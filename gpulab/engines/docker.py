@@ -28,9 +28,10 @@ from gpulab.engines.engine import CannotStart, Engine
 from gpulab.errors import UsageError
 from gpulab.image import Image
 from gpulab.leftovers import MARK
-from gpulab.plan import TOOLS, Command, Network, Node, Plan
+from gpulab.plan import Command, Network, Node, Plan
 from gpulab.resolver import versions
 from gpulab.resources import Usage
+from gpulab.script import READY
 from gpulab.stacks import Stack
 
 GRACE = 10  # seconds between the request to end and the kill
@@ -224,7 +225,7 @@ class DockerEngine(Engine):
     def answers(self, command: Command, timeout: float) -> bool:
         """See Engine; asked from inside, wherever the engine is."""
         assert command.ready and command.url  # noqa: S101 (only servers are asked)
-        ask = ["python", str(TOOLS / "ready.py"), command.url, command.ready.chat, "0"]
+        ask = ["python", str(READY), command.url, command.ready.chat, "0"]
         words = ["exec", container_name(self.plan, command), *ask]
         return self.docker.try_run(*words, timeout=timeout + 5).returncode == 0
 

@@ -21,7 +21,7 @@ from typing import IO, Any
 from gpulab.checks import Judgement
 from gpulab.distribution.found import identity
 from gpulab.docker import Docker
-from gpulab.engines.container import TWINS, Place, container_name, volumes
+from gpulab.engines.container import Place, container_name, volumes
 from gpulab.engines.docker import DockerEngine, remove
 from gpulab.engines.docker_shell import DockerShell
 from gpulab.engines.engine import Ended
@@ -33,7 +33,7 @@ from gpulab.hosts.seat import Seat
 from gpulab.hosts.ssh import ask
 from gpulab.hosts.ssh import command as over_ssh
 from gpulab.paths import ROOT
-from gpulab.plan import TOOLS, Command, Node, Plan
+from gpulab.plan import TOOLS, TWINS, Command, Node, Plan
 from gpulab.stacks import Stack
 from gpulab.watch import Watch
 
@@ -100,7 +100,7 @@ class RemoteDockerEngine(DockerEngine):
         """See Engine; ships the lab's folder and tools to the host, checks what nodes must share."""
         super().begin(plan, replan, watch)
         folders = ["logs", "../../../models/twins", *dict.fromkeys(c.out.name for c in plan.commands)]
-        self._ship([(f, name) for f, name in shipped(plan) if f.is_file()], folders)
+        self._ship(shipped(plan), folders)
         if len(self.seats) > 1:
             meeting.must_share(list(self.seats.values()), self._run_folder(plan) / ".gpulab" / "plan.py")
             spread = next((c for c in plan.commands if c.rank is not None), None)
@@ -223,7 +223,7 @@ def shipped(plan: Plan) -> list[tuple[Path, str]]:
     lab, tools = plan.lab.folder, TOOLS
     files = [(f, f".lab/{f.relative_to(lab)}") for f in sorted(lab.rglob("*"))]
     files += [(f, f".gpulab/{f.relative_to(tools)}") for f in sorted(tools.rglob("*")) if f.suffix != ".lock"]
-    return [(f, name) for f, name in files if "__pycache__" not in name]
+    return [(f, name) for f, name in files if f.is_file() and "__pycache__" not in name]
 
 
 class SmiLoop:

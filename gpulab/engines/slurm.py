@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from gpulab.checks import Judgement
-from gpulab.engines.container import HANDED_ON, TWINS, Place
+from gpulab.engines.container import HANDED_ON, Place
 from gpulab.engines.docker_shell import DockerShell
 from gpulab.engines.engine import POLL, Ended, Engine
 from gpulab.engines.remote import FETCHED_MIB, RemoteDockerEngine, shipped
@@ -32,7 +32,7 @@ from gpulab.hosts.login import ask_login
 from gpulab.hosts.seat import Seat
 from gpulab.hosts.ssh import command as over_ssh
 from gpulab.paths import ROOT
-from gpulab.plan import TOOLS, Command, Node, Plan
+from gpulab.plan import TOOLS, TWINS, Command, Node, Plan
 from gpulab.script import as_script
 from gpulab.stacks import Stack
 from gpulab.watch import Watch
@@ -84,8 +84,7 @@ class SlurmEngine(RemoteDockerEngine):
         Engine.begin(self, plan, replan, watch)
         folder = self._run_folder(plan)
         if not self.job:
-            files = [(f, name) for f, name in [*shipped(plan), *self._written(plan)] if f.is_file()]
-            self._ship(files, ["logs", "../../../models/twins"])
+            self._ship([*shipped(plan), *self._written(plan)], ["logs", "../../../models/twins"])
             handed_on = "".join(f"{k}={shlex.quote(os.environ[k])}\n" for k in HANDED_ON if os.environ.get(k))
             said = ask_login(self.login, ["bash", "-c", SUBMIT, str(folder)], stdin=handed_on, deadline=60)
             self.job = said.split(";")[0]
