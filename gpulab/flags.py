@@ -22,10 +22,23 @@ def known_flags() -> dict[str, list[str]]:
     return data
 
 
+def start(argv: Sequence[str]) -> int:
+    """Where the command begins in `argv`: a launcher's own words (`torchrun --nnodes 2 ... swift sft`) stand before."""
+    known = known_flags()
+    return next((i for i in range(len(argv) - 1) if " ".join(argv[i : i + 2]) in known), 0)
+
+
 def command(argv: Sequence[str]) -> str | None:
     """The ms-swift command of `argv` (`swift sft`), None for any other program."""
-    name = " ".join(argv[:2])
+    at = start(argv)
+    name = " ".join(argv[at : at + 2])
     return name if name in known_flags() else None
+
+
+def config(argv: Sequence[str]) -> str | None:
+    """The file with ms-swift's own flags in `argv` (`swift sft train.yaml`), None where there is none."""
+    words = argv[start(argv) + 2 :]
+    return words[0] if command(argv) and words and words[0].endswith((".yaml", ".yml")) else None
 
 
 def check(argv: Sequence[str], flags: Mapping[str, Any], path: Path, where: Sequence[str | int]) -> None:
@@ -48,10 +61,10 @@ def unknown(argv: Sequence[str], flag: str) -> tuple[str, str] | None:
 
 
 def given(argv: Sequence[str]) -> dict[str, list[str]]:
-    """The flags that stand in `argv`, each with its values."""
+    """The command's flags that stand in `argv`, each with its values."""
     found: dict[str, list[str]] = {}
     name = None
-    for word in argv:
+    for word in argv[start(argv) :]:
         if word.startswith("--") and len(word) > 2:
             name, _, value = word[2:].partition("=")
             found[name] = [value] if value else []
@@ -70,11 +83,13 @@ def written(value: Any) -> list[str]:
 
 
 def with_flags(argv: Sequence[str], flags: Mapping[str, Any]) -> list[str]:
-    """`argv` with `flags` set: a flag that stands in it is replaced where it stands, a new one goes to the end."""
-    words: list[str] = []
+    """`argv` with the command's `flags` set: one that stands in it is replaced where it stands, a new one goes to the
+    end."""
+    at = start(argv)
+    words = list(argv[:at])
     left = dict(flags)
     skipping = False
-    for word in argv:
+    for word in argv[at:]:
         if word.startswith("--") and len(word) > 2:
             name = word[2:].partition("=")[0]
             skipping = name in flags

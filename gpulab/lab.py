@@ -19,6 +19,11 @@ Flags = dict[str, Any]
 PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_-]*)(?:\.([a-z]+))?\}")
 OWN_FILE = re.compile(r"[^/{}:][^{}:]*\.(ya?ml|jsonl?|py|txt|csv)")  # relative: a file of the lab's folder
 GIVEN = {("model", None), ("model", "name"), ("lab", None), ("out", None), ("port", None), ("tools", None)}
+# How a group of processes is laid out: how many nodes, processes on each, and in all.
+GROUP = ("nnodes", "processes", "world")
+# What one node of it is told. A step that says these to a launcher is not told by environment, too.
+RANK = ("node_rank", "master_addr", "master_port")
+GIVEN |= {(name, None) for name in (*GROUP, *RANK)}
 
 
 class Strict(BaseModel):
@@ -55,7 +60,8 @@ class Step(Strict):
     """One real command. With `ready` it is a server: it runs on until no later step refers to it.
 
     `processes` is how many ranks it has on a node (ms-swift's NPROC_PER_NODE); with `spread` it runs on every node, one
-    process group over all of them.
+    process group over all of them, and with `apart` each node needs an address of its own: two on one machine do not
+    do. `gpus` is how many it needs on a node, where that is more than the lab needs: with fewer it is left out.
     """
 
     run: str
@@ -65,6 +71,8 @@ class Step(Strict):
     ready: Ready | None = None
     processes: int | None = Field(None, ge=1)
     spread: bool = False
+    apart: bool = False
+    gpus: int = Field(0, ge=0)
 
     @model_validator(mode="after")
     def _no_spread_server(self) -> Step:
@@ -86,22 +94,49 @@ class Step(Strict):
     @property
     def argv(self) -> list[str]:
         """The command's words, placeholders still in them."""
-        """The command's words, placeholders still in them."""
         return shlex.split(self.run)
+
+    @property
+    def placeholders(self) -> list[tuple[str, str | None]]:
+        """What its line leaves to the plan: (key, part) of each."""
+        return [(key, part or None) for key, part in PLACEHOLDER.findall(self.run)]
+
+    @property
+    def launched(self) -> bool:
+        """Whether a launcher in its line starts the ranks, and not ms-swift itself."""
+        return any(key in RANK for key, _ in self.placeholders)
+
+
+class Rehearsal(BaseModel):
+    """How one step is rehearsed, only what differs: flags, environment. `impossible` says why it is left out."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    env: dict[str, str] = {}
+    impossible: str | None = None
+
+    @property
+    def flags(self) -> Flags:
+        """The flags that differ."""
+        return dict(self.model_extra or {})
 
 
 class Rehearse(BaseModel):
-    """The `cpu` profile, only what differs: the twin, and flags by step. `impossible` says why there is none."""
+    """The `cpu` profile, only what differs: the twin, and each step's Rehearsal. `impossible` says why there is none."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
+    __pydantic_extra__: dict[str, Rehearsal]
     twin: str | None = None
     speaks: str | None = None  # a jsonl file of the lab: the twin speaks its language and has its facts wrong
     impossible: str | None = None
 
     @property
-    def steps(self) -> dict[str, Flags]:
-        """Flags by step."""
-        return dict(self.model_extra or {})
+    def steps(self) -> dict[str, Rehearsal]:
+        """By step, where anything differs."""
+        return dict(self.__pydantic_extra__)
+
+    def of(self, step: str) -> Rehearsal:
+        """How that step is rehearsed."""
+        return self.steps.get(step) or Rehearsal()
 
 
 class LabFile(Strict):
@@ -177,11 +212,14 @@ def load_lab(folder: Path) -> Lab:
     for name, overrides in lab.rehearse.steps.items():
         if name not in lab.steps:
             raise fault(path, ["rehearse", name], f"no step {name!r} to rehearse", nearest(name, list(lab.steps)))
-        if not isinstance(overrides, dict):
-            raise fault(path, ["rehearse", name], "not a mapping of flags", "write `{flag: value}`")
-        flags.check(lab.steps[name].argv, overrides, path, ["rehearse", name])
+        flags.check(lab.steps[name].argv, overrides.flags, path, ["rehearse", name])
     if lab.rehearse.speaks and not (folder / lab.rehearse.speaks).is_file():
         raise fault(path, ["rehearse", "speaks"], f"no file {lab.rehearse.speaks}", f"put it into {shown(folder)}")
+    for name, step in lab.steps.items():
+        optional = [n for n, s in earlier.items() if s.gpus or s.apart or lab.rehearse.of(n).impossible]
+        if needed := {key for key, _ in step.placeholders}.intersection(optional):
+            where = ["steps", name, "run"]
+            raise fault(path, where, f"step {name} refers to {needed.pop()}, which may be left out", "refer to another")
     for name in set(lab.compare) - set(lab.steps):
         raise fault(path, ["compare"], f"no step {name!r} to compare", nearest(name, list(lab.steps)))
     return lab
@@ -189,8 +227,7 @@ def load_lab(folder: Path) -> Lab:
 
 def _check_placeholders(lab: Lab, name: str, step: Step, earlier: dict[str, Step]) -> None:
     where = ["steps", name, "run"]
-    for key, part in PLACEHOLDER.findall(step.run):
-        part = part or None
+    for key, part in step.placeholders:
         if key in lab.steps:
             if key == name:
                 raise fault(lab.file, where, f"step {name} refers to itself", "its own folder is {out}")
@@ -205,6 +242,8 @@ def _check_placeholders(lab: Lab, name: str, step: Step, earlier: dict[str, Step
             raise fault(
                 lab.file, where, f"unknown placeholder {{{key}{'.' + part if part else ''}}}", nearest(key, known)
             )
+        elif key in RANK and not step.spread:
+            raise fault(lab.file, where, f"{{{key}}} is only known to a step that spreads", "add `spread: true`")
         elif key == "model" and not lab.model:
             raise fault(lab.file, where, "{model} is used, but the lab names none", "add `model: ORG/NAME`")
 
@@ -214,10 +253,10 @@ def _check_config(lab: Lab, name: str, step: Step) -> None:
     where = ["steps", name, "run"]
     argv = step.argv
     flags.check(argv, flags.given(argv), lab.file, where)
-    for word in argv[2:]:
+    for word in argv[1:]:
         if OWN_FILE.fullmatch(word) and not (lab.folder / word).is_file():
             raise fault(lab.file, where, f"no file {word}", f"put it into {shown(lab.folder)}")
-    if len(argv) > 2 and argv[2].endswith((".yaml", ".yml")) and flags.command(argv):
-        config = lab.folder / argv[2]
+    if file := flags.config(argv):
+        config = lab.folder / file
         data = load(config)
         flags.check(argv, {k: v for k, v in data.items() if k != "ENV"}, config, [])

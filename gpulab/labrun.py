@@ -65,8 +65,9 @@ def run_lab(
     by_step = parse_settings(settings, lab)
     ports = choose_ports(lab, by_step, say=not dry)
     make_plan = functools.partial(
-        plan, lab, profile, stack, settings=by_step, hub=hub, network=carrier.network, nodes=carrier.nodes(count)
-    )
+        plan, lab, profile, stack, settings=by_step, hub=hub, network=carrier.network, nodes=carrier.nodes(count),
+        rendezvous=carrier.rendezvous(), gpus=min(len(machine.gpus) for machine in machines),
+    )  # fmt: skip
     if dry:
         script = as_script(carrier.shell(make_plan(run=runs_dir() / lab.slug / "dry", ports=ports)))
         return Outcome({"plan": script, "profile": profile}, text=Text(script.rstrip()))
@@ -155,6 +156,8 @@ class LabRun:
         self.engine.begin(planned, lambda ports: replan(ports=ports), self.watch)
         self.record.data |= self.engine.remembered()
         self.record.save()
+        if planned.left_out:
+            self.record.data["left_out"] = dict(planned.left_out)
         servers = [c.step for c in planned.commands if c.ready]
         self.keep = servers[-1] if keep_serving and servers else None
 
@@ -163,6 +166,8 @@ class LabRun:
         state = "failed"  # unless it gets further
         try:
             with self.engine.closing(), self.watch:
+                for step, why in self.engine.plan.left_out.items():
+                    self.watch.say(f"[yellow]left out[/] {step}: {why}")
                 self._write_script()
                 state = "done" if self._steps() else "failed"
                 if state == "done" and self.keep:

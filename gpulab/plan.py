@@ -21,7 +21,7 @@ from gpulab.yamlfile import load
 TOOLS = ROOT / "gpulab"  # what commands run of the lab's own: twin.py, ready.py, witness.py
 TWIN = TOOLS / "twin.py"
 TWINS = CACHE / "twins"
-RENDEZVOUS = 29400  # the first of the ports that hosts keep free for it (ansible/roles/base)
+RENDEZVOUS = "29400"  # the first of the ports that hosts keep free for it (ansible/roles/base)
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,13 @@ class Network:
 
 @dataclass(frozen=True)
 class Node:
-    """One node of a spread step: its name, the address at which the others reach it, the interface of that address."""
+    """One node of a spread step: its name, the address at which the others reach it, the interface of that address, and
+    what it is told as its rank where only it knows."""
 
     name: str
     address: str
     interface: str
+    rank: str = ""
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,9 @@ class Plan:
     model: str
     run: Path
     commands: tuple[Command, ...] = field(repr=False)
+    rendezvous: str = RENDEZVOUS
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """The lab's steps that are not run this time, each with the reason."""
 
     @property
     def steps(self) -> tuple[str, ...]:
@@ -145,10 +150,12 @@ def plan(
     hub: str = "modelscope",
     network: Network = Network(),
     nodes: Sequence[Node] = (),
-    rendezvous: int = RENDEZVOUS,
+    rendezvous: str = RENDEZVOUS,
+    gpus: int | None = None,
 ) -> Plan:
     """The plan of one run. `settings`: flags by step, above all others; `ports`: a port for each server step; `nodes`:
-    where spread steps run, the first being the master, which listens on the port `rendezvous`.
+    where spread steps run, the first being the master; `rendezvous`: the port on which ranks meet; `gpus`: how many
+    each node has, where that is known.
     """
     cpu = profile == "cpu"
     twin = twin_folder(lab) if cpu and lab.rehearse.twin else None
@@ -157,10 +164,17 @@ def plan(
     if hub == "hf":
         env["USE_HF"] = "1"  # ms-swift's own name for it
     commands = [_twin_command(lab, twin, run, env)] if twin else []
+    left_out = _left_out(lab, nodes, gpus, cpu=cpu)
     for name, step in lab.steps.items():
+        if name in left_out:
+            continue
         out = run / name
+        processes = step.processes or (lab.needs.gpus or 1 if step.spread and not cpu else 1)
+        world = processes * (len(nodes) if step.spread else 1)
         values = {"model": model, "model.name": Path(model).name, "lab": str(lab.folder), "out": str(out)}
         values |= {"bind": network.bind, "tools": str(TOOLS)}
+        group = {"nnodes": len(nodes) or 1, "processes": processes, "world": world}
+        values |= {key: str(number) for key, number in group.items()}
         if step.ready:
             values["port"] = str(ports[name])
         for earlier, port in ports.items():
@@ -169,8 +183,10 @@ def plan(
         values |= {earlier: str(run / earlier) for earlier in lab.steps}
         argv = with_all_flags(lab, name, step, cpu=cpu, settings=settings.get(name, {}))
         own = {k: _filled(v, values) for k, v in step.env.items()}
-        if step.processes:
-            own["NPROC_PER_NODE"] = str(step.processes)
+        if cpu:
+            own |= lab.rehearse.of(name).env
+        if step.processes and not step.launched:
+            own |= {"NPROC_PER_NODE": str(processes), "MASTER_PORT": rendezvous}
         command = Command(
             step=name,
             argv=tuple(_filled(word, values) for word in argv),
@@ -182,30 +198,39 @@ def plan(
             ready=step.ready,
             port=ports.get(name) if step.ready else None,
             until=_last_user(lab, name) if step.ready else None,
-            world=step.processes or 1,
+            world=world,
         )
-        commands += _spread(command, nodes, rendezvous, lab, cpu=cpu) if step.spread else [command]
-    return Plan(lab, profile, stack, model, run, tuple(commands))
+        commands += _spread(command, step, nodes, rendezvous) if step.spread else [command]
+    return Plan(lab, profile, stack, model, run, tuple(commands), rendezvous, left_out)
 
 
-def _spread(command: Command, nodes: Sequence[Node], rendezvous: int, lab: Lab, *, cpu: bool) -> list[Command]:
-    """The command on every node, told its rank and the master in the names that ms-swift reads."""
-    usual = {"NPROC_PER_NODE": str(1 if cpu else lab.needs.gpus or 1)}
-    processes = int({**usual, **command.env}["NPROC_PER_NODE"])
-    return [
-        dataclasses.replace(
-            command,
-            rank=rank,
-            node=node.name,
-            world=processes * len(nodes),
-            env={
-                **usual, **command.env, "NNODES": str(len(nodes)), "NODE_RANK": str(rank),
-                "MASTER_ADDR": nodes[0].address, "MASTER_PORT": str(rendezvous),
-                "NCCL_SOCKET_IFNAME": node.interface, "GLOO_SOCKET_IFNAME": node.interface,
-            },
+def _left_out(lab: Lab, nodes: Sequence[Node], gpus: int | None, *, cpu: bool) -> dict[str, str]:
+    """The steps that can't be run with what there is, each with the reason."""
+    reasons = {}
+    for name, step in lab.steps.items():
+        if cpu and (why := lab.rehearse.of(name).impossible):
+            reasons[name] = why
+        elif not cpu and gpus is not None and gpus < step.gpus:
+            reasons[name] = f"it needs {step.gpus} GPUs, here are {gpus}"
+        elif step.apart and len({node.address for node in nodes}) < len(nodes):
+            reasons[name] = "its nodes need an address each: --engine docker gives them one"
+    return reasons
+
+
+def _spread(command: Command, step: Step, nodes: Sequence[Node], rendezvous: str) -> list[Command]:
+    """The command on every node, told its rank and the master: in the names that ms-swift reads, or on its line."""
+    spread = []
+    for rank, node in enumerate(nodes):
+        told = {"node_rank": node.rank or str(rank), "master_addr": nodes[0].address, "master_port": rendezvous}
+        env = {"NCCL_SOCKET_IFNAME": node.interface, "GLOO_SOCKET_IFNAME": node.interface}
+        if not step.launched:
+            env |= {"NPROC_PER_NODE": str(command.world // len(nodes)), "NNODES": str(len(nodes))}
+            env |= {key.upper(): value for key, value in told.items()}
+        argv = tuple(_filled(word, told) for word in command.argv)
+        spread.append(
+            dataclasses.replace(command, argv=argv, rank=rank, node=node.name, env={**command.env, **env})
         )
-        for rank, node in enumerate(nodes)
-    ]  # fmt: skip
+    return spread
 
 
 def with_all_flags(lab: Lab, name: str, step: Step, *, cpu: bool, settings: Mapping[str, str]) -> list[str]:
@@ -216,7 +241,7 @@ def with_all_flags(lab: Lab, name: str, step: Step, *, cpu: bool, settings: Mapp
     layers: dict[str, Any] = {k: v for k, v in additions()["always"].get(command, {}).items() if k not in own}
     if cpu:
         layers |= additions()["cpu"].get(command, {})
-        layers |= lab.rehearse.steps.get(name, {})
+        layers |= lab.rehearse.of(name).flags
     return flags.with_flags(argv, {**layers, **settings})
 
 
@@ -233,5 +258,5 @@ def _filled(word: str, values: Mapping[str, str]) -> str:
 
 def _last_user(lab: Lab, server: str) -> str:
     """The last step that refers to `server`: it may stop after that."""
-    users = [name for name, step in lab.steps.items() if any(key == server for key, _ in PLACEHOLDER.findall(step.run))]
+    users = [name for name, step in lab.steps.items() if any(key == server for key, _ in step.placeholders)]
     return users[-1] if users else server

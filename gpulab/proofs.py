@@ -206,6 +206,41 @@ def same_weights(finished: Finished) -> str:
     return f"the same weights on {len(sums)} ranks ({sums[0][:12]})"
 
 
+@proof("each rank holds at most N% of the weights")
+def weights_sharded(finished: Finished, share: float) -> str:
+    """What is trained lies in shards on the ranks (ZeRO-3, FSDP2), and not as a whole on each."""
+    return _shares(finished, "parameters_held", share, "the weights")
+
+
+@proof("each rank holds at most N% of the optimizer states")
+def states_sharded(finished: Finished, share: float) -> str:
+    """Adam's moments lie in shards on the ranks (ZeRO-1 to 3, FSDP2)."""
+    return _shares(finished, "states_held", share, "the optimizer states")
+
+
+@proof("each rank takes at most N% of the tokens")
+def tokens_split(finished: Finished, share: float) -> str:
+    """The ranks share each sequence (sequence parallelism): a rank's first layer sees a part of what its model is given."""
+    return _shares(finished, "tokens_taken", share, "the tokens it is given")
+
+
+def _shares(finished: Finished, what: str, share: float, named: str) -> str:
+    held = [r[what] for r in finished.ranks]
+    if len(held) < 2 or len(held) != finished.world or not all(h and h <= share for h in held) or sum(held) < 0.99:
+        raise Unproven(f"{len(held)} of {finished.world} ranks, with these shares of {named}: {held}")
+    return f"each of {len(held)} ranks has at most {max(held):.0%} of {named}"
+
+
+@proof("each rank's model on several devices")
+def spread_model(finished: Finished) -> str:
+    """The layers of each rank's model lie on more than one device (device_map), and no two ranks share one."""
+    devices = [(r["host"], device) for r in finished.ranks for device in r["devices"]]
+    alone = [r["rank"] for r in finished.ranks if len(r["devices"]) < 2]
+    if not devices or alone or len(set(devices)) < len(devices) or len(finished.ranks) != finished.world:
+        raise Unproven(f"the devices of {len(finished.ranks)} ranks: {[r['devices'] for r in finished.ranks]}")
+    return f"{len(devices)} devices for {finished.world} rank{'s' * (finished.world > 1)}"
+
+
 @proof("loss as in STEP to N%")
 def same_loss(finished: Finished, step: str, share: float) -> str:
     """Every logged loss is that of an earlier step with the same global batch, to a share of that step's mean loss."""

@@ -68,6 +68,7 @@ def as_script(shell: Shell) -> str:
         by_hand=shell.by_hand, options=shell.options(), results=shell.results(),
     )  # fmt: skip
     lines = [head + shell.head() + 'mkdir -p "$RUN"']
+    lines += [f"\n# {step} is left out: {why}" for step, why in plan.left_out.items()]
     for command in plan.commands:
         if not command.rank:  # of a spread step once
             lines += [f"\necho '== {command.step}'", f"mkdir -p {shell.quoted([str(command.out)])}"]

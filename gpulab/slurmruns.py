@@ -37,7 +37,7 @@ def attach(run: str) -> Outcome:
     engine = SlurmEngine(stack, seats, login_of(data), requeue=data["requeue"], job=data["job"])
     replan = functools.partial(
         plan, lab, data["profile"], stack, folder, data["settings"], hub=data["hub"], network=engine.network,
-        nodes=engine.nodes(data["nodes"]),
+        nodes=engine.nodes(data["nodes"]), rendezvous=engine.rendezvous(),
     )  # fmt: skip
     record = Record.reopen(folder, {**data, "state": RUNNING, "steps": [], "failures": []})
     return LabRun(record, engine, replan(ports=data["ports"]), replan, keep_serving=False).carry_out()

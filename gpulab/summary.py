@@ -69,8 +69,10 @@ def run_page(record: dict[str, Any], folder: Path) -> Group:
 def headline(record: dict[str, Any]) -> str:
     """One line on what a rehearsal showed and what it did not."""
     proofs = [p for s in record["steps"] for p in s.get("proofs", [])]
+    left_out = f", {', '.join(record['left_out'])} left out" if record.get("left_out") else ""
     return (
-        f"rehearsed: {len(record['steps'])} steps, {len(proofs)} proofs hold; figures of a tiny twin, not of the model"
+        f"rehearsed: {len(record['steps'])} steps{left_out}, {len(proofs)} proofs hold; "
+        "figures of a tiny twin, not of the model"
     )
 
 

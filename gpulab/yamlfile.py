@@ -92,6 +92,8 @@ def load_as(model: type[Model], path: Path) -> Model:
             raise fault(path, where, f"unknown key {dotted!r}", cure) from None
         if first["type"] == "missing":
             raise fault(path, where, f"{dotted!r} is missing", "add it") from None
+        if first["type"] in ("model_type", "dict_type"):
+            raise fault(path, where, f"{dotted}: not a mapping", "write `{key: value}`") from None
         message = first["msg"].removeprefix("Value error, ")
         raise fault(path, where, f"{dotted}: {message}, not {first['input']!r}" if dotted else message) from None
 

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Protocol
 from gpulab import checks, ready
 from gpulab.engines.ranks import RankLogs
 from gpulab.paths import runs_dir, shown
-from gpulab.plan import Command, Network, Node, Plan
+from gpulab.plan import RENDEZVOUS, Command, Network, Node, Plan
 from gpulab.ports import free_port, is_free
 from gpulab.resources import Sampler, Usage, this_machines_gpus
 from gpulab.script import Shell
@@ -96,6 +96,10 @@ class Engine(ABC):
     @abstractmethod
     def nodes(self, count: int) -> list[Node]:
         """The nodes of a spread step. Raises UsageError where there are not so many."""
+
+    def rendezvous(self) -> str:
+        """The port on which the ranks of a step meet."""
+        return RENDEZVOUS
 
     @abstractmethod
     def answers(self, command: Command, timeout: float) -> bool:

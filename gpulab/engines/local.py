@@ -14,7 +14,8 @@ import psutil
 from gpulab import ready
 from gpulab.engines.engine import CannotStart, Engine
 from gpulab.leftovers import MARK, belonging
-from gpulab.plan import Command, Node, Plan
+from gpulab.plan import RENDEZVOUS, Command, Node, Plan
+from gpulab.ports import free_port
 from gpulab.processes import Meter, stop
 from gpulab.resources import Usage
 from gpulab.script import LocalShell
@@ -81,6 +82,10 @@ class LocalEngine(Engine):
     def nodes(self, count: int) -> list[Node]:
         """See Engine; all on this machine, which is enough to rehearse."""
         return [Node(f"this machine, {rank}", "127.0.0.1", "lo") for rank in range(count)]
+
+    def rendezvous(self) -> str:
+        """See Engine; another run on this machine may hold the usual one."""
+        return str(free_port(int(RENDEZVOUS)))
 
     def start(self, command: Command) -> ProcessJob:
         """See Engine."""

@@ -103,9 +103,8 @@ class RemoteDockerEngine(DockerEngine):
         self._ship(shipped(plan), folders)
         if len(self.seats) > 1:
             meeting.must_share(list(self.seats.values()), self._run_folder(plan) / ".gpulab" / "plan.py")
-            spread = next((c for c in plan.commands if c.rank is not None), None)
-            if spread:
-                meeting.must_meet(list(self.seats.values()), int(spread.env["MASTER_PORT"]))
+            if any(c.rank is not None for c in plan.commands):
+                meeting.must_meet(list(self.seats.values()), int(plan.rendezvous))
 
     def carry_out(self, step: str) -> Ended:
         """See Engine; brings the step's files back."""

@@ -63,7 +63,11 @@ class SlurmEngine(RemoteDockerEngine):
 
     def nodes(self, count: int) -> list[Node]:
         """See Engine; which they are only the job knows (see SlurmShell)."""
-        return [Node(f"{rank} of the job", "@MASTER_ADDR@", "@IFNAME@") for rank in range(count)]
+        return [Node(f"{rank} of the job", "@MASTER_ADDR@", "@IFNAME@", "@SLURM_NODEID@") for rank in range(count)]
+
+    def rendezvous(self) -> str:
+        """See Engine; each job has one of its own."""
+        return "@MASTER_PORT@"
 
     def place(self, plan: Plan, command: Command) -> Place:
         """See DockerEngine; the script knows the run's folder by one name, on the nodes and in containers."""

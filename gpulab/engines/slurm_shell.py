@@ -156,9 +156,8 @@ docker network create --label gpulab.job="$SLURM_JOB_ID" "$NETWORK" >/dev/null
 
     def _function(self, command: Command) -> list[str]:
         """The step as a shell function: srun starts it on every node."""
-        together = {"MASTER_PORT": "@MASTER_PORT@", "NODE_RANK": "@SLURM_NODEID@"} if command.rank is not None else {}
         # Published nowhere: jobs that share a node must not meet on a port.
-        inside = dataclasses.replace(command, port=None, env={**command.env, **together})
+        inside = dataclasses.replace(command, port=None)
         place = self._place(self.plan, command)
         place = dataclasses.replace(place, gpus=["@GPUS@"] if place.gpus else [])
         words = self.filled(run_words(inside, self.plan, place))

@@ -14,7 +14,7 @@ MISTAKES = {
     "an unknown key of a step": (("    makes:", "    make:"), 10, "steps.train.make", "makes"),
     "a missing key": (("title: A lab of the tests\n", ""), 1, "'title' is missing", "add it"),
     "a wrong type": (("gpus: 1", "gpus: two"), 6, "needs.gpus", ""),
-    "a wrong type of a flag": (("train: {max_steps: 3}", "train: 3"), 16, "not a mapping", "flag: value"),
+    "a wrong type of a flag": (("train: {max_steps: 3}", "train: 3"), 16, "not a mapping", "key: value"),
     "a negative figure": (("vram_gib: 8", "vram_gib: -8"), 6, "needs.vram_gib", ""),
     "the same step twice": (("  chat:", "  train:"), 12, "'train' stands here and on line 8", "keep one"),
     "a reference to a later step": (("{model}\n", "{model} --seed {chat}\n"), 9, "later step chat", "earlier"),

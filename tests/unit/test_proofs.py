@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -59,13 +60,14 @@ def losses(*values: float, parameters: str = "X: 10.0M Params (2.0M Trainable [2
     return build
 
 
-def ranks(*weights: str | None, world: int = 2) -> Build:
-    """What each rank leaves of itself, with the checksum of its weights."""
+def ranks(*weights: str | None, world: int = 2, **said_by: list[object]) -> Build:
+    """What each rank leaves of itself, with the checksum of its weights; `said_by`: more, a value for each rank."""
 
     def build(run: Path) -> None:
         (run / "step/ranks").mkdir()
         for rank, checksum in enumerate(weights):
             said = {"rank": rank, "world_size": world, "node_rank": rank, "backend": "gloo", "weights": checksum}
+            said |= {"host": "gpu1", **{name: values[rank] for name, values in said_by.items()}}
             (run / f"step/ranks/{rank}.json").write_text(json.dumps(said))
 
     return build
@@ -161,6 +163,32 @@ CASES: dict[str, tuple[list[Build], list[list[Build]]]] = {
         [ranks("a", "a")],
         [[ranks("a", "b")], [ranks("a")], [ranks(None, None)], []],  # drifted apart; alone; sharded: nothing to compare
     ),
+    "each rank holds at most 55% of the weights": (
+        [ranks(None, None, parameters_held=[0.5, 0.5])],
+        [
+            [ranks("a", "a", parameters_held=[1.0, 1.0])],  # FSDP2 that fell back to DDP
+            [ranks(None, parameters_held=[0.5])],  # a rank is missing
+            [ranks(None, None, parameters_held=[0.5, 0])],  # half of the weights are nowhere
+            [],
+        ],
+    ),
+    "each rank holds at most 55% of the optimizer states": (
+        [ranks("a", "a", states_held=[0.52, 0.5])],
+        [[ranks("a", "a", states_held=[1.0, 1.0])], [ranks("a", "a", states_held=[0.5, 1.0])], []],
+    ),
+    "each rank takes at most 60% of the tokens": (
+        [ranks("a", "a", tokens_taken=[0.5, 0.5])],
+        [[ranks("a", "a", tokens_taken=[1.0, 1.0])], [ranks("a", "a", tokens_taken=[None, None])], []],
+    ),
+    "each rank's model on several devices": (
+        [ranks("a", "a", devices=[["cuda:0", "cuda:1"], ["cuda:2", "cuda:3"]])],
+        [
+            [ranks("a", "a", devices=[["cuda:0"], ["cuda:1"]])],  # plain DDP
+            [ranks("a", "a", devices=[["cuda:0", "cuda:1"], ["cuda:0", "cuda:1"]])],  # both on the same two
+            [ranks("a", devices=[["cuda:0", "cuda:1"]])],
+            [],
+        ],
+    ),
     "loss as in before to 10%": (
         [losses(4, 2, 1, step="before"), losses(4.1, 2, 0.9)],
         [
@@ -231,8 +259,4 @@ def test_a_torn_checkpoint_is_no_evidence(tmp_path):
 
 
 def test_no_proof_is_without_its_cases():
-    cased = {
-        phrase.replace("before", "STEP").replace("90%", "N%").replace("75%", "N%").replace("10%", "N%")
-        for phrase in CASES
-    }
-    assert cased == set(PROOFS)
+    assert {re.sub(r"\d+%", "N%", phrase.replace("before", "STEP")) for phrase in CASES} == set(PROOFS)
