@@ -25,7 +25,7 @@ from gpulab.engines.docker_shell import DockerShell
 from gpulab.engines.engine import POLL, Ended, Engine
 from gpulab.engines.remote import FETCHED_MIB, RemoteDockerEngine, shipped
 from gpulab.engines.slurm_follower import Follower
-from gpulab.engines.slurm_shell import SlurmShell
+from gpulab.engines.slurm_shell import PORT, SlurmShell, nodes_of_a_job
 from gpulab.errors import UsageError
 from gpulab.hosts.inventory import Host
 from gpulab.hosts.login import ask_login
@@ -62,12 +62,12 @@ class SlurmEngine(RemoteDockerEngine):
         self._told = ""
 
     def nodes(self, count: int) -> list[Node]:
-        """See Engine; which they are only the job knows (see SlurmShell)."""
-        return [Node(f"{rank} of the job", "@MASTER_ADDR@", "@IFNAME@", "@SLURM_NODEID@") for rank in range(count)]
+        """See Engine."""
+        return nodes_of_a_job(count)
 
     def rendezvous(self) -> str:
-        """See Engine; each job has one of its own."""
-        return "@MASTER_PORT@"
+        """See Engine."""
+        return PORT
 
     def place(self, plan: Plan, command: Command) -> Place:
         """See DockerEngine; the script knows the run's folder by one name, on the nodes and in containers."""

@@ -19,14 +19,20 @@ from gpulab import flags
 from gpulab.engines.container import Place, container_name, run_words, volumes
 from gpulab.engines.docker_shell import DockerShell
 from gpulab.paths import ROOT
-from gpulab.plan import Command, Plan
+from gpulab.plan import Command, Node, Plan
 from gpulab.script import READY
 
+PORT = "@MASTER_PORT@"  # where ranks meet: each job has a port of its own
 FILES = "__FILES__"
 LINE = 120
 # `docker run` gets the job's own GPUs, by the numbers that Slurm gives them on the node.
 CDI = '(--device "nvidia.com/gpu=$gpu")'
 OLDER = '(--gpus "device=$gpu")'
+
+
+def nodes_of_a_job(count: int) -> list[Node]:
+    """The nodes of a spread step: which they are only the job knows."""
+    return [Node(f"{rank} of the job", "@MASTER_ADDR@", "@IFNAME@", "@SLURM_NODEID@") for rank in range(count)]
 
 
 class SlurmShell(DockerShell):

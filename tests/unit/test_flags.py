@@ -27,6 +27,15 @@ def test_a_new_flag_goes_to_the_end_as_ms_swift_reads_it():
     ]  # fmt: skip
 
 
+def test_a_launchers_own_flags_are_left_alone_and_unchecked():
+    argv = "torchrun --nnodes 2 --seed 7 --no_python swift sft train.yaml --seed 1".split()
+    assert flags.command(argv) == "swift sft"
+    assert flags.config(argv) == "train.yaml"
+    assert flags.given(argv) == {"seed": ["1"]}
+    assert flags.with_flags(argv, {"seed": 3, "max_steps": 2}) == [*argv[:-1], "3", "--max_steps", "2"]
+    assert flags.unknown(argv, "nnodes") is not None
+
+
 def test_negative_values_are_no_flags():
     assert flags.given(["swift", "sft", "--max_steps", "-1"]) == {"max_steps": ["-1"]}
 

@@ -12,7 +12,7 @@ from gpulab import labrun
 from gpulab.errors import UsageError
 from gpulab.lab import find_lab, load_lab
 from gpulab.machine import Gpu, Machine
-from gpulab.plan import plan
+from gpulab.plan import Node, plan
 from gpulab.script import LocalShell, as_script
 from gpulab.stacks import load_stack
 
@@ -113,3 +113,54 @@ def test_the_script_quotes_what_a_shell_would_read(write_lab, tmp_path):
         capture_output=True, text=True, check=True, env=dict(os.environ),
     ).stdout  # fmt: skip
     assert 'Say "$HOME" & `id`; \n' in printed
+
+
+SPREAD = ("    makes: [logging.jsonl]\n", "    makes: [logging.jsonl]\n    spread: true\n")
+ALONE = ("    run: swift infer --adapters {train}/last-checkpoint", "    run: swift infer --model {model}")
+
+
+def spread_over(lab, tmp_path, *addresses, gpus=8):
+    nodes = [Node(f"gpu{n}", address, "eth0") for n, address in enumerate(addresses)]
+    return plan(lab, "gpu", load_stack("cpu"), tmp_path / "run", {}, {}, nodes=nodes, rendezvous="29411", gpus=gpus)
+
+
+def test_nodes_are_told_their_rank_in_ms_swifts_own_names(write_lab, tmp_path):
+    lab = load_lab(write_lab(SPREAD, ("gpus: 1", "gpus: 4")))
+    first, second = spread_over(lab, tmp_path, "10.0.0.1", "10.0.0.2").ranks("train")
+    told = {"NNODES": "2", "NODE_RANK": "1", "NPROC_PER_NODE": "4", "MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "29411"}
+    assert told.items() <= second.env.items()
+    assert (first.env["NODE_RANK"], first.world) == ("0", 8)
+
+
+def test_a_launcher_is_told_on_its_line_and_ms_swift_then_starts_no_ranks_of_its_own(write_lab, tmp_path):
+    launched = (
+        "run: swift sft", "run: torchrun --nnodes {nnodes} --node_rank {node_rank} --nproc_per_node {processes}"
+        " --master_addr {master_addr} --master_port {master_port} --no_python swift sft",
+    )  # fmt: skip
+    lab = load_lab(write_lab(launched, SPREAD))
+    second = spread_over(lab, tmp_path, "10.0.0.1", "10.0.0.2").ranks("train")[1]
+    words = "torchrun --nnodes 2 --node_rank 1 --nproc_per_node 1 --master_addr 10.0.0.1 --master_port 29411 --no_python"
+    assert second.argv[:12] == tuple(words.split())
+    assert second.argv[12:14] == ("swift", "sft")
+    assert not {"NNODES", "NODE_RANK", "NPROC_PER_NODE", "MASTER_PORT"} & second.env.keys()
+    assert second.world == 2
+
+
+def test_a_step_that_cannot_run_here_is_left_out_with_the_reason(write_lab, tmp_path):
+    more_gpus = load_lab(write_lab(("    makes: [logging.jsonl]\n", "    gpus: 4\n"), ALONE))
+    assert spread_over(more_gpus, tmp_path, "10.0.0.1", gpus=2).left_out == {"train": "it needs 4 GPUs, here are 2"}
+    assert not spread_over(more_gpus, tmp_path, "10.0.0.1", gpus=4).left_out
+    apart = load_lab(write_lab((SPREAD[0], f"{SPREAD[1]}    apart: true\n"), ALONE))
+    here = spread_over(apart, tmp_path, "127.0.0.1", "127.0.0.1")
+    assert "an address each" in here.left_out["train"]
+    assert here.steps == ("chat",)
+    assert not spread_over(apart, tmp_path, "10.0.0.1", "10.0.0.2").left_out
+    cpu = load_lab(write_lab(("train: {max_steps: 3}", "train: {impossible: no FP8 here}"), ALONE))
+    assert make(cpu, "cpu", tmp_path).left_out == {"train": "no FP8 here"}
+    assert not make(cpu, "gpu", tmp_path).left_out
+
+
+def test_a_rehearsals_own_environment_goes_above_the_steps(write_lab, tmp_path):
+    lab = load_lab(write_lab(("{max_steps: 3}", '{max_steps: 3, env: {CUDA_VISIBLE_DEVICES: "0"}}')))
+    assert make(lab, "cpu", tmp_path).command("train").env["CUDA_VISIBLE_DEVICES"] == "0"
+    assert "--env" not in make(lab, "cpu", tmp_path).command("train").argv

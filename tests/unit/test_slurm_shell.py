@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from gpulab.engines.container import Place
-from gpulab.engines.slurm_shell import SlurmShell
+from gpulab.engines.slurm_shell import PORT, SlurmShell, nodes_of_a_job
 from gpulab.lab import load_lab
-from gpulab.plan import TOOLS, Node, plan
+from gpulab.plan import TOOLS, plan
 from gpulab.script import as_script
 from gpulab.stacks import load_stack
 
@@ -55,8 +55,9 @@ class Job:
         place = Place(
             "gpulab/cpu:1", "7:7", {lab.folder: run / ".lab", TOOLS: run / ".gpulab"}, {run: run}, {}, ["--gpus", "all"]
         )
-        every = [Node(str(rank), "@MASTER_ADDR@", "@IFNAME@") for rank in range(nodes)]
-        planned = plan(lab, "gpu", load_stack("cpu"), run, {}, {}, nodes=every)
+        planned = plan(
+            lab, "gpu", load_stack("cpu"), run, {}, {}, nodes=nodes_of_a_job(nodes), rendezvous=PORT, gpus=2
+        )
         shell = SlurmShell(planned, "gpulab/cpu:1", lambda *_: place, shared, cdi=True, requeue=requeue)
         self.script = folder / "plan.sh"
         self.script.write_text(as_script(shell))
@@ -135,3 +136,17 @@ def test_nodes_that_work_together_know_their_rank_and_the_first(tmp_path, write_
     for word in ("NNODES=2", "NODE_RANK=1", "MASTER_ADDR=10.0.0.7", "MASTER_PORT=29442"):
         assert word in job.trained
     assert "--device nvidia.com/gpu=1 " in job.trained
+
+
+def test_a_launcher_is_told_on_its_line_what_only_the_job_knows(tmp_path, write_lab):
+    launched = LAB.replace(
+        "    run: swift sft train.yaml --model {model}\n",
+        "    run: torchrun --nnodes {nnodes} --node_rank {node_rank} --master_addr {master_addr} --master_port"
+        " {master_port} --no_python swift sft train.yaml --model {model}\n    spread: true\n",
+    )
+    job = Job(tmp_path, write_lab, text=launched, nodes=2)
+    done = job.run(SLURM_STEP_GPUS="1")
+    assert done.returncode == 0, done.stderr + (job.results / "logs" / "train.log").read_text()
+    told = "torchrun --nnodes 2 --node_rank 1 --master_addr 10.0.0.7 --master_port 29442 --no_python swift sft"
+    assert told in job.trained
+    assert "NNODES" not in job.trained and "NODE_RANK" not in job.trained
