@@ -121,7 +121,7 @@ class Rehearsal(BaseModel):
 
 
 class Rehearse(BaseModel):
-    """The `cpu` profile, only what differs: the twin, and each step's Rehearsal. `impossible` says why there is none."""
+    """The `cpu` profile, only what differs: the twin, and each step's own. `impossible` says why there is none."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
     __pydantic_extra__: dict[str, Rehearsal]

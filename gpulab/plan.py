@@ -227,9 +227,7 @@ def _spread(command: Command, step: Step, nodes: Sequence[Node], rendezvous: str
             env |= {"NPROC_PER_NODE": str(command.world // len(nodes)), "NNODES": str(len(nodes))}
             env |= {key.upper(): value for key, value in told.items()}
         argv = tuple(_filled(word, told) for word in command.argv)
-        spread.append(
-            dataclasses.replace(command, argv=argv, rank=rank, node=node.name, env={**command.env, **env})
-        )
+        spread.append(dataclasses.replace(command, argv=argv, rank=rank, node=node.name, env={**command.env, **env}))
     return spread
 
 

@@ -220,7 +220,7 @@ def states_sharded(finished: Finished, share: float) -> str:
 
 @proof("each rank takes at most N% of the tokens")
 def tokens_split(finished: Finished, share: float) -> str:
-    """The ranks share each sequence (sequence parallelism): a rank's first layer sees a part of what its model is given."""
+    """The ranks share each sequence (sequence parallelism): a rank's first layer sees a part of the model's input."""
     return _shares(finished, "tokens_taken", share, "the tokens it is given")
 
 

@@ -28,7 +28,7 @@ def test_a_new_flag_goes_to_the_end_as_ms_swift_reads_it():
 
 
 def test_a_launchers_own_flags_are_left_alone_and_unchecked():
-    argv = "torchrun --nnodes 2 --seed 7 --no_python swift sft train.yaml --seed 1".split()
+    argv = ["torchrun", "--nnodes", "2", "--seed", "7", "--no_python", "swift", "sft", "train.yaml", "--seed", "1"]
     assert flags.command(argv) == "swift sft"
     assert flags.config(argv) == "train.yaml"
     assert flags.given(argv) == {"seed": ["1"]}

@@ -30,7 +30,10 @@ MISTAKES = {
     "an unknown stack": (("stack: cpu", "stack: gpu"), 4, "no stack 'gpu'", "cpu"),
     "a rank where nothing spreads": (("{model}\n", "{model} --seed {node_rank}\n"), 9, "step that spreads", "spread"),
     "a reference to what may be left out": (
-        ("    makes: [logging.jsonl]\n", "    makes: [logging.jsonl]\n    gpus: 4\n"), 14, "may be left out", "another",
+        ("    makes: [logging.jsonl]\n", "    makes: [logging.jsonl]\n    gpus: 4\n"),
+        14,
+        "may be left out",
+        "another",
     ),
     "a shell operator": (("--temperature 0", "> out.txt"), 13, "one command without shell operators", ""),
     "an open quote": (("--temperature 0", "--temperature '0"), 13, "cannot be split", ""),

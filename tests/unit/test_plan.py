@@ -139,7 +139,9 @@ def test_a_launcher_is_told_on_its_line_and_ms_swift_then_starts_no_ranks_of_its
     )  # fmt: skip
     lab = load_lab(write_lab(launched, SPREAD))
     second = spread_over(lab, tmp_path, "10.0.0.1", "10.0.0.2").ranks("train")[1]
-    words = "torchrun --nnodes 2 --node_rank 1 --nproc_per_node 1 --master_addr 10.0.0.1 --master_port 29411 --no_python"
+    words = (
+        "torchrun --nnodes 2 --node_rank 1 --nproc_per_node 1 --master_addr 10.0.0.1 --master_port 29411 --no_python"
+    )
     assert second.argv[:12] == tuple(words.split())
     assert second.argv[12:14] == ("swift", "sft")
     assert not {"NNODES", "NODE_RANK", "NPROC_PER_NODE", "MASTER_PORT"} & second.env.keys()

@@ -55,9 +55,7 @@ class Job:
         place = Place(
             "gpulab/cpu:1", "7:7", {lab.folder: run / ".lab", TOOLS: run / ".gpulab"}, {run: run}, {}, ["--gpus", "all"]
         )
-        planned = plan(
-            lab, "gpu", load_stack("cpu"), run, {}, {}, nodes=nodes_of_a_job(nodes), rendezvous=PORT, gpus=2
-        )
+        planned = plan(lab, "gpu", load_stack("cpu"), run, {}, {}, nodes=nodes_of_a_job(nodes), rendezvous=PORT, gpus=2)
         shell = SlurmShell(planned, "gpulab/cpu:1", lambda *_: place, shared, cdi=True, requeue=requeue)
         self.script = folder / "plan.sh"
         self.script.write_text(as_script(shell))
