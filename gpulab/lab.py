@@ -186,9 +186,13 @@ def lab_names() -> list[str]:
 
 
 def find_lab(name: str) -> Lab:
-    """The lab named `lab` or `chapter/lab`. Raises UsageError with the nearest names."""
+    """The lab named `lab` or `chapter/lab`; a name that several chapters have is train's, if it is one of them.
+
+    Raises UsageError with the nearest names.
+    """
     names = lab_names()
     found = [n for n in names if name.strip("/") in (n, n.split("/")[1])]
+    found = [n for n in found if n.startswith("train/")] or found
     if len(found) > 1:
         raise UsageError(f"{name!r} is the name of {len(found)} labs", f"say which: {' or '.join(found)}")
     if not found:

@@ -171,6 +171,7 @@ def all_weights(finished: Finished) -> str:
 
 
 @proof("adapter merged")
+@proof("a whole model retrained")
 def merged(finished: Finished) -> str:
     """A whole model, the same tensors as the base, no adapter left, and some of them changed."""
     folder = next((f.parent for f in sorted(finished.out.rglob("config.json"))), finished.out)
@@ -239,6 +240,52 @@ def spread_model(finished: Finished) -> str:
     if not devices or alone or len(set(devices)) < len(devices) or len(finished.ranks) != finished.world:
         raise Unproven(f"the devices of {len(finished.ranks)} ranks: {[r['devices'] for r in finished.ranks]}")
     return f"{len(devices)} devices for {finished.world} rank{'s' * (finished.world > 1)}"
+
+
+@proof("laid out as asked")
+def laid_out(finished: Finished) -> str:
+    """Megatron shared the model out as ms-swift's args.json says: each rank stands in a place of its own, and there are
+    as many in each dimension as were asked for."""
+    asked = json.loads((finished.out / "args.json").read_text(encoding="utf-8"))
+    ranks = [r["coordinates"] for r in finished.ranks]
+    sizes = {name: count for name, (_, count) in ranks[0].items()}
+    wrong = [
+        d
+        for d in sizes
+        if d != "data" and sizes[d] != asked[f"{d}_model_parallel_size".replace("context_model", "context")]
+    ]
+    places = {tuple(place for name, (place, _) in rank.items() if name != "expert") for rank in ranks}
+    said = " x ".join(f"{name} {count}" for name, count in sizes.items() if count > 1) or "one rank"
+    if wrong or len(ranks) != finished.world or len(places) != len(ranks):
+        raise Unproven(
+            f"{said} on {len(ranks)} of {finished.world} ranks in {len(places)} places, not as asked: {wrong}"
+        )
+    return said
+
+
+@proof("replicas hold the same weights")
+def same_replicas(finished: Finished) -> str:
+    """Of Megatron's ranks those that differ in their data alone hold the same part of the model, to the bit."""
+    parts: dict[Any, list[str]] = {}
+    for rank in finished.ranks:
+        place = tuple((name, at) for name, (at, _) in rank["coordinates"].items() if name not in ("data", "context"))
+        parts.setdefault(place, []).append(rank["weights"])
+    torn = [dict(place) for place, sums in parts.items() if len(set(sums)) > 1]
+    if torn or not parts or any(len(sums) < 2 for sums in parts.values()):
+        raise Unproven(f"{len(parts)} parts of the model on {len(finished.ranks)} ranks; different at {torn}")
+    return f"{len(parts)} parts of the model, the same on all of their {len(finished.ranks)} ranks"
+
+
+@proof("converted without loss")
+def converted(finished: Finished) -> str:
+    """`megatron export --test_convert_precision true`: the logits of both forms differ by less than ms-swift's bound of
+    0.1 in the mean, and no token differs where the loss counts."""
+    log = finished.log.read_text(encoding="utf-8", errors="replace")
+    mean = re.search(r"mean_diff \(with loss\): ([\d.e+-]+)", log)
+    tokens = re.search(r"token_diff \(with loss\): (\d+)", log)
+    if not mean or not tokens or not float(mean[1]) < 0.1 or int(tokens[1]):
+        raise Unproven(f"{mean[0] if mean else 'no mean_diff'}; {tokens[0] if tokens else 'no token_diff'}")
+    return f"the logits of both forms differ by {float(mean[1]):.2g} in the mean, no token does"
 
 
 @proof("loss as in STEP to N%")

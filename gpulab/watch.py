@@ -84,7 +84,8 @@ class Watch:
             self._progress.update(self._task, total=total, completed=done, detail=detail)
         elif time.monotonic() - self._said >= QUIET:
             self._said = time.monotonic()
-            self._console.print(f"  {command.step:{self._width}} step {row.get('global_step/max_steps')} {detail}")
+            step = f"step {counter[0]}/{counter[1]} " if counter else ""
+            self._console.print(f"  {command.step:{self._width}} {step}{detail}")
 
     def lines(self, lines: list[str]) -> None:
         """What the nodes of a spread step say, as it comes."""

@@ -73,6 +73,22 @@ def ranks(*weights: str | None, world: int = 2, **said_by: list[object]) -> Buil
     return build
 
 
+def at(**places: tuple[int, int]) -> dict[str, tuple[int, int]]:
+    """A Megatron rank's coordinates."""
+    return dict.fromkeys(("tensor", "pipeline", "context", "expert", "data"), (0, 1)) | places
+
+
+def asked(**sizes: int) -> Build:
+    """ms-swift's args.json of a Megatron training."""
+    names = ("tensor_model", "pipeline_model", "context", "expert_model")
+    args = {f"{name}_parallel_size": sizes.get(name.removesuffix("_model"), 1) for name in names}
+    return lambda run: (run / "step/args.json").write_text(json.dumps(args)) and None  # type: ignore[func-returns-value]
+
+
+TENSOR_2 = [at(tensor=(0, 2)), at(tensor=(1, 2))]
+DATA_2 = [at(data=(0, 2)), at(data=(1, 2))]
+
+
 def answers(*given: str, step: str = "step", wanted: str = "Melvik") -> Build:
     rows = [
         {
@@ -189,6 +205,31 @@ CASES: dict[str, tuple[list[Build], list[list[Build]]]] = {
             [],
         ],
     ),
+    "laid out as asked": (
+        [asked(tensor=2), ranks("a", "b", coordinates=TENSOR_2)],
+        [
+            [asked(tensor=2), ranks("a", "a", coordinates=DATA_2)],  # it was never shared out
+            [asked(tensor=2), ranks("a", coordinates=TENSOR_2)],  # a rank was lost
+            [asked(tensor=2), ranks("a", "a", coordinates=[TENSOR_2[0]] * 2)],  # two ranks in one place
+            [ranks("a", "b", coordinates=TENSOR_2)],
+        ],
+    ),
+    "replicas hold the same weights": (
+        [ranks("a", "a", coordinates=DATA_2)],
+        [
+            [ranks("a", "b", coordinates=DATA_2)],  # drifted apart
+            [ranks("a", "b", coordinates=TENSOR_2)],  # no replicas: nothing to compare
+            [],
+        ],
+    ),
+    "converted without loss": (
+        [log("mean_diff (with loss): 0.004, max_diff ...\ntoken_diff: 1\ntoken_diff (with loss): 0")],
+        [
+            [log("mean_diff (with loss): 0.4, max_diff ...\ntoken_diff (with loss): 0")],
+            [log("mean_diff (with loss): 0.004, max_diff ...\ntoken_diff (with loss): 3")],
+            [log("The weights are saved.")],
+        ],
+    ),
     "loss as in before to 10%": (
         [losses(4, 2, 1, step="before"), losses(4.1, 2, 0.9)],
         [
@@ -227,6 +268,9 @@ CASES: dict[str, tuple[list[Build], list[list[Build]]]] = {
     ),
     "chat answered": ([chat("Melvik")], [[chat("<think>\n\n</think>\n\n")], [chat(None)], [chat("x", tokens=0)], []]),
 }
+
+
+CASES["a whole model retrained"] = CASES["adapter merged"]
 
 
 def finished(tmp_path: Path, build: list[Build]) -> Finished:
