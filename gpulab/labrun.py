@@ -24,6 +24,7 @@ from gpulab.engines.slurm import SlurmEngine
 from gpulab.errors import UsageError
 from gpulab.hosts.seat import find_seats
 from gpulab.lab import Lab, find_lab
+from gpulab.layout.hook import Devices
 from gpulab.machine import Machine, this_machine
 from gpulab.metrics import metrics
 from gpulab.paths import runs_dir, shown
@@ -65,8 +66,9 @@ def run_lab(
     by_step = parse_settings(settings, lab)
     ports = choose_ports(lab, by_step, say=not dry)
     make_plan = functools.partial(
-        plan, lab, profile, stack, settings=by_step, hub=hub, network=carrier.network, nodes=carrier.nodes(count)
-    )
+        plan, lab, profile, stack, settings=by_step, hub=hub, network=carrier.network, nodes=carrier.nodes(count),
+        devices=offered(machines) if profile == "gpu" else None,
+    )  # fmt: skip
     if dry:
         script = as_script(carrier.shell(make_plan(run=runs_dir() / lab.slug / "dry", ports=ports)))
         return Outcome({"plan": script, "profile": profile}, text=Text(script.rstrip()))
@@ -114,6 +116,14 @@ def choose_profile(lab: Lab, machines: Sequence[Machine], nodes: int = 1, *, reh
         )
     of = f" with a tiny twin of {lab.model}" if lab.rehearse.twin else ""
     return "cpu", f"{lacks or 'as asked'}: rehearsing on the CPU{of}"
+
+
+def offered(machines: Sequence[Machine]) -> Devices | None:
+    """What every one of the machines has: as many GPUs as the one with fewest, the memory of the smallest."""
+    if not all(machine.gpus for machine in machines):
+        return None
+    vram = min(gpu.vram_gib for machine in machines for gpu in machine.gpus)
+    return Devices(min(len(machine.gpus) for machine in machines), vram)
 
 
 def choose_ports(lab: Lab, by_step: Mapping[str, dict[str, str]], *, say: bool) -> dict[str, int]:
