@@ -14,6 +14,7 @@ from typing import Any
 from gpulab import flags, redact
 from gpulab.errors import UsageError, nearest
 from gpulab.lab import PLACEHOLDER, Lab, Ready, Step
+from gpulab.layout.hook import Devices, lay_out, layout_values, wants_layout
 from gpulab.paths import CACHE, ROOT
 from gpulab.stacks import Stack
 from gpulab.yamlfile import load
@@ -146,11 +147,14 @@ def plan(
     network: Network = Network(),
     nodes: Sequence[Node] = (),
     rendezvous: int = RENDEZVOUS,
+    devices: Devices | None = None,
 ) -> Plan:
     """The plan of one run. `settings`: flags by step, above all others; `ports`: a port for each server step; `nodes`:
-    where spread steps run, the first being the master, which listens on the port `rendezvous`.
+    where spread steps run, the first being the master, which listens on the port `rendezvous`; `devices`: what each
+    node has, for steps that are laid out over it (else what the lab needs).
     """
     cpu = profile == "cpu"
+    devices = devices or Devices(lab.needs.gpus or 1, lab.needs.vram_gib)
     twin = twin_folder(lab) if cpu and lab.rehearse.twin else None
     model = str(twin or lab.model or "")
     env = {**additions()["env"]["always"], **(additions()["env"]["cpu"] if cpu else {})}
@@ -171,6 +175,10 @@ def plan(
         own = {k: _filled(v, values) for k, v in step.env.items()}
         if step.processes:
             own["NPROC_PER_NODE"] = str(step.processes)
+        if wants_layout(argv):
+            own.setdefault("NPROC_PER_NODE", str(devices.count))
+            gpus = dataclasses.replace(devices, count=int(own["NPROC_PER_NODE"]))
+            values |= layout_values(lay_out(lab, name, argv, len(nodes) if step.spread else 1, gpus))
         command = Command(
             step=name,
             argv=tuple(_filled(word, values) for word in argv),
@@ -182,7 +190,7 @@ def plan(
             ready=step.ready,
             port=ports.get(name) if step.ready else None,
             until=_last_user(lab, name) if step.ready else None,
-            world=step.processes or 1,
+            world=int(own.get("NPROC_PER_NODE", 1)),
         )
         commands += _spread(command, nodes, rendezvous, lab, cpu=cpu) if step.spread else [command]
     return Plan(lab, profile, stack, model, run, tuple(commands))
