@@ -24,7 +24,7 @@ from gpulab.engines.slurm import SlurmEngine
 from gpulab.errors import UsageError
 from gpulab.hosts.seat import find_seats
 from gpulab.lab import Lab, find_lab
-from gpulab.layout.hook import Devices
+from gpulab.layout.step import Devices
 from gpulab.machine import Machine, this_machine
 from gpulab.metrics import metrics
 from gpulab.paths import runs_dir, shown

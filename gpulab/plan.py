@@ -14,7 +14,7 @@ from typing import Any
 from gpulab import flags, redact
 from gpulab.errors import UsageError, nearest
 from gpulab.lab import PLACEHOLDER, Lab, Ready, Step
-from gpulab.layout.hook import Devices, lay_out, layout_values, wants_layout
+from gpulab.layout.step import Devices, lay_out, layout_values, wants_layout
 from gpulab.paths import CACHE, ROOT
 from gpulab.stacks import Stack
 from gpulab.yamlfile import load
