@@ -96,12 +96,14 @@ def _reason(asked: Asked, layout: Layout, axis: str, size: int) -> str:
         return "as set" + far
     if size == 1:
         return "not needed"
-    smaller = [replace(layout, **{axis: n}) for n in reversed(divisors(layout.world)) if n < size]
+    smaller = [layout.resized(axis, n) for n in reversed(divisors(layout.world)) if n < size]
     for other in smaller:
-        if not (wrong := broken(other, asked.shape, asked.training)):
+        if not broken(other, asked.shape, asked.training):
             need = megatron_memory(asked.shape, asked.training, other).total
             if need <= ROOMY * asked.vram_gib:
                 return f"with {getattr(other, axis)} it would reach over nodes"
             close = ", too close" if need <= asked.vram_gib else ""
             return f"with {getattr(other, axis)} a GPU would need {need:.0f} GiB of {asked.vram_gib:g}{close}{far}"
+    wrong = broken(smaller[0], asked.shape, asked.training)
+    assert wrong  # noqa: S101 (else it had been returned above)
     return f"with {getattr(smaller[0], axis)}, {wrong[1]}{far}"

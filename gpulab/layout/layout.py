@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 # The names of ms-swift's flags for what a layout decides.
 AXES = {
@@ -54,6 +54,10 @@ class Layout:
     def crosses_nodes(self) -> bool:
         """Whether groups that talk in every layer reach over the nodes' own links: NVLink ends at the node."""
         return self.gpus % self.tensor != 0 or self.gpus % (self.expert * self.expert_tensor) != 0
+
+    def resized(self, axis: str, size: int) -> Layout:
+        """The same with another size of one axis."""
+        return replace(self, **{axis: size})  # type: ignore[arg-type]  # an axis is an int
 
     def stages(self, layers: int, first: int | None = None, last: int | None = None) -> list[int]:
         """Layers of each pipeline stage; `first` and `last` are those that were given for these stages."""

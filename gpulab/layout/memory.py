@@ -101,7 +101,7 @@ def _stage(shape: Shape, training: Training, layout: Layout, layers: int, stage:
 def _megatron_activations(shape: Shape, training: Training, layout: Layout, layers: int, stage: int) -> float:
     tokens = training.micro * training.sequence / layout.context
     passes = max(1, training.batch // (training.micro * layout.data))
-    in_flight = min(layout.pipeline - stage, passes)
+    in_flight = float(min(layout.pipeline - stage, passes))
     if training.virtual > 1:  # Narayanan et al. 2021: interleaving keeps more passes
         in_flight = in_flight * (1 + (layout.pipeline - 1) / (layout.pipeline * training.virtual))
     layer = kept_by_layer(shape, training, layout.tensor)

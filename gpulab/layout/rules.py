@@ -7,7 +7,6 @@ vocabulary needs no rule (mcore_bridge/model/gpt_model.py pads it), nor does the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import cache
 
 from gpulab.errors import UsageError
@@ -130,7 +129,7 @@ def broken(layout: Layout, shape: Shape, training: Training) -> tuple[int, str, 
 def allowed(axis: str, layout: Layout, shape: Shape, training: Training) -> Iterator[int]:
     """The sizes of one axis that break no rule, all else as it is."""
     for size in divisors(layout.world):
-        if not broken(replace(layout, **{axis: size}), shape, training):
+        if not broken(layout.resized(axis, size), shape, training):
             yield size
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -55,7 +56,7 @@ class Training:
 def read_flags(argv: Sequence[str], folder: Path) -> dict[str, Any]:
     """All flags of a command line: those of its own YAML, those on the line above them; one value or a list each."""
     found: dict[str, Any] = {}
-    for before, word in zip(argv, argv[1:], strict=False):
+    for before, word in itertools.pairwise(argv):
         if word.endswith((".yaml", ".yml")) and not before.startswith("--") and (folder / word).is_file():
             found = dict(load(folder / word))
             break
