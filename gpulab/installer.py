@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gpulab.errors import UsageError
-from gpulab.uv import pip_settings, uv
+from gpulab.parts import lock_parts
+from gpulab.paths import DOCKER
+from gpulab.uv import environment, pip_settings, run, uv
 
 if TYPE_CHECKING:
-    from gpulab.stacks import Pins
+    from gpulab.stacks import Stack
 
 
 def local_torch(version: str) -> list[tuple[str, Path]]:
@@ -47,9 +51,9 @@ class CpuTorch:
         return ["--no-index", "--find-links", str(folder)] if self.folder else ["--torch-backend", "cpu"]
 
 
-def cpu_torch(pins: Pins, python: str) -> CpuTorch:
+def cpu_torch(pins: list[str], python: str) -> CpuTorch:
     """torch's CPU build for `python`, or for the Python that the wheels at hand are for: they decide."""
-    version = pinned(pins.pins, "torch")
+    version = pinned(pins, "torch")
     wheels = dict(local_torch(version))
     if not wheels:
         return CpuTorch(f"torch=={version}", python, None)
@@ -57,21 +61,44 @@ def cpu_torch(pins: Pins, python: str) -> CpuTorch:
     return CpuTorch(f"torch=={version}+cpu", python, wheels[python])
 
 
-def install(venv: Path, lock: Path, pins: Pins) -> None:
-    """Make `venv` with exactly what `lock` holds. Raises UsageError naming the step that failed.
+def install(stack: Stack) -> None:
+    """Make the stack's venv with exactly what its lock holds, by the same script as its image.
 
     The CPU build of torch stands outside the lock (its hash differs by Python): from a local wheel where pip has one,
     else from PyTorch's own index, which uv knows by name. The CUDA build is never a candidate.
+    Raises UsageError naming the step that failed.
     """
-    python = pins.python if pins.python != "any" else f"{sys.version_info.major}.{sys.version_info.minor}"
-    torch = cpu_torch(pins, python) if pins.torch == "cpu" else None
+    python = stack.pins.python if stack.pins.python != "any" else f"{sys.version_info.major}.{sys.version_info.minor}"
+    torch = cpu_torch(stack.all_pins, python) if stack.pins.torch == "cpu" else None
     python = torch.python if torch else python
-    into = ["pip", "install", "--python", str(venv / "bin/python"), "--no-deps", "--compile-bytecode"]
-    packages = lock.read_text(encoding="utf-8").count("==")
     cure = f"install Python {python} and have it on PATH; uv downloads one only where it reaches the network"
-    uv(["venv", "--clear", "--python", python, str(venv)], f"no Python {python} can be had", f"Python {python}", cure)
+    uv(
+        ["venv", "--clear", "--python", python, str(stack.venv)],
+        f"no Python {python} can be had",
+        f"Python {python}",
+        cure,
+    )
+    lock = lock_parts(stack)
     if torch:
-        words = [*torch.words(torch.folder), torch.requirement]
-        uv([*into, *words], "the CPU build of torch can't be had", "torch, the CPU build")
-    locked = ["--require-hashes", "-r", str(lock)]
-    uv([*into, *locked], f"the packages of {lock.name} can't be installed", f"{packages} packages, and their bytecode")
+        lock["torch"] = f"{torch.requirement}\n"
+    for part, text in lock.items():
+        if text:
+            install_part(stack, part, text, torch.words(torch.folder) if torch and part == "torch" else [])
+
+
+def install_part(stack: Stack, part: str, text: str, words: list[str]) -> None:
+    """docker/install, into the stack's venv. Raises UsageError with its reason."""
+    programs = os.pathsep.join([str(stack.bin), str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    compiled = {key: value for own in stack.sources.values() for key, value in own.items()}
+    env = environment() | compiled | {"STACK": str(stack.venv), "PATH": programs}
+    number = f"{text.count('==')} packages"
+    doing = {"torch": "torch", "rest": f"{number}, and their bytecode", "sources": f"{number} that have no wheel"}[part]
+    with tempfile.TemporaryDirectory() as place:
+        file = Path(place) / f"{part}.txt"
+        file.write_text(text, encoding="utf-8")
+        run(
+            ["sh", str(DOCKER / "install"), str(file), *words],
+            env,
+            f"{doing} of {stack.name} can't be installed",
+            doing,
+        )

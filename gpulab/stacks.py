@@ -148,7 +148,7 @@ class Stack:
                 )
             console.print(f"making the stack [bold]{self.name}[/] in {shown(self.venv)} (once)")
             shutil.rmtree(self.venv, ignore_errors=True)
-            installer.install(self.venv, self.lock, self.pins)
+            installer.install(self)
             (self.venv / "complete").touch()
 
     @contextlib.contextmanager

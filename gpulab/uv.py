@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from gpulab.console import console
@@ -34,12 +35,15 @@ def environment() -> dict[str, str]:
 
 def uv(arguments: list[str], failure: str, doing: str, cure: str = NETWORK) -> str:
     """Run uv and return its standard output; `doing` stands beside a spinner. Raises UsageError with uv's reason."""
-    began = time.monotonic()
     program = str(Path(sys.executable).parent / "uv")
+    return run([program, *arguments, "--quiet"], environment(), failure, doing, cure)
+
+
+def run(argv: list[str], env: Mapping[str, str], failure: str, doing: str, cure: str = NETWORK) -> str:
+    """Run what runs uv, likewise."""
+    began = time.monotonic()
     with console.status(f"{doing} ..."):
-        done = subprocess.run(
-            [program, *arguments, "--quiet"], env=environment(), text=True, check=False, capture_output=True
-        )
+        done = subprocess.run(argv, env=env, text=True, check=False, capture_output=True)
     if done.returncode:
         reason = "\n".join(line for line in done.stderr.splitlines() if line.strip())[-1500:]
         raise UsageError(f"{failure}:\n{reason}", cure)

@@ -15,8 +15,8 @@ from cyclonedx.output import make_outputter
 from cyclonedx.schema import OutputFormat, SchemaVersion
 from packageurl import PackageURL
 
-from gpulab.build.context import entries
 from gpulab.image import Image
+from gpulab.parts import entries
 
 
 def sbom(image: Image, inside: dict[str, Any], built: str) -> str:

@@ -11,10 +11,11 @@ import subprocess
 import pytest
 
 from gpulab.build import base, context, follow, run
-from gpulab.build.context import entries, parts
+from gpulab.build.context import parts
 from gpulab.docker import Docker
 from gpulab.errors import UsageError
 from gpulab.image import Image
+from gpulab.parts import entries
 from gpulab.paths import DOCKER, ROOT
 from gpulab.resolver import CUDA_PACKAGE
 from gpulab.stacks import load_stack, load_stacks

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+import runpy
+import types
+
 import pytest
 
-from gpulab import flags
+from gpulab import flags, swift_flags
 from gpulab.errors import UsageError
 from gpulab.lab import load_lab
 from gpulab.plan import parse_settings
@@ -47,3 +51,44 @@ def test_a_wrong_set_names_the_cure(write_lab, setting, message, cure):
 def test_a_value_may_hold_anything(write_lab):
     lab = load_lab(write_lab())
     assert parse_settings(["train.dataset=a=b.c"], lab) == {"train": {"dataset": "a=b.c"}}
+
+
+WRITTEN = """
+from dataclasses import dataclass, field
+{imports}
+
+@dataclass
+class Mixin:
+    beta: float = 0.1
+    label = "no field"
+
+    def method(self):
+        inner: int = 1
+
+@dataclass
+class Arguments(Mixin, Base):
+    tensor_model_parallel_size: int = 1
+    beta: float = field(default=0.2)
+"""
+
+
+def test_flags_read_from_source_are_those_that_python_makes_of_it(tmp_path):
+    @dataclasses.dataclass
+    class Base:
+        model: str = ""
+
+    known = types.SimpleNamespace(Base=Base)
+    (tmp_path / "args.py").write_text(WRITTEN.format(imports="import not_in_this_stack"))
+    (tmp_path / "real.txt").write_text(WRITTEN.format(imports=""))
+    real = runpy.run_path(str(tmp_path / "real.txt"), {"Base": Base})["Arguments"]
+    read = swift_flags.flags_written(tmp_path, "Arguments", known)
+    assert read == swift_flags.flags_of(real) == ["beta", "model", "tensor_model_parallel_size"]
+
+
+@pytest.mark.parametrize("command", ["megatron sft", "megatron pt", "megatron rlhf", "megatron export"])
+def test_megatrons_commands_know_their_own_flags_and_ms_swifts(command):
+    assert flags.unknown(command.split(), "tensor_model_parallel_size") is None
+    assert flags.unknown(command.split(), "dataset") is None
+    wrong, cure = flags.unknown(command.split(), "tensor_model_paralel_size")
+    assert wrong == f"{command} knows no flag 'tensor_model_paralel_size'"
+    assert "did you mean tensor_model_parallel_size" in cure

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from gpulab.build.context import entries
+from gpulab.parts import entries
 from gpulab.paths import DOCKER
 from gpulab.stacks import load_stack, load_stacks
 

@@ -6,7 +6,10 @@ from tests.images.box import Box
 
 
 def test_what_rehearsals_import_is_there(here: Box) -> None:
-    assert here.ask("imports.py", "torch", "swift", "transformers", "peft", "trl", "evalscope", "msgspec") == {}
+    assert (
+        here.ask("imports.py", "torch", "swift", "transformers", "peft", "trl", "evalscope", "msgspec", "rouge.rouge")
+        == {}
+    )
 
 
 def test_no_cuda_is_in_it(here: Box) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import yaml
 from packaging.requirements import Requirement
 
-from gpulab.build.context import entries
 from gpulab.installer import pinned
+from gpulab.parts import entries
 from gpulab.stacks import Stack
 from tests.images.box import Box
 
