@@ -50,10 +50,7 @@ def run_lab(
     if hub not in HUBS:
         raise UsageError(f"no hub {hub!r}", f"one of {', '.join(HUBS)}")
     lab = find_lab(name)
-    spreads = any(step.spread for step in lab.steps.values())
-    count = nodes or (lab.needs.nodes if spreads else 1)
-    if count > 1 and not spreads:
-        raise UsageError(f"no step of {lab.name} spreads over nodes", "leave --nodes out, or take a lab that does")
+    count = node_count(lab, nodes)
     queued = engine == SlurmEngine.name
     if queued and keep_serving:
         raise UsageError("a job ends with its last step", "leave --keep-serving out, or take --engine docker")
@@ -100,6 +97,15 @@ def run_lab(
         record.discard()
         raise
     return run.carry_out()
+
+
+def node_count(lab: Lab, asked: int) -> int:
+    """How many nodes: those asked for, else those that the lab needs. Raises UsageError where no step spreads."""
+    spreads = any(step.spread for step in lab.steps.values())
+    count = asked or (lab.needs.nodes if spreads else 1)
+    if count > 1 and not spreads:
+        raise UsageError(f"no step of {lab.name} spreads over nodes", "leave --nodes out, or take a lab that does")
+    return count
 
 
 def choose_profile(lab: Lab, machines: Sequence[Machine], nodes: int = 1, *, rehearse: bool) -> tuple[str, str]:

@@ -50,8 +50,9 @@ def inventory_path(hosts: str) -> Path:
     return path
 
 
-def load_hosts(hosts: str, limit: str = "") -> list[Host]:
+def load_hosts(hosts: str, limit: str = "", *, resolve: bool = True) -> list[Host]:
     """The hosts of the inventory in its order; `limit` keeps those whose name or group it lists (`gpu1,storage`).
+    Without `resolve` no name server is asked: hosts that one does not have yet can be planned for.
 
     Raises UsageError with file, line and cure for the first mistake.
     """
@@ -70,7 +71,7 @@ def load_hosts(hosts: str, limit: str = "") -> list[Host]:
     ]
     if not found:
         raise UsageError(f"{shown(path)}: no host in it", "write one below a group: gpu1 ansible_host=10.0.0.11")
-    mistakes.refuse(path, found, list(groups))
+    mistakes.refuse(path, found, list(groups), resolve=resolve)
     return only(found, limit)
 
 

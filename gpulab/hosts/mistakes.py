@@ -104,7 +104,7 @@ def explain(path: Path, stderr: str) -> UsageError:
     return UsageError(f"{shown(path)}: {last[0]}", "compare it with inventory.example")
 
 
-def refuse(path: Path, hosts: list[Host], groups: list[str]) -> None:
+def refuse(path: Path, hosts: list[Host], groups: list[str], *, resolve: bool = True) -> None:
     """Raise UsageError for the first thing that Ansible takes silently and that can't be meant."""
     for group in groups:
         close = get_close_matches(group, GROUPS, n=1, cutoff=0.8)
@@ -118,7 +118,8 @@ def refuse(path: Path, hosts: list[Host], groups: list[str]) -> None:
         port = str(host.variables.get("ansible_port", 22))
         if not port.isdigit():
             raise UsageError(f"{place(path, r'ansible_port')}: ansible_port={port} is no number", "ansible_port=22")
-    _unresolvable(path, hosts)
+    if resolve:
+        _unresolvable(path, hosts)
 
 
 @cache
