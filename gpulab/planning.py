@@ -120,7 +120,7 @@ def _planned(lab: Lab, step: str, commands: list[Command], cluster: Cluster, set
         vram = cluster.devices.vram_gib
         if memory and training.trains and memory.total > vram > 0:
             spreads = lab.steps[step].spread
-            cure = find_cure(step, shape, training, vram, len(commands), estimate, spreads=spreads)
+            cure = find_cure(step, shape, training, cluster.devices, len(commands), estimate, spreads=spreads)
             failure = f"does not fit: about {memory.total:.0f} GiB on a GPU of {vram:g} (cure: {cure})"
     ranks = _ranks(commands, cluster, local, layout, training)
     return Planned(step, first, len(commands), ranks, layout, memory, failure or "")

@@ -60,11 +60,12 @@ def load_hosts(hosts: str, limit: str = "", *, resolve: bool = True) -> list[Hos
     listed = ansible_inventory(path)
     variables: dict[str, dict[str, Any]] = listed["_meta"]["hostvars"]
     groups = {name: members(listed, name) for name in listed if name != "_meta"}
+    inside = {name: set(group) for name, group in groups.items() if name not in ("all", "ungrouped")}
     found = [
         Host(
             name=name,
             address=str(variables.get(name, {}).get("ansible_host", name)),
-            groups=tuple(g for g, inside in groups.items() if name in inside and g not in ("all", "ungrouped")),
+            groups=tuple(group for group, names in inside.items() if name in names),
             variables=variables.get(name, {}),
         )
         for name in dict.fromkeys(groups.get("all", []))

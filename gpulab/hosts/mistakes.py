@@ -188,9 +188,11 @@ def _unresolvable(path: Path, hosts: list[Host]) -> None:
     """An address that no resolver knows, all asked at once."""
     remote = [host for host in hosts if not host.local and not _is_template(host.address)]
     with ThreadPoolExecutor(max_workers=16) as pool:
-        for host, known in zip(remote, pool.map(lambda h: _resolves(h.address), remote), strict=True):
-            if known:
+        asked = [pool.submit(_resolves, host.address) for host in remote]
+        for host, answer in zip(remote, asked, strict=True):
+            if answer.result():
                 continue
+            pool.shutdown(wait=False, cancel_futures=True)  # a dead name server takes seconds for each of a thousand
             where = place(path, rf"^{re.escape(host.name)}(\s|$)", None)
             if host.address == host.name:
                 raise UsageError(f"{where}: {host.name} has no address: its name does not resolve",

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from gpulab.layout.memory import Memory
 from gpulab.layout.rules import divisors
 from gpulab.layout.shape import Shape
+from gpulab.layout.step import Devices
 from gpulab.layout.training import Training
 
 Change = dict[str, str]
@@ -14,18 +15,18 @@ Estimate = Callable[[Change, int], Memory | None]  # other flags, a number of no
 
 
 def find_cure(
-    step: str, shape: Shape, training: Training, vram_gib: float, nodes: int, estimate: Estimate, *, spreads: bool
+    step: str, shape: Shape, training: Training, devices: Devices, nodes: int, estimate: Estimate, *, spreads: bool
 ) -> str:
     """In words that can be typed: `--nodes 4`, `--set train.tuner_type=lora`."""
-    for change, count in _ways(shape, training, nodes, spreads=spreads):
+    for change, count in _ways(shape, training, nodes, nodes * devices.count, spreads=spreads):
         memory = estimate(change, count)
-        if memory and memory.total <= vram_gib:
+        if memory and memory.total <= devices.vram_gib:
             more = [f"--nodes {count}"] if count != nodes else []
             return " ".join([*more, *(f"--set {step}.{flag}={value}" for flag, value in change.items())])
     return "take GPUs with more memory, or a smaller model"
 
 
-def _ways(shape: Shape, training: Training, nodes: int, *, spreads: bool) -> Iterator[tuple[Change, int]]:
+def _ways(shape: Shape, training: Training, nodes: int, world: int, *, spreads: bool) -> Iterator[tuple[Change, int]]:
     """From what costs least to what changes the training."""
     saving: Change = {}
     if not training.recompute:
@@ -34,7 +35,7 @@ def _ways(shape: Shape, training: Training, nodes: int, *, spreads: bool) -> Ite
             saving = {"recompute_granularity": "full", "recompute_method": "uniform", "recompute_num_layers": "1"}
         yield saving, nodes
     if training.megatron:
-        for stages in divisors(nodes * 8)[1:]:  # layers that don't divide: fewer in the last stage
+        for stages in divisors(world)[1:]:  # layers that don't divide: fewer in the last stage
             each = -(-shape.layers // stages)
             last = shape.layers - each * (stages - 1)
             if 0 < last < each:
