@@ -44,6 +44,29 @@ def lab(
     )  # fmt: skip
 
 
+@verb(
+    positional=["name"],
+    iterable=["set"],
+    help={
+        "name": "the lab's folder: `megatron` or `train/megatron`",
+        "hosts": "on hosts of this inventory; they are asked for their GPUs, unless --gpus says",
+        "limit": "only these hosts or groups: gpu1,storage",
+        "nodes": "how many nodes the steps that spread run on",
+        "gpus": "GPUs of each node; nobody is asked, so the cluster may be one that you do not have yet",
+        "vram_gib": "memory of each GPU in GiB, as --gpus",
+        "set": "step.key=value, as in inv lab: train.tensor_model_parallel_size=4",
+    },
+)
+def plan(
+    name: str, hosts: str = "", limit: str = "", nodes: int = 0, gpus: int = 0, vram_gib: float = 0.0,
+    set: list[str] | None = None,
+) -> Outcome:  # fmt: skip
+    """Show what a lab would do on GPUs and start nothing: ranks, devices, the model's layout and why, memory."""
+    from gpulab.planning import show_plan
+
+    return show_plan(name, hosts=hosts, limit=limit, nodes=nodes, gpus=gpus, vram_gib=vram_gib, settings=set or [])
+
+
 @verb()
 def labs() -> Outcome:
     """List the labs: what they need, whether they can run here, how the last run ended."""

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from gpulab import flags, proofs
 from gpulab.errors import UsageError, nearest
+from gpulab.layout.layout import AXES
 from gpulab.paths import LABS, shown
 from gpulab.stacks import load_stacks
 from gpulab.yamlfile import fault, load, load_as
@@ -19,6 +20,7 @@ Flags = dict[str, Any]
 PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_-]*)(?:\.([a-z]+))?\}")
 OWN_FILE = re.compile(r"[^/{}:][^{}:]*\.(ya?ml|jsonl?|py|txt|csv)")  # relative: a file of the lab's folder
 GIVEN = {("model", None), ("model", "name"), ("lab", None), ("out", None), ("port", None), ("tools", None)}
+GIVEN |= {("layout", axis) for axis in AXES}
 # How a group of processes is laid out: how many nodes, processes on each, and in all.
 GROUP = ("nnodes", "processes", "world")
 # What one node of it is told. A step that says these to a launcher is not told by environment, too.

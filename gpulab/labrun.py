@@ -24,6 +24,7 @@ from gpulab.engines.slurm import SlurmEngine
 from gpulab.errors import UsageError
 from gpulab.hosts.seat import find_seats
 from gpulab.lab import Lab, find_lab
+from gpulab.layout.step import Devices
 from gpulab.machine import Machine, this_machine
 from gpulab.metrics import metrics
 from gpulab.paths import runs_dir, shown
@@ -49,10 +50,7 @@ def run_lab(
     if hub not in HUBS:
         raise UsageError(f"no hub {hub!r}", f"one of {', '.join(HUBS)}")
     lab = find_lab(name)
-    spreads = any(step.spread for step in lab.steps.values())
-    count = nodes or (lab.needs.nodes if spreads else 1)
-    if count > 1 and not spreads:
-        raise UsageError(f"no step of {lab.name} spreads over nodes", "leave --nodes out, or take a lab that does")
+    count = node_count(lab, nodes)
     queued = engine == SlurmEngine.name
     if queued and keep_serving:
         raise UsageError("a job ends with its last step", "leave --keep-serving out, or take --engine docker")
@@ -66,7 +64,7 @@ def run_lab(
     ports = choose_ports(lab, by_step, say=not dry)
     make_plan = functools.partial(
         plan, lab, profile, stack, settings=by_step, hub=hub, network=carrier.network, nodes=carrier.nodes(count),
-        rendezvous=carrier.rendezvous(), gpus=min(len(machine.gpus) for machine in machines),
+        rendezvous=carrier.rendezvous(), devices=offered(machines) if profile == "gpu" else None,
     )  # fmt: skip
     if dry:
         script = as_script(carrier.shell(make_plan(run=runs_dir() / lab.slug / "dry", ports=ports)))
@@ -101,6 +99,15 @@ def run_lab(
     return run.carry_out()
 
 
+def node_count(lab: Lab, asked: int) -> int:
+    """How many nodes: those asked for, else those that the lab needs. Raises UsageError where no step spreads."""
+    spreads = any(step.spread for step in lab.steps.values())
+    count = asked or (lab.needs.nodes if spreads else 1)
+    if count > 1 and not spreads:
+        raise UsageError(f"no step of {lab.name} spreads over nodes", "leave --nodes out, or take a lab that does")
+    return count
+
+
 def choose_profile(lab: Lab, machines: Sequence[Machine], nodes: int = 1, *, rehearse: bool) -> tuple[str, str]:
     """(`gpu` or `cpu`, why in a line). Raises UsageError when the lab can't run here at all."""
     lacks = next(filter(None, (machine.lacks(lab.needs) for machine in machines)), None)
@@ -115,6 +122,14 @@ def choose_profile(lab: Lab, machines: Sequence[Machine], nodes: int = 1, *, reh
         )
     of = f" with a tiny twin of {lab.model}" if lab.rehearse.twin else ""
     return "cpu", f"{lacks or 'as asked'}: rehearsing on the CPU{of}"
+
+
+def offered(machines: Sequence[Machine]) -> Devices | None:
+    """What every one of the machines has: as many GPUs as the one with fewest, the memory of the smallest."""
+    if not all(machine.gpus for machine in machines):
+        return None
+    vram = min(gpu.vram_gib for machine in machines for gpu in machine.gpus)
+    return Devices(min(len(machine.gpus) for machine in machines), vram)
 
 
 def choose_ports(lab: Lab, by_step: Mapping[str, dict[str, str]], *, say: bool) -> dict[str, int]:

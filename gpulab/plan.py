@@ -14,6 +14,7 @@ from typing import Any
 from gpulab import flags, redact
 from gpulab.errors import UsageError, nearest
 from gpulab.lab import PLACEHOLDER, Lab, Ready, Step
+from gpulab.layout.step import Devices, lay_out, layout_values, wants_layout
 from gpulab.paths import CACHE, ROOT
 from gpulab.stacks import Stack
 from gpulab.yamlfile import load
@@ -151,25 +152,29 @@ def plan(
     network: Network = Network(),
     nodes: Sequence[Node] = (),
     rendezvous: str = RENDEZVOUS,
-    gpus: int | None = None,
+    devices: Devices | None = None,
 ) -> Plan:
     """The plan of one run. `settings`: flags by step, above all others; `ports`: a port for each server step; `nodes`:
-    where spread steps run, the first being the master; `rendezvous`: the port on which ranks meet; `gpus`: how many
-    each node has, where that is known.
+    where spread steps run, the first being the master; `rendezvous`: the port on which ranks meet; `devices`: what each
+    node has (else what the lab needs).
     """
     cpu = profile == "cpu"
+    devices = devices or Devices(lab.needs.gpus or 1, lab.needs.vram_gib)
     twin = twin_folder(lab) if cpu and lab.rehearse.twin else None
     model = str(twin or lab.model or "")
     env = {**additions()["env"]["always"], **(additions()["env"]["cpu"] if cpu else {})}
     if hub == "hf":
         env["USE_HF"] = "1"  # ms-swift's own name for it
     commands = [_twin_command(lab, twin, run, env)] if twin else []
-    left_out = _left_out(lab, nodes, gpus, cpu=cpu)
+    left_out = _left_out(lab, nodes, devices, cpu=cpu)
     for name, step in lab.steps.items():
         if name in left_out:
             continue
         out = run / name
-        processes = step.processes or (lab.needs.gpus or 1 if step.spread and not cpu else 1)
+        argv = with_all_flags(lab, name, step, cpu=cpu, settings=settings.get(name, {}))
+        laid_out = wants_layout(argv)
+        usual = devices.count if laid_out else lab.needs.gpus or 1 if step.spread and not cpu else 1
+        processes = step.processes or usual
         world = processes * (len(nodes) if step.spread else 1)
         values = {"model": model, "model.name": Path(model).name, "lab": str(lab.folder), "out": str(out)}
         values |= {"bind": network.bind, "tools": str(TOOLS)}
@@ -181,12 +186,14 @@ def plan(
             server = network.server.format(step=earlier)
             values |= {f"{earlier}.url": f"http://{server}:{port}/v1", f"{earlier}.port": str(port)}
         values |= {earlier: str(run / earlier) for earlier in lab.steps}
-        argv = with_all_flags(lab, name, step, cpu=cpu, settings=settings.get(name, {}))
         own = {k: _filled(v, values) for k, v in step.env.items()}
         if cpu:
             own |= lab.rehearse.of(name).env
-        if step.processes and not step.launched:
+        if (step.processes or laid_out) and not step.launched:
             own |= {"NPROC_PER_NODE": str(processes), "MASTER_PORT": rendezvous}
+        if laid_out:
+            gpus = dataclasses.replace(devices, count=processes)
+            values |= layout_values(lay_out(lab, name, argv, len(nodes) if step.spread else 1, gpus))
         command = Command(
             step=name,
             argv=tuple(_filled(word, values) for word in argv),
@@ -204,14 +211,14 @@ def plan(
     return Plan(lab, profile, stack, model, run, tuple(commands), rendezvous, left_out)
 
 
-def _left_out(lab: Lab, nodes: Sequence[Node], gpus: int | None, *, cpu: bool) -> dict[str, str]:
+def _left_out(lab: Lab, nodes: Sequence[Node], devices: Devices, *, cpu: bool) -> dict[str, str]:
     """The steps that can't be run with what there is, each with the reason."""
     reasons = {}
     for name, step in lab.steps.items():
         if cpu and (why := lab.rehearse.of(name).impossible):
             reasons[name] = why
-        elif not cpu and gpus is not None and gpus < step.gpus:
-            reasons[name] = f"it needs {step.gpus} GPUs, here are {gpus}"
+        elif not cpu and devices.count < step.gpus:
+            reasons[name] = f"it needs {step.gpus} GPUs, here are {devices.count}"
         elif step.apart and len({node.address for node in nodes}) < len(nodes):
             reasons[name] = "its nodes need an address each: --engine docker gives them one"
     return reasons

@@ -50,8 +50,9 @@ def inventory_path(hosts: str) -> Path:
     return path
 
 
-def load_hosts(hosts: str, limit: str = "") -> list[Host]:
+def load_hosts(hosts: str, limit: str = "", *, resolve: bool = True) -> list[Host]:
     """The hosts of the inventory in its order; `limit` keeps those whose name or group it lists (`gpu1,storage`).
+    Without `resolve` no name server is asked: hosts that one does not have yet can be planned for.
 
     Raises UsageError with file, line and cure for the first mistake.
     """
@@ -59,18 +60,19 @@ def load_hosts(hosts: str, limit: str = "") -> list[Host]:
     listed = ansible_inventory(path)
     variables: dict[str, dict[str, Any]] = listed["_meta"]["hostvars"]
     groups = {name: members(listed, name) for name in listed if name != "_meta"}
+    inside = {name: set(group) for name, group in groups.items() if name not in ("all", "ungrouped")}
     found = [
         Host(
             name=name,
             address=str(variables.get(name, {}).get("ansible_host", name)),
-            groups=tuple(g for g, inside in groups.items() if name in inside and g not in ("all", "ungrouped")),
+            groups=tuple(group for group, names in inside.items() if name in names),
             variables=variables.get(name, {}),
         )
         for name in dict.fromkeys(groups.get("all", []))
     ]
     if not found:
         raise UsageError(f"{shown(path)}: no host in it", "write one below a group: gpu1 ansible_host=10.0.0.11")
-    mistakes.refuse(path, found, list(groups))
+    mistakes.refuse(path, found, list(groups), resolve=resolve)
     return only(found, limit)
 
 

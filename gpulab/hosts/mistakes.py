@@ -104,7 +104,7 @@ def explain(path: Path, stderr: str) -> UsageError:
     return UsageError(f"{shown(path)}: {last[0]}", "compare it with inventory.example")
 
 
-def refuse(path: Path, hosts: list[Host], groups: list[str]) -> None:
+def refuse(path: Path, hosts: list[Host], groups: list[str], *, resolve: bool = True) -> None:
     """Raise UsageError for the first thing that Ansible takes silently and that can't be meant."""
     for group in groups:
         close = get_close_matches(group, GROUPS, n=1, cutoff=0.8)
@@ -118,7 +118,8 @@ def refuse(path: Path, hosts: list[Host], groups: list[str]) -> None:
         port = str(host.variables.get("ansible_port", 22))
         if not port.isdigit():
             raise UsageError(f"{place(path, r'ansible_port')}: ansible_port={port} is no number", "ansible_port=22")
-    _unresolvable(path, hosts)
+    if resolve:
+        _unresolvable(path, hosts)
 
 
 @cache
@@ -187,9 +188,11 @@ def _unresolvable(path: Path, hosts: list[Host]) -> None:
     """An address that no resolver knows, all asked at once."""
     remote = [host for host in hosts if not host.local and not _is_template(host.address)]
     with ThreadPoolExecutor(max_workers=16) as pool:
-        for host, known in zip(remote, pool.map(lambda h: _resolves(h.address), remote), strict=True):
-            if known:
+        asked = [pool.submit(_resolves, host.address) for host in remote]
+        for host, answer in zip(remote, asked, strict=True):
+            if answer.result():
                 continue
+            pool.shutdown(wait=False, cancel_futures=True)  # a dead name server takes seconds for each of a thousand
             where = place(path, rf"^{re.escape(host.name)}(\s|$)", None)
             if host.address == host.name:
                 raise UsageError(f"{where}: {host.name} has no address: its name does not resolve",

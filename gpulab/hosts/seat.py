@@ -87,9 +87,9 @@ def find_seats(needs: Needs, inventory: str, limit: str, count: int) -> list[Sea
     fit: list[Seat] = []
     reached: list[Seat] = []
     trouble = UsageError(f"no host in {inventory} can be reached", f"./inv hosts --hosts {inventory}")
-    left = list(hosts)
-    while left and len(fit) < count:  # a few at a time: of a thousand hosts two are enough
-        asked, left = left[: max(count, 4)], left[max(count, 4) :]
+    left, few = list(hosts), max(count, 4)
+    while left and len(fit) < count:  # a few at first: of a thousand hosts two are enough, unless most are off
+        asked, left, few = left[:few], left[few:], few * 2
         for seat in take_seats(asked, inventory):
             if isinstance(seat, UsageError):
                 console.print(f"[yellow]passed over[/] {escape(seat.message)}")
@@ -121,8 +121,8 @@ def take_seats(hosts: list[Host], inventory: str) -> list[Seat | UsageError]:
     began = time.time()
     answers = ask(hosts, lambda h: ["python3", "-", *where[h.name]], stdin=LOOK, inventory=inventory)
     asked = (began + time.time()) / 2
-    facts = look_at(hosts, ["system", "memory", "gpus"], inventory)
-    return [_seat(host, answers[host.name], facts[host.name], asked, inventory) for host in hosts]
+    facts = look_at([h for h in hosts if not answers[h.name].problem], ["system", "memory", "gpus"], inventory)
+    return [_seat(host, answers[host.name], facts.get(host.name, {}), asked, inventory) for host in hosts]
 
 
 def _seat(

@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.table import Table
 
+from gpulab.console import console
 from gpulab.hosts.inventory import Host, load_hosts
 from gpulab.hosts.ssh import Answer, ask
 from gpulab.paths import ROOT
@@ -37,7 +38,8 @@ def show(hosts: str, *, limit: str) -> Outcome:
     Raises UsageError for mistakes in the inventory.
     """
     chosen = load_hosts(hosts, limit)
-    seen = look_at(chosen, ["system", "gpus"], hosts, deadline=20)
+    with console.status(f"asking {len(chosen)} hosts"):
+        seen = look_at(chosen, ["system", "gpus"], hosts, deadline=20)
     grid = Table(box=None, pad_edge=False)
     for title in ("host", "groups", "address", "system", "GPUs", "driver", "reached"):
         grid.add_column(title)

@@ -15,7 +15,7 @@ from rich.table import Table
 from gpulab.console import console
 from gpulab.errors import UsageError
 from gpulab.hosts.inventory import Host, load_hosts
-from gpulab.hosts.ssh import known_hosts
+from gpulab.hosts.ssh import SIDE_BY_SIDE, known_hosts
 from gpulab.paths import ROOT, shown
 from gpulab.verb import Outcome
 
@@ -57,7 +57,7 @@ def trust(hosts: str, *, limit: str, yes: bool, forget: Sequence[str]) -> Outcom
     path = ROOT / known_hosts(chosen)
     if forget:
         return forgotten(chosen, forget, path)
-    with ThreadPoolExecutor(max_workers=32) as pool:
+    with ThreadPoolExecutor(max_workers=SIDE_BY_SIDE) as pool:
         offers = list(pool.map(lambda host: scan(host, path), chosen))
     grid = Table(box=None, pad_edge=False)
     for title in ("host", "address", "state", "fingerprint"):

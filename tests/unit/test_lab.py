@@ -66,10 +66,10 @@ def test_a_lab_is_found_by_its_folder_with_or_without_its_chapter(write_lab):
 
 def test_an_ambiguous_name_asks_which(write_lab):
     write_lab()
-    write_lab(name="train/tiny")
+    write_lab(name="serve/tiny")
     with pytest.raises(UsageError, match="2 labs") as caught:
         find_lab("tiny")
-    assert caught.value.cure == "say which: start/tiny or train/tiny"
+    assert caught.value.cure == "say which: serve/tiny or start/tiny"
 
 
 def test_an_unknown_name_gets_the_nearest(write_lab):
@@ -85,4 +85,4 @@ def test_every_lab_of_the_repository_loads_and_has_its_page(name):
     page = (lab.folder / "README.md").read_text()
     for heading in ("## Goal", "## Material", "## Action", "## Output"):
         assert heading in page
-    assert f"./inv lab {name.split('/')[1]}" in page
+    assert f"./inv lab {lab.folder.name}" in page or f"./inv lab {name}" in page

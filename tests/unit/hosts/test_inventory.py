@@ -102,3 +102,24 @@ def test_every_variable_of_the_playbooks_may_be_set(tmp_path: Path) -> None:
     variables = "nvidia_driver_batch=2\nmirror=cn\nmine_own=1\nansible_ssh_args=-C\nansible_become_method=sudo\n"
     path = write(tmp_path, f"[gpu]\na ansible_host=192.0.2.1\n[all:vars]\n{variables}")
     assert load_hosts(path)[0].variables["nvidia_driver_batch"] == 2
+
+
+def test_a_name_server_that_answers_slowly_is_not_waited_for_by_every_host(tmp_path, monkeypatch) -> None:
+    """The first unknown name ends it: of a thousand names, those that nobody has begun to ask are left."""
+    slow, asked = threading.Event(), []
+
+    def resolves(address: str) -> bool:
+        asked.append(address)
+        return address != "gpu0" and (slow.wait(0.2) or True)
+
+    monkeypatch.setattr(mistakes, "_resolves", resolves)
+    with pytest.raises(UsageError, match="gpu0 has no address"):
+        load_hosts(write(tmp_path, "[gpu]\n" + "\n".join(f"gpu{n}" for n in range(1000))))
+    assert len(asked) < 100
+
+
+def test_hosts_to_plan_for_need_no_name_server(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(mistakes, "_resolves", lambda _: pytest.fail("asked a name server"))
+    assert [h.name for h in load_hosts(write(tmp_path, "[gpu]\nnew.cluster.invalid\n"), resolve=False)] == [
+        "new.cluster.invalid"
+    ]

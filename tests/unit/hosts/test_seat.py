@@ -1,0 +1,64 @@
+"""gpulab/hosts/seat.py: which of many hosts are taken, and how often those that are off are asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gpulab.errors import UsageError
+from gpulab.hosts import seat
+from gpulab.hosts.inventory import Host
+from gpulab.hosts.ssh import Answer
+from gpulab.lab import Needs
+from gpulab.machine import Machine
+
+HOSTS = [Host(f"gpu{n}", f"198.18.0.{n}") for n in range(1000)]
+
+
+def taken(host: Host) -> seat.Seat:
+    machine = Machine(host.name, "Debian", "a CPU", 8, 64.0, "3.11", [])
+    return seat.Seat(host, machine, "1000:1000", Path("/srv/gpulab"), {}, 100.0, 64, "eth0", host.address, False, 0.0)
+
+
+@pytest.fixture
+def inventory(monkeypatch):
+    monkeypatch.setattr(seat, "load_hosts", lambda *_: HOSTS)
+
+
+@pytest.mark.parametrize("off", [0, 10, 990])
+def test_of_a_thousand_hosts_the_first_that_answer_are_taken_after_few_rounds(inventory, monkeypatch, off):
+    rounds = []
+
+    def take(hosts, _):
+        rounds.append(len(hosts))
+        return [taken(h) if HOSTS.index(h) >= off else UsageError(f"{h.name} is off") for h in hosts]
+
+    monkeypatch.setattr(seat, "take_seats", take)
+    found = seat.find_seats(Needs(gpus=0), "gpus.ini", "", 2)
+    assert [s.host.name for s in found] == [f"gpu{off}", f"gpu{off + 1}"]
+    assert rounds[0] == 4, "two hosts need no thousand questions"
+    assert len(rounds) <= 8
+
+
+def test_where_all_are_off_it_ends_with_why(inventory, monkeypatch):
+    monkeypatch.setattr(seat, "take_seats", lambda hosts, _: [UsageError(f"{h.name} is off") for h in hosts])
+    with pytest.raises(UsageError, match="gpu999 is off"):
+        seat.find_seats(Needs(gpus=0), "gpus.ini", "", 2)
+
+
+def test_a_host_that_does_not_answer_is_not_asked_again(monkeypatch):
+    looked = []
+    monkeypatch.setattr(
+        seat, "ask", lambda hosts, *_, **__: {h.name: Answer(problem="it does not answer") for h in hosts}
+    )
+
+    def look_at(hosts, *_):
+        looked.extend(hosts)
+        return {}
+
+    monkeypatch.setattr(seat, "look_at", look_at)
+    first, *_ = seat.take_seats(HOSTS[:3], "gpus.ini")
+    assert isinstance(first, UsageError)
+    assert first.message == "gpu0: it does not answer"
+    assert looked == []
