@@ -196,7 +196,7 @@ def _rendezvous(step: Planned, cluster: Cluster) -> dict[str, Any] | None:
     master = cluster.nodes[0]
     if step.command.rank is None or not master.address:
         return None
-    return {"address": master.address, "port": RENDEZVOUS, "interface": master.interface or None}
+    return {"address": master.address, "port": int(RENDEZVOUS), "interface": master.interface or None}
 
 
 def _page(lab: Lab, cluster: Cluster, steps: list[Planned]) -> Group:

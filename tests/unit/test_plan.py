@@ -11,6 +11,7 @@ import pytest
 from gpulab import labrun
 from gpulab.errors import UsageError
 from gpulab.lab import find_lab, load_lab
+from gpulab.layout.step import Devices
 from gpulab.machine import Gpu, Machine
 from gpulab.plan import Node, plan
 from gpulab.script import LocalShell, as_script
@@ -121,7 +122,17 @@ ALONE = ("    run: swift infer --adapters {train}/last-checkpoint", "    run: sw
 
 def spread_over(lab, tmp_path, *addresses, gpus=8):
     nodes = [Node(f"gpu{n}", address, "eth0") for n, address in enumerate(addresses)]
-    return plan(lab, "gpu", load_stack("cpu"), tmp_path / "run", {}, {}, nodes=nodes, rendezvous="29411", gpus=gpus)
+    return plan(
+        lab,
+        "gpu",
+        load_stack("cpu"),
+        tmp_path / "run",
+        {},
+        {},
+        nodes=nodes,
+        rendezvous="29411",
+        devices=Devices(gpus, 80),
+    )
 
 
 def test_nodes_are_told_their_rank_in_ms_swifts_own_names(write_lab, tmp_path):

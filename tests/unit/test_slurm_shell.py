@@ -12,6 +12,7 @@ import pytest
 from gpulab.engines.container import Place
 from gpulab.engines.slurm_shell import PORT, SlurmShell, nodes_of_a_job
 from gpulab.lab import load_lab
+from gpulab.layout.step import Devices
 from gpulab.plan import TOOLS, plan
 from gpulab.script import as_script
 from gpulab.stacks import load_stack
@@ -55,7 +56,17 @@ class Job:
         place = Place(
             "gpulab/cpu:1", "7:7", {lab.folder: run / ".lab", TOOLS: run / ".gpulab"}, {run: run}, {}, ["--gpus", "all"]
         )
-        planned = plan(lab, "gpu", load_stack("cpu"), run, {}, {}, nodes=nodes_of_a_job(nodes), rendezvous=PORT, gpus=2)
+        planned = plan(
+            lab,
+            "gpu",
+            load_stack("cpu"),
+            run,
+            {},
+            {},
+            nodes=nodes_of_a_job(nodes),
+            rendezvous=PORT,
+            devices=Devices(2, 8),
+        )
         shell = SlurmShell(planned, "gpulab/cpu:1", lambda *_: place, shared, cdi=True, requeue=requeue)
         self.script = folder / "plan.sh"
         self.script.write_text(as_script(shell))
