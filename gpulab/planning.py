@@ -122,7 +122,7 @@ def _planned(lab: Lab, step: str, commands: list[Command], cluster: Cluster, set
         estimate = functools.partial(_estimate, lab, step, settings, local, cluster.devices, shape)
         memory = estimate({}, len(commands))
         vram = cluster.devices.vram_gib
-        if memory and training.trains and memory.total > vram > 0:
+        if memory and memory.total > vram > 0:
             spreads = lab.steps[step].spread
             cure = find_cure(step, shape, training, cluster.devices, len(commands), estimate, spreads=spreads)
             failure = f"does not fit: about {memory.total:.0f} GiB on a GPU of {vram:g} (cure: {cure})"
@@ -145,7 +145,7 @@ def _estimate(
     training = read_training(argv, lab.folder)
     if not training.megatron:
         return swift_memory(shape, training, nodes * local, local, devices.count)
-    if not training.trains:
+    if not training.trains and training.command != "export":
         return None
     try:
         return megatron_memory(shape, training, lay_out(lab, step, argv, nodes, Devices(local, devices.vram_gib)))
@@ -156,13 +156,16 @@ def _estimate(
 def _ranks(
     commands: list[Command], cluster: Cluster, local: int, layout: Layout | None, training: Training
 ) -> list[dict[str, Any]]:
-    """A row for each process; without DeepSpeed's and FSDP's sharding it spreads over its share of the GPUs."""
-    several = training.command and not training.megatron and not training.zero
+    """A row for each process. Without DeepSpeed's and FSDP's sharding transformers spreads it over its share of the
+    node's GPUs, an inference engine over as many as its own flag says."""
+    several = training.command and not (training.megatron or training.zero)
     rows = []
     for node, command in enumerate(commands):
         name = command.node or cluster.nodes[0].name
         for rank in range(local):
             devices = list(range(rank, cluster.devices.count, local)) if several else [rank]
+            if training.serving_ways:
+                devices = list(range(training.serving_ways))
             row: dict[str, Any] = {"rank": node * local + rank, "node": name, "local_rank": rank, "devices": devices}
             rows.append(row | (layout.coordinates(row["rank"]) if layout else {}))
     return rows

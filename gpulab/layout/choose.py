@@ -83,6 +83,8 @@ def _reasons(asked: Asked, layout: Layout) -> Iterator[str]:
         if axis == "expert" and not asked.shape.experts:
             continue
         yield f"{axis} {size}: {_reason(asked, layout, axis, size)}"
+    if asked.training.command == "export":
+        return
     passes = asked.training.batch // (asked.training.micro * layout.data)
     yield (
         f"data {layout.data}: what is left of {layout.world} GPUs; a global batch of {asked.training.batch} is "

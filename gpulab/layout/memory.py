@@ -81,6 +81,8 @@ def _stage(shape: Shape, training: Training, layout: Layout, layers: int, stage:
     dense = (layers * (shape.attention + shape.mlp) + ends * shape.embedding) / layout.tensor
     dense += layers * shape.replicated
     experts = layers * shape.experts_of_layer / (layout.expert * layout.expert_tensor)
+    if training.command == "export":
+        return Memory(weights=training.weight_bytes * (dense + experts) / GIB)
     trained, trained_experts = dense, experts
     if not training.full:
         part = layers / shape.layers
@@ -120,7 +122,7 @@ def swift_memory(shape: Shape, training: Training, processes: int, local: int, g
     A process without DeepSpeed and FSDP spreads its layers over its share of the node's GPUs (device_map).
     """
     if not training.trains:
-        ways = max(training.serving_ways, gpus // local if training.command != "deploy" else 1)
+        ways = training.serving_ways or max(1, gpus // local)
         return Memory(weights=training.weight_bytes * shape.parameters / ways / GIB)
     split = 1 if training.zero else max(1, gpus // local)
     base = shape.parameters / split

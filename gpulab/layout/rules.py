@@ -103,7 +103,7 @@ def _expert_world(layout: Layout, _: Shape, __: Training) -> tuple[str, str] | N
 def _batch(layout: Layout, _: Shape, training: Training) -> tuple[str, str] | None:
     """swift/megatron/arguments/megatron_args.py: the global batch is a multiple of micro batch x data parallel."""
     at_once = training.micro * layout.data
-    if training.batch % at_once:
+    if training.command != "export" and training.batch % at_once:
         return (
             f"a global batch of {training.batch} is no multiple of {at_once} "
             f"(micro batch {training.micro} x {layout.data} data parallel)",

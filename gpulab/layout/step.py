@@ -43,6 +43,12 @@ def lay_out(lab: Lab, step: str, argv: Sequence[str], nodes: int, devices: Devic
     `argv` has every layer of flags, placeholders still in it. Raises UsageError where no layout is possible.
     """
     given = read_flags(argv, lab.folder)
+    for placeholder, axis in PLACEHOLDERS.items():
+        if any(placeholder in word for word in argv) and given.get(AXES[axis]) != placeholder:
+            raise UsageError(
+                f"{step}: {placeholder} is what Megatron's --{AXES[axis]} is to be, and nothing else",
+                f"write --{AXES[axis]} {placeholder}, or a number",
+            )
     fixed = {}
     for axis, flag in AXES.items():
         value = str(given.get(flag, 1))

@@ -23,6 +23,7 @@ class Training:
     """One step as its flags have it; `zero` is DeepSpeed's stage, and 3 for FSDP, which shards the same.
 
     `micro` samples of `sequence` tokens are in one forward pass of a GPU; `batch` is Megatron's global batch.
+    `serving_ways` is over how many GPUs an inference engine spreads the model, 0 where transformers does it.
     """
 
     command: str = ""
@@ -45,7 +46,7 @@ class Training:
     first_layers: int | None = None
     last_layers: int | None = None
     virtual: int = 1
-    serving_ways: int = 1
+    serving_ways: int = 0
 
     @property
     def trains(self) -> bool:
@@ -104,7 +105,7 @@ def read_training(argv: Sequence[str], folder: Path) -> Training:
         weight_bytes=f.number("quant_bits", 0) / 8 or (4.0 if f.word("torch_dtype", "") == "float32" else 2.0),
         fused_loss=f.on("use_liger_kernel", False),
         dense_attention=f.word("attn_impl", "") == "eager",
-        serving_ways=f.number("vllm_tensor_parallel_size", 1) * f.number("vllm_pipeline_parallel_size", 1),
+        serving_ways=_serving_ways(f),
     )
 
 
@@ -120,6 +121,14 @@ def _deepspeed(name: str, folder: Path) -> tuple[int, float, bool]:
     said = json.loads(path.read_text(encoding="utf-8")).get("zero_optimization", {})
     away = [said.get(f"offload_{what}", {}).get("device", "none") != "none" for what in ("optimizer", "param")]
     return int(said.get("stage", 0)), float(away[0]), away[1]
+
+
+def _serving_ways(f: _Flags) -> int:
+    engine = f.word("infer_backend", "transformers")
+    if engine in ("transformers", "pt"):
+        return 0
+    name = {"sglang": "sglang_tp_size", "lmdeploy": "lmdeploy_tp"}.get(engine, "vllm_tensor_parallel_size")
+    return f.number(name, 1) * f.number("vllm_pipeline_parallel_size", 1)
 
 
 class _Flags:

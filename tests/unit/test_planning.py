@@ -259,3 +259,22 @@ def test_the_verb_prints_one_object_and_ends_with_0_1_or_2(monkeypatch):
         done = subprocess.run([*words, *more], capture_output=True, text=True, check=False)
         ends.append((done.returncode, json.loads(done.stdout)["ok"]))
     assert ends == [(0, True), (1, False), (2, False)]
+
+
+def test_a_placeholder_that_is_not_its_flags_whole_value_is_refused(lab):
+    lab(("--max_new_tokens 8", "--max_new_tokens {layout.tensor}"))
+    with pytest.raises(UsageError, match="is what Megatron's --tensor_model_parallel_size is to be"):
+        planning.show_plan("tiny", gpus=8, vram_gib=80)
+
+
+def test_an_export_is_laid_out_by_its_weights_alone(lab):
+    lab(("megatron sft", "megatron export"), ("--micro_batch_size 1 --global_batch_size 16 ", ""))
+    step = planning.show_plan("tiny", gpus=2, vram_gib=80).data["steps"][0]
+    assert (step["layout"]["tensor"], step["memory_gib"]["optimizer"]) == (1, 0)
+
+
+def test_an_engine_of_inference_spreads_as_its_own_flag_says(lab):
+    lab(("--max_new_tokens 8", "--infer_backend vllm --vllm_tensor_parallel_size 2"))
+    chat = planning.show_plan("tiny", gpus=8, vram_gib=80).data["steps"][1]
+    assert chat["memory_gib"]["weights"] == pytest.approx(32.76e9 / 2**30, abs=0.1), "half of two bytes each"
+    assert chat["ranks"][0]["devices"] == [0, 1]

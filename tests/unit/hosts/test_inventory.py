@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
 
 from gpulab.errors import UsageError
+from gpulab.hosts import mistakes
 from gpulab.hosts.inventory import load_hosts
 from gpulab.paths import ROOT
 

@@ -34,7 +34,7 @@ def test_context_parallel_ranks_are_those_of_megatrons_docstring():
     assert groups(Layout(1, 8, tensor=4, context=2), "cp") == [[0, 4], [1, 5], [2, 6], [3, 7]]
 
 
-# What megatron-core 0.16.1's RankGenerator(tp=1, ep=4, dp=1, pp=2, cp=1, order="tp-cp-ep-dp-pp").get_ranks("ep") says,
+# What megatron-core's RankGenerator(tp=1, ep=4, dp=1, pp=2, cp=1, order="tp-cp-ep-dp-pp").get_ranks("ep") says,
 # and with tp=2 (the experts' own tensor parallelism).
 @pytest.mark.parametrize(("expert_tensor", "expected"), [(1, [0, 1, 2, 3, 0, 1, 2, 3]), (2, [0, 0, 1, 1, 0, 0, 1, 1])])
 def test_experts_have_a_grid_of_their_own(expert_tensor, expected):
