@@ -20,6 +20,7 @@ from gpulab.verb import Outcome, verb
         "limit": "only on these hosts or groups: gpu1,storage",
         "nodes": "how many nodes the steps that spread run on",
         "requeue": "a job that loses its node starts again, from its last checkpoint",
+        "only": "these steps alone, and those that they refer to: ddp,zero3",
     },
 )
 def lab(
@@ -34,13 +35,14 @@ def lab(
     limit: str = "",
     nodes: int = 0,
     requeue: bool = False,
+    only: str = "",
 ) -> Outcome:
     """Run a lab: on the GPUs it needs, else rehearsed on the CPU with the real ms-swift."""
     from gpulab.labrun import run_lab
 
     return run_lab(
         name, rehearse=rehearse, dry=dry, settings=set or [], keep_serving=keep_serving, hub=hub, engine=engine,
-        hosts=hosts, limit=limit, nodes=nodes, requeue=requeue,
+        hosts=hosts, limit=limit, nodes=nodes, requeue=requeue, only=only,
     )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,12 @@ class Step(Strict):
         return [(key, part or None) for key, part in PLACEHOLDER.findall(self.run)]
 
     @property
+    def refers(self) -> list[str]:
+        """What its line and its proofs refer to: among it, other steps."""
+        proven = [found[1].get("step") for phrase in self.proves if (found := proofs.find(phrase))]
+        return [*(key for key, _ in self.placeholders), *filter(None, proven)]
+
+    @property
     def launched(self) -> bool:
         """Whether a launcher in its line starts the ranks, and not ms-swift itself."""
         return any(key in RANK for key, _ in self.placeholders)
@@ -175,6 +182,23 @@ class Lab(LabFile):
     def slug(self) -> str:
         """`chapter-lab`, the name of its folder of runs."""
         return self.name.replace("/", "-")
+
+    def only(self, names: Sequence[str]) -> Lab:
+        """The lab with these steps alone and those that they refer to; as it is where none are named.
+
+        Raises UsageError for an unknown step.
+        """
+        for name in names:
+            if name not in self.steps:
+                raise UsageError(f"{self.name} has no step {name!r}", nearest(name, list(self.steps)))
+        kept: set[str] = set()
+        left = list(names or self.steps)
+        while left:
+            name = left.pop()
+            kept.add(name)
+            left += [n for n in self.steps[name].refers if n in self.steps and n not in kept]
+        steps = {name: step for name, step in self.steps.items() if name in kept}
+        return self.model_copy(update={"steps": steps, "compare": [n for n in self.compare if n in kept]})
 
     @property
     def file(self) -> Path:

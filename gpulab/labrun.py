@@ -45,11 +45,12 @@ HUBS = ("modelscope", "hf")
 def run_lab(
     name: str, *, rehearse: bool = False, dry: bool = False, settings: Sequence[str] = (), keep_serving: bool = False,
     hub: str = HUBS[0], engine: str = "", hosts: str = "", limit: str = "", nodes: int = 0, requeue: bool = False,
+    only: str = "",
 ) -> Outcome:  # fmt: skip
     """Run a lab, or print its plan. Raises UsageError before anything is started when something is wrong with it."""
     if hub not in HUBS:
         raise UsageError(f"no hub {hub!r}", f"one of {', '.join(HUBS)}")
-    lab = find_lab(name)
+    lab = find_lab(name).only(only.split(",") if only else [])
     count = node_count(lab, nodes)
     queued = engine == SlurmEngine.name
     if queued and keep_serving:
@@ -79,7 +80,7 @@ def run_lab(
         {
             "lab": lab.name, "title": lab.title, "curriculum": lab.curriculum, "profile": profile, "why": why,
             "started": now(), "argv": ["inv", *redact.argv(sys.argv[1:])], "settings": by_step, "hub": hub,
-            "ports": ports, "nodes": count,
+            "ports": ports, "nodes": count, "only": list(lab.steps) if only else [],
             "engine": carrier.name, "hosts": [seat.host.name for seat in seats],
             "inventory": hosts and str(Path(hosts).absolute()),
             "stack": {"name": stack.name, "lock": stack.key, **carrier.described()},

@@ -32,7 +32,7 @@ def attach(run: str) -> Outcome:
     folder, data = find_job(run)
     if data["state"] not in (RUNNING, DETACHED):
         raise UsageError(f"{data['run']} is over: {data['state']}", f"./inv show {data['run']}")
-    lab, stack = find_lab(data["lab"]), load_stack(data["stack"]["name"])
+    lab, stack = find_lab(data["lab"]).only(data["only"]), load_stack(data["stack"]["name"])
     seats = find_seats(lab.needs, data["inventory"], "gpu", 1)
     engine = SlurmEngine(stack, seats, login_of(data), requeue=data["requeue"], job=data["job"])
     replan = functools.partial(

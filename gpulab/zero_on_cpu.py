@@ -7,10 +7,13 @@ no compiler: DeepSpeed would build an all-reduce of its own for CPUs, gloo's wil
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import Any
+
 import deepspeed
 import torch
-from deepspeed.comm import torch as backend
 
+backend: Any = import_module("deepspeed.comm.torch")  # as an attribute, `torch` there is torch itself
 backend.build_shm_op = lambda: None
 backend.TorchBackend.all_gather_into_tensor = torch.no_grad()(backend.TorchBackend.all_gather_into_tensor)
 deepspeed.init_distributed("gloo")

@@ -86,3 +86,18 @@ def test_every_lab_of_the_repository_loads_and_has_its_page(name):
     for heading in ("## Goal", "## Material", "## Action", "## Output"):
         assert heading in page
     assert f"./inv lab {lab.folder.name}" in page or f"./inv lab {name}" in page
+
+
+def test_some_steps_bring_those_that_they_refer_to(write_lab):
+    proof = (
+        "    makes: [logging.jsonl]\n    proves: [loss falls]\n  chat:",
+        "  other:\n    run: python x {out}\n  chat:",
+    )
+    lab = load_lab(write_lab(proof))
+    assert list(lab.only(["chat"]).steps) == ["train", "chat"], "chat takes what train made"
+    assert list(lab.only(["other"]).steps) == ["other"]
+    assert list(lab.only([]).steps) == ["train", "other", "chat"]
+    compared = load_lab(LABS / "train/multi-gpu").only(["zero3"])
+    assert list(compared.steps) == compared.compare == ["single", "zero3"], "its losses are compared with single's"
+    with pytest.raises(UsageError, match="has no step 'chatt'"):
+        lab.only(["chatt"])
