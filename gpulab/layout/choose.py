@@ -86,8 +86,9 @@ def _reasons(asked: Asked, layout: Layout) -> Iterator[str]:
     if asked.training.command == "export":
         return
     passes = asked.training.batch // (asked.training.micro * layout.data)
+    gpus = f"{layout.world} GPU{'s' * (layout.world > 1)}"
     yield (
-        f"data {layout.data}: what is left of {layout.world} GPU{'s' * (layout.world > 1)}; a global batch of {asked.training.batch} is "
+        f"data {layout.data}: what is left of {gpus}; a global batch of {asked.training.batch} is "
         f"{layout.data} x {passes} micro batch{'es' * (passes > 1)} of {asked.training.micro}"
     )
 
