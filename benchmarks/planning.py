@@ -27,6 +27,7 @@ from gpulab.layout.training import Training
 from gpulab.paths import ROOT
 
 LARGE = "Qwen/Qwen3-235B-A22B"
+LAB = "megatron/multi-node"
 
 
 def inventory(count: int) -> str:
@@ -62,12 +63,13 @@ def choose(count: int) -> object:
     return choose_layout(Asked("train", count, 8, 80, find_shape(LARGE), training, {}))
 
 
-def measured(count: int, lab: str, rounds: int, *, ask: bool) -> dict[str, object]:
+def measured(count: int, rounds: int, *, ask: bool) -> dict[str, object]:
     """One row."""
     with tempfile.NamedTemporaryFile("w", suffix=".ini") as file:
         file.write(inventory(count))
         file.flush()
-        words = ["plan", lab, "--hosts", file.name, "--nodes", str(count), "--gpus", "8", "--vram-gib", "80"]
+        words = ["plan", LAB, "--hosts", file.name, "--nodes", str(count), "--gpus", "8", "--vram-gib", "80"]
+        words += ["--set", f"train.global_batch_size={count * 8}"]
         row: dict[str, object] = {
             "hosts": count,
             "inventory": seconds(lambda: load_hosts(file.name), rounds),
@@ -82,13 +84,12 @@ def measured(count: int, lab: str, rounds: int, *, ask: bool) -> dict[str, objec
 def main() -> None:
     """Measure and print one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("lab", nargs="?", default="multi-node")
     parser.add_argument("--hosts", type=int, nargs="+", default=[10, 100, 1000])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--ask", action="store_true", help="also inv hosts, which takes minutes")
     args = parser.parse_args()
-    rows = [measured(count, args.lab, args.rounds, ask=args.ask) for count in args.hosts]
-    print(json.dumps({"lab": args.lab, "seconds": rows, "load": os.getloadavg()}, indent=1))
+    rows = [measured(count, args.rounds, ask=args.ask) for count in args.hosts]
+    print(json.dumps({"lab": LAB, "seconds": rows, "load": os.getloadavg()}, indent=1))
 
 
 if __name__ == "__main__":

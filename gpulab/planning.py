@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rich.console import Group
@@ -117,16 +117,18 @@ def _planned(lab: Lab, step: str, commands: list[Command], cluster: Cluster, set
     if training.megatron:
         layout = lay_out(lab, step, argv, len(commands), Devices(local, cluster.devices.vram_gib))
     memory = failure = None
+    visible = _visible(first, cluster.devices.count)
     shape = _shape(lab, argv) if training.command else None
     if shape:
-        estimate = functools.partial(_estimate, lab, step, settings, local, cluster.devices, shape)
+        devices = replace(cluster.devices, count=len(visible))
+        estimate = functools.partial(_estimate, lab, step, settings, local, devices, shape)
         memory = estimate({}, len(commands))
         vram = cluster.devices.vram_gib
         if memory and memory.total > vram > 0:
             spreads = lab.steps[step].spread
-            cure = find_cure(step, shape, training, cluster.devices, len(commands), estimate, spreads=spreads)
+            cure = find_cure(step, shape, training, devices, len(commands), estimate, spreads=spreads)
             failure = f"does not fit: about {memory.total:.0f} GiB on a GPU of {vram:g} (cure: {cure})"
-    ranks = _ranks(commands, cluster, local, layout, training)
+    ranks = _ranks(commands, cluster.nodes[0].name, visible, local, layout, training)
     return Planned(step, first, len(commands), ranks, layout, memory, failure or "")
 
 
@@ -143,6 +145,8 @@ def _estimate(
     """The step's memory with other flags or on other nodes; None where that can't be, or can't be said."""
     argv = with_all_flags(lab, step, lab.steps[step], cpu=False, settings={**settings, **change})
     training = read_training(argv, lab.folder)
+    if training.command == "rlhf":  # it holds further models
+        return None
     if not training.megatron:
         return swift_memory(shape, training, nodes * local, local, devices.count)
     if not training.trains and training.command != "export":
@@ -153,19 +157,25 @@ def _estimate(
         return None
 
 
+def _visible(command: Command, count: int) -> list[int]:
+    """The node's GPUs that a command may use."""
+    named = command.env.get("CUDA_VISIBLE_DEVICES", "")
+    return [int(word) for word in named.split(",") if word.strip().isdigit()] or list(range(count))
+
+
 def _ranks(
-    commands: list[Command], cluster: Cluster, local: int, layout: Layout | None, training: Training
+    commands: list[Command], alone: str, visible: list[int], local: int, layout: Layout | None, training: Training
 ) -> list[dict[str, Any]]:
     """A row for each process. Without DeepSpeed's and FSDP's sharding transformers spreads it over its share of the
     node's GPUs, an inference engine over as many as its own flag says."""
     several = training.command and not (training.megatron or training.zero)
     rows = []
     for node, command in enumerate(commands):
-        name = command.node or cluster.nodes[0].name
+        name = command.node or alone
         for rank in range(local):
-            devices = list(range(rank, cluster.devices.count, local)) if several else [rank]
+            devices = visible[rank::local] if several else visible[rank : rank + 1]
             if training.serving_ways:
-                devices = list(range(training.serving_ways))
+                devices = visible[: training.serving_ways]
             row: dict[str, Any] = {"rank": node * local + rank, "node": name, "local_rank": rank, "devices": devices}
             rows.append(row | (layout.coordinates(row["rank"]) if layout else {}))
     return rows

@@ -80,14 +80,15 @@ def _preference(asked: Asked, layout: Layout, memory: Memory) -> tuple[float, ..
 def _reasons(asked: Asked, layout: Layout) -> Iterator[str]:
     for axis in AXES:
         size = getattr(layout, axis)
-        if axis == "expert" and not asked.shape.experts:
-            continue
+        if (axis == "expert" and not asked.shape.experts) or (size == 1 and axis in asked.fixed):
+            continue  # Megatron's own default: nothing to explain
         yield f"{axis} {size}: {_reason(asked, layout, axis, size)}"
     if asked.training.command == "export":
         return
     passes = asked.training.batch // (asked.training.micro * layout.data)
+    gpus = f"{layout.world} GPU{'s' * (layout.world > 1)}"
     yield (
-        f"data {layout.data}: what is left of {layout.world} GPUs; a global batch of {asked.training.batch} is "
+        f"data {layout.data}: what is left of {gpus}; a global batch of {asked.training.batch} is "
         f"{layout.data} x {passes} micro batch{'es' * (passes > 1)} of {asked.training.micro}"
     )
 

@@ -278,3 +278,10 @@ def test_an_engine_of_inference_spreads_as_its_own_flag_says(lab):
     chat = planning.show_plan("tiny", gpus=8, vram_gib=80).data["steps"][1]
     assert chat["memory_gib"]["weights"] == pytest.approx(32.76e9 / 2**30, abs=0.1), "half of two bytes each"
     assert chat["ranks"][0]["devices"] == [0, 1]
+
+
+def test_only_the_gpus_that_a_step_may_see_are_planned_with(lab):
+    lab(("--max_new_tokens 8", "--max_new_tokens 8\n    env: {CUDA_VISIBLE_DEVICES: '2,3'}"))
+    chat = planning.show_plan("tiny", gpus=8, vram_gib=80).data["steps"][1]
+    assert chat["ranks"][0]["devices"] == [2, 3]
+    assert chat["memory_gib"]["weights"] == pytest.approx(32.76e9 / 2**30, abs=0.1), "half of two bytes each"
