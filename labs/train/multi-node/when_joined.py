@@ -1,4 +1,4 @@
-"""when_joined.py NODES COMMAND...: run the command as soon as the Ray cluster has so many nodes; ms-swift does not wait.
+"""when_joined.py NODES COMMAND...: run it when so many nodes are in the Ray cluster; ms-swift does not wait.
 
 `ray symmetric-run --min-nodes` waits, too, but stays a client of the cluster that it then stops, and ends with it.
 """
@@ -21,4 +21,4 @@ while (there := sum(node["Alive"] for node in ray.nodes())) < nodes:
         sys.exit(f"{there} of {nodes} nodes have joined the Ray cluster within {WITHIN:.0f} s")
     time.sleep(0.5)
 ray.shutdown()
-os.execvp(sys.argv[2], sys.argv[2:])
+os.execvp(sys.argv[2], sys.argv[2:])  # noqa: S606 (no shell is wanted)
