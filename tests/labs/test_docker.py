@@ -66,6 +66,17 @@ def test_the_quickstart_in_containers_is_the_quickstart(lab, docker):
     assert not left(docker)
 
 
+def test_ray_trains_over_two_nodes_that_have_an_address_each(lab, docker):
+    run = lab("multi-node", "--engine", "docker", "--only", "ray", "--json")
+    code, out, err = run.finish(600)
+    assert code == 0, out + err[-2000:]
+    evidence = {p["proof"]: p["evidence"] for p in next(s for s in run.record["steps"] if s["step"] == "ray")["proofs"]}
+    assert "same weights on 2 ranks" in evidence["ranks hold the same weights"]
+    hosts = {json.loads(f.read_text())["host"] for f in run.folder.glob("ray/ranks/*.json")}
+    assert len(hosts) == 2, "a rank in each container"
+    assert not left(docker)
+
+
 def test_ctrl_c_while_serving_in_containers(lab, docker):
     run = lab("quickstart", "--engine", "docker")
     wait_until(lambda: run.state("before") == "running", "the model is served", 240)

@@ -147,14 +147,17 @@ def beating(nodes: Nodes, tmp_path: Path) -> Iterator[tuple[Any, Path]]:
 def test_two_hosts_train_as_one(nodes: Nodes, tmp_path: Path) -> None:
     """The lab train/multi-node with the real ms-swift: proven there, recorded here."""
     done = subprocess.run(
-        [REPO / "inv", "lab", "multi-node", "--hosts", nodes.inventory, "--json"],
+        [REPO / "inv", "lab", "multi-node", "--hosts", nodes.inventory, "--only", "swift,deepspeed", "--json"],
         env={**os.environ, "GPULAB_RUNS": str(tmp_path)}, capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr[-3000:]
     told = record(tmp_path)
     assert told["hosts"] == list(HOSTS)
     assert told["image"]["id"].startswith("sha256:") if "image" in told else told["stack"]["image"]["id"]
-    evidence = {p["proof"]: p["evidence"] for s in told["steps"] for p in s.get("proofs", [])}
+    steps = {s["step"]: {p["proof"]: p["evidence"] for p in s.get("proofs", [])} for s in told["steps"]}
+    states = steps["deepspeed"]["each rank holds at most 55% of the optimizer states"]
+    assert states == "each of 2 ranks has at most 50% of the optimizer states", "ZeRO-2, over the network"
+    evidence = steps["swift"]
     assert evidence["every rank took part"] == "2 ranks on 2 nodes over gloo"
     assert "the same weights on 2 ranks" in evidence["ranks hold the same weights"]
     folder = tmp_path / told["run"]
