@@ -193,7 +193,7 @@ def every_rank(finished: Finished) -> str:
     sizes = sorted({r["world_size"] for r in ranks})
     if [r["rank"] for r in ranks] != list(range(finished.world)) or sizes != [finished.world]:
         raise Unproven(f"{len(ranks)} of {finished.world} ranks left their word, world sizes {sizes}")
-    nodes, backends = len({r["node_rank"] for r in ranks}), {str(r["backend"]) for r in ranks}
+    nodes, backends = len({(r["host"], r["node_rank"]) for r in ranks}), {str(r["backend"]) for r in ranks}
     ways = sorted(set(re.findall(r"via (NET/\w+|P2P/\w+|SHM)", finished.log.read_text(errors="replace"))))
     return f"{len(ranks)} ranks on {nodes} node{'s' * (nodes > 1)} over {', '.join([*sorted(backends), *ways])}"
 

@@ -71,6 +71,7 @@ def test_ray_trains_over_two_nodes_that_have_an_address_each(lab, docker):
     code, out, err = run.finish(600)
     assert code == 0, out + err[-2000:]
     evidence = {p["proof"]: p["evidence"] for p in next(s for s in run.record["steps"] if s["step"] == "ray")["proofs"]}
+    assert evidence["every rank took part"] == "2 ranks on 2 nodes over gloo"
     assert "same weights on 2 ranks" in evidence["ranks hold the same weights"]
     hosts = {json.loads(f.read_text())["host"] for f in run.folder.glob("ray/ranks/*.json")}
     assert len(hosts) == 2, "a rank in each container"
