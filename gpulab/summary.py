@@ -52,6 +52,8 @@ def run_table(record: dict[str, Any], folder: Path) -> Table:
             f"{peaks.get('rss_mib', 0) / 1024:.1f} GiB",
             f"{peaks['gpu_mib'] / 1024:.1f} GiB" if peaks.get("gpu_mib") else "-",
         )
+    for step, why in record.get("left_out", {}).items():
+        table.add_row(step, Text("left out", "yellow"), "", why)
     return table
 
 
