@@ -17,8 +17,8 @@ def training_log(out: Path) -> list[dict[str, Any]]:
 
 
 def step_counter(row: dict[str, Any]) -> tuple[int, int] | None:
-    """(step, of how many) from a row's "global_step/max_steps"."""
-    match = re.fullmatch(r"(\d+)/(\d+)", str(row.get("global_step/max_steps", "")))
+    """(step, of how many) from a row's "global_step/max_steps", with Megatron "iteration"."""
+    match = re.fullmatch(r"(\d+)/(\d+)", str(row.get("global_step/max_steps") or row.get("iteration", "")))
     return (int(match[1]), int(match[2])) if match else None
 
 
