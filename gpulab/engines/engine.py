@@ -28,6 +28,7 @@ from gpulab.watch import Watch
 KILLED = (137, -9)  # SIGKILL, of a container and of a process: by hand, or for want of memory
 POLL = 0.2  # seconds between two looks at a running command
 SETTLE = 2.0  # seconds between the first bad end of a node and the verdict on which it began with
+QUIET = 60.0  # seconds without a line from any node after which it is asked whether they reach each other still
 SILENCE = 900.0  # seconds without a line from any node after which a spread step is given up
 
 
@@ -195,7 +196,7 @@ class Engine(ABC):
 
     def _together(self, commands: Sequence[Command]) -> Ended:
         """Run a spread step on all its nodes; the first that fails ends it on all."""
-        first, jobs = commands[0], dict[int, Job]()
+        first, jobs, asked = commands[0], dict[int, Job](), 0.0
         logs = RankLogs({rank: self.log(c.name) for rank, c in enumerate(commands)}, self.log(first.step))
         try:
             for rank, command in enumerate(commands):
@@ -207,8 +208,13 @@ class Engine(ABC):
                 if seen := [rank for rank, job in jobs.items() if job.poll()]:
                     self._settle(jobs)
                     return self._failed(commands, jobs, seen[0])
-                if time.monotonic() - logs.last_word > SILENCE:
+                quiet = time.monotonic() - logs.last_word
+                if quiet > SILENCE:
                     return Ended(None, f"no node of {first.step} said a word for {SILENCE:.0f} s")
+                if quiet > QUIET and time.monotonic() - asked > QUIET:
+                    asked = time.monotonic()
+                    if apart := self.apart(commands):
+                        return Ended(None, f"{apart}; the nodes of {first.step} were stopped")
                 running[0].wait(POLL)
             bad = [rank for rank, job in jobs.items() if job.poll()]
             return self._failed(commands, jobs, bad[0]) if bad else Ended(0)
@@ -218,6 +224,10 @@ class Engine(ABC):
             with ThreadPoolExecutor(len(commands)) as pool:
                 list(pool.map(lambda job: job.stop(), jobs.values()))
             self._watch.lines(logs.follow())
+
+    def apart(self, commands: Sequence[Command]) -> str | None:
+        """Which nodes of a spread step do not reach each other any more; None while all do, or nobody knows."""
+        return None
 
     def _settle(self, jobs: Mapping[int, Job]) -> None:
         """After the first bad end wait a moment for the others': the news of the one it began with may come later."""

@@ -199,6 +199,11 @@ class RemoteDockerEngine(DockerEngine):
             raise self.docker.complaint(done.stderr)
         return done.stdout
 
+    def apart(self, commands: Sequence[Command]) -> str | None:
+        """See Engine; libraries may wait for hours for a node that is cut off."""
+        seats = [self.seats[command.node] for command in commands]
+        return meeting.cut_off(seats, int(commands[0].env["MASTER_PORT"]))
+
     def _is_there(self, command: Command) -> bool:
         """Whether a command's container is there to be taken up."""
         if not self.attaches:
