@@ -41,14 +41,19 @@ class Search:
 
 def search(out: Path, world: int = 1) -> Search:
     """Look through the checkpoints below `out`, the newest first; `world` is how many processes trained."""
-    found = [folder for folder in out.rglob("checkpoint-*") if NAME.fullmatch(folder.name) and folder.is_dir()]
     torn: list[tuple[str, str]] = []
-    for folder in sorted((f for f in found if not f.is_symlink()), key=step_of, reverse=True):
+    for folder in reversed(checkpoints(out)):
         wrong = fault(folder, world)
         if not wrong:
             return Search(folder, torn)
         torn.append((folder.name, wrong))
     return Search(None, torn)
+
+
+def checkpoints(out: Path) -> list[Path]:
+    """The folders of the checkpoints below `out`, whole or not, the oldest first."""
+    found = [folder for folder in out.rglob("checkpoint-*") if NAME.fullmatch(folder.name)]
+    return sorted((f for f in found if f.is_dir() and not f.is_symlink()), key=step_of)
 
 
 def fault(checkpoint: Path, world: int = 1) -> str | None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from gpulab.answers import rows
-from gpulab.checkpoints import search, step_of
+from gpulab.checkpoints import checkpoints, search, step_of
 from gpulab.metrics import step_counter
 
 
@@ -106,15 +106,16 @@ def bring(old: Path, new: Path) -> str:
 def _begin_again(old: Path, new: Path, checkpoint: Path) -> str:
     """A training's folder as it was after a checkpoint: ms-swift goes on writing where it left off."""
     new.mkdir(parents=True, exist_ok=True)
-    how = bring(checkpoint, new / checkpoint.name)
+    kept = [f for f in checkpoints(checkpoint.parent) if step_of(f) <= step_of(checkpoint)]
+    how = min(bring(folder, new / folder.name) for folder in kept)
     (new / "last-checkpoint").symlink_to(checkpoint.name)
     if (old / "logging.jsonl").is_file():
-        kept = []
+        lines = []
         for row in rows(old / "logging.jsonl"):
             if (counter := step_counter(row)) and counter[0] > step_of(checkpoint):
                 break
-            kept.append(json.dumps(row, ensure_ascii=False) + "\n")
-        (new / "logging.jsonl").write_text("".join(kept), encoding="utf-8")
+            lines.append(json.dumps(row, ensure_ascii=False) + "\n")
+        (new / "logging.jsonl").write_text("".join(lines), encoding="utf-8")
     return how
 
 

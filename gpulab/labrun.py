@@ -265,6 +265,7 @@ class LabRun:
     def _finish(self, state: str) -> None:
         """Figures, curves and the last write of the record."""
         data = self.record.data
+        data["steps"].sort(key=lambda entry: self.engine.plan.steps.index(entry["step"]))
         data["metrics"] = {s["step"]: s["metrics"] for s in data["steps"] if s.get("metrics")}
         data["peaks"] = self.engine.peaks
         try:

@@ -26,7 +26,7 @@ def old(tmp_path: Path) -> Path:
     folder = tmp_path / "old"
     (folder / "note").mkdir(parents=True)
     (folder / "note" / "note.txt").write_text("seven b")
-    for step in (10, 20):
+    for step in (5, 10, 20):
         trainer(folder / "train", step)
     cut("optimizer.pt")(folder / "train" / "checkpoint-20")
     rows = [{"loss": 1.0, "global_step/max_steps": f"{n}/40"} for n in range(1, 26)]
@@ -47,8 +47,8 @@ def test_a_done_step_is_linked_and_the_broken_one_goes_on_from_its_last_whole_ch
     found, new = taken(old, MADE), old.with_name("new")
     assert (found.steps, found.next, found.checkpoint, found.by) == (["note"], "train", "checkpoint-10", "link")
     assert (old / "note/note.txt").samefile(new / "note/note.txt")
-    assert (new / "train/last-checkpoint/optimizer.pt").is_file()
-    assert not (new / "train/checkpoint-20").exists()
+    assert (new / "train/last-checkpoint").resolve().name == "checkpoint-10"
+    assert {f.name for f in (new / "train").glob("checkpoint-*")} == {"checkpoint-5", "checkpoint-10"}
     assert len((new / "train/logging.jsonl").read_text().splitlines()) == 10
     assert len((old / "train/logging.jsonl").read_text().splitlines()) == 25, "the old run stays as it was"
     assert what_was_taken(found) == [
@@ -75,9 +75,11 @@ def test_a_done_step_whose_files_are_gone_is_done_again(old):
 
 
 def test_without_a_whole_checkpoint_the_step_starts_from_its_beginning(old):
-    cut("optimizer.pt")(old / "train" / "checkpoint-10")
+    for name in ("checkpoint-5", "checkpoint-10"):
+        cut("optimizer.pt")(old / "train" / name)
     found = taken(old, MADE)
-    assert found.checkpoint == "" and len(found.torn) == 2
+    assert found.checkpoint == ""
+    assert [name for name, _ in found.torn] == ["checkpoint-20", "checkpoint-10", "checkpoint-5"]
     assert not (old.with_name("new") / "train").exists()
     assert what_was_taken(found)[-1] == "train starts from its beginning: it has no whole checkpoint"
 
