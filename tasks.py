@@ -96,18 +96,26 @@ def show(run: str) -> Outcome:
     return show_run(run)
 
 
+@verb(positional=["run"], help={**RUN, "limit": "on these hosts instead of those it ran on: gpu3,gpu4"})
+def resume(run: str, limit: str = "") -> Outcome:
+    """Go on with a run that was interrupted, killed or failed, in a new one, from its last whole checkpoint."""
+    from gpulab.resume import resume
+
+    return resume(run, limit)
+
+
 @verb(positional=["run"], help=RUN)
 def attach(run: str) -> Outcome:
-    """Follow a run of --engine slurm again, wherever it is by now."""
-    from gpulab.slurmruns import attach
+    """Follow a run on hosts again, containers or a job, wherever it is by now."""
+    from gpulab.elsewhere import attach
 
     return attach(run)
 
 
 @verb(positional=["run"], help=RUN)
 def cancel(run: str) -> Outcome:
-    """End a run of --engine slurm, also one that nobody follows."""
-    from gpulab.slurmruns import cancel
+    """End a run on hosts, on all of them, also one that nobody follows."""
+    from gpulab.elsewhere import cancel
 
     return cancel(run)
 
@@ -115,7 +123,7 @@ def cancel(run: str) -> Outcome:
 @verb(help={"hosts": "the inventory: gpus.ini"})
 def queue(hosts: str = "") -> Outcome:
     """Show the hosts' queue: jobs, nodes, and why a node takes none."""
-    from gpulab.slurmruns import queue
+    from gpulab.elsewhere import queue
 
     return queue(hosts)
 

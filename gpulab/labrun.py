@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
-import os
-import sys
 import time
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rich.text import Text
@@ -22,15 +18,15 @@ from gpulab.engines import Engine, choose_engine
 from gpulab.engines.engine import Ended
 from gpulab.engines.slurm import SlurmEngine
 from gpulab.errors import UsageError
-from gpulab.hosts.seat import find_seats
+from gpulab.handover import Handover
 from gpulab.lab import Lab, find_lab
-from gpulab.layout.step import Devices
-from gpulab.machine import Machine, this_machine
+from gpulab.machine import Machine
 from gpulab.metrics import metrics
+from gpulab.order import Order, machines_of, seats_for
 from gpulab.paths import runs_dir, shown
-from gpulab.plan import Command, Plan, parse_settings, plan
+from gpulab.plan import Command, Plan, parse_settings
 from gpulab.ports import FIRST, free_port
-from gpulab.record import Record, git_state, now, write_atomically
+from gpulab.record import Record, now, write_atomically
 from gpulab.script import as_script
 from gpulab.stacks import load_stack
 from gpulab.summary import comparison, headline, run_page
@@ -52,52 +48,44 @@ def run_lab(
         raise UsageError(f"no hub {hub!r}", f"one of {', '.join(HUBS)}")
     lab = find_lab(name).only(only.split(",") if only else [])
     count = node_count(lab, nodes)
-    queued = engine == SlurmEngine.name
-    if queued and keep_serving:
+    if engine == SlurmEngine.name and keep_serving:
         raise UsageError("a job ends with its last step", "leave --keep-serving out, or take --engine docker")
-    # Which nodes a job gets is Slurm's choice: one stands for all.
-    seats = find_seats(lab.needs, hosts, limit or "gpu" * queued, 1 if queued else count) if hosts else []
-    machines = [seat.machine for seat in seats] * (count if queued else 1) or [this_machine()]
-    profile, why = choose_profile(lab, machines, count, rehearse=rehearse)
+    seats = seats_for(lab.needs, engine, hosts, limit, count)
+    machines = machines_of(seats, engine, count)
+    if dry and lab.rehearse.impossible and not rehearse:
+        profile, why = "gpu", "as written"  # there is nothing else to show
+    else:
+        profile, why = choose_profile(lab, machines, count, rehearse=rehearse)
     stack = load_stack("cpu" if profile == "cpu" else lab.stack)
     carrier = choose_engine(engine, stack, seats, hosts, requeue=requeue)
     by_step = parse_settings(settings, lab)
     ports = choose_ports(lab, by_step, say=not dry)
-    make_plan = functools.partial(
-        plan, lab, profile, stack, settings=by_step, hub=hub, network=carrier.network, nodes=carrier.nodes(count),
-        rendezvous=carrier.rendezvous(), devices=offered(machines) if profile == "gpu" else None,
-    )  # fmt: skip
+    order = Order(lab, profile, why, stack, carrier, seats, machines, hosts, count, by_step, ports, hub)
     if dry:
-        script = as_script(carrier.shell(make_plan(run=runs_dir() / lab.slug / "dry", ports=ports)))
+        script = as_script(carrier.shell(order.plan(runs_dir() / lab.slug / "dry")))
         return Outcome({"plan": script, "profile": profile}, text=Text(script.rstrip()))
-    console.print(f"[bold]{lab.name}[/] {lab.title}\n{why}")
-    if profile == "gpu":
-        refuse_old_driver(stack, machines)
+    return begin(order, keep_serving=keep_serving).carry_out()
+
+
+def begin(
+    order: Order, *, keep_serving: bool = False, handing_over: Callable[[Plan], Handover] | None = None
+) -> LabRun:
+    """Check what can be checked, then open the run's record. `handing_over`: what there is for it of an earlier run."""
+    lab, carrier = order.lab, order.engine
+    console.print(f"[bold]{lab.name}[/] {lab.title}\n{order.why}")
+    if order.profile == "gpu":
+        refuse_old_driver(order.stack, order.machines)
     carrier.prepare()
-    _check_before(lab, carrier, make_plan(run=runs_dir(), ports=ports))
-    record = Record.open(
-        lab.slug,
-        {
-            "lab": lab.name, "title": lab.title, "curriculum": lab.curriculum, "profile": profile, "why": why,
-            "started": now(), "argv": ["inv", *redact.argv(sys.argv[1:])], "settings": by_step, "hub": hub,
-            "ports": ports, "nodes": count, "only": list(lab.steps) if only else [],
-            "engine": carrier.name, "hosts": [seat.host.name for seat in seats],
-            "inventory": hosts and str(Path(hosts).absolute()),
-            "stack": {"name": stack.name, "lock": stack.key, **carrier.described()},
-            "git": git_state(), "machine": machines[0].as_dict(),
-            "others": [m.as_dict() for m in machines[1:]], "environment": redact.environment(os.environ),
-            "steps": [], "metrics": {}, "failures": [],
-        },
-    )  # fmt: skip
-    planned = make_plan(run=record.folder, ports=ports)
-    replan = functools.partial(make_plan, record.folder)
+    _check_before(lab, carrier, order.plan(runs_dir()))
+    record = Record.open(lab.slug, order.described())
+    planned = order.plan(record.folder)
+    handover = handing_over(planned) if handing_over else None
     try:
-        run = LabRun(record, carrier, planned, replan, keep_serving=keep_serving)
+        return LabRun(record, order, planned, keep_serving=keep_serving, handover=handover)
     except BaseException:  # hosts that cannot meet, Ctrl-C: nothing has started, so there is no run
         carrier.sweep()
         record.discard()
         raise
-    return run.carry_out()
 
 
 def node_count(lab: Lab, asked: int) -> int:
@@ -123,14 +111,6 @@ def choose_profile(lab: Lab, machines: Sequence[Machine], nodes: int = 1, *, reh
         )
     of = f" with a tiny twin of {lab.model}" if lab.rehearse.twin else ""
     return "cpu", f"{lacks or 'as asked'}: rehearsing on the CPU{of}"
-
-
-def offered(machines: Sequence[Machine]) -> Devices | None:
-    """What every one of the machines has: as many GPUs as the one with fewest, the memory of the smallest."""
-    if not all(machine.gpus for machine in machines):
-        return None
-    vram = min(gpu.vram_gib for machine in machines for gpu in machine.gpus)
-    return Devices(min(len(machine.gpus) for machine in machines), vram)
 
 
 def choose_ports(lab: Lab, by_step: Mapping[str, dict[str, str]], *, say: bool) -> dict[str, int]:
@@ -163,13 +143,18 @@ def _check_before(lab: Lab, carrier: Engine, planned: Plan) -> None:
 
 
 class LabRun:
-    """Carries out one plan and keeps its record."""
+    """Carries out one plan and keeps its record. Steps that the record has as done already are passed over."""
 
-    def __init__(self, record: Record, engine: Engine, planned: Plan, replan: Any, *, keep_serving: bool) -> None:
+    def __init__(
+        self, record: Record, order: Order, planned: Plan, *, keep_serving: bool = False,
+        handover: Handover | None = None, begun: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
         self.record = record
+        self.order = order
         self.watch = Watch(console, list(planned.steps))
-        self.engine = engine
-        self.engine.begin(planned, lambda ports: replan(ports=ports), self.watch)
+        self.engine = order.engine
+        self.begun = begun or {}
+        self.engine.begin(planned, self._replan, self.watch, handover)
         self.record.data |= self.engine.remembered()
         self.record.save()
         if planned.left_out:
@@ -206,22 +191,33 @@ class LabRun:
             failures=data["failures"], text=run_page(data, self.record.folder), code=code,
         )  # fmt: skip
 
+    def _replan(self, ports: dict[str, int]) -> Plan:
+        """The plan on other ports; the record knows them before anything uses them."""
+        self.record.data["ports"] = ports
+        self.record.save()
+        return self.order.plan(self.record.folder, ports)
+
     def _steps(self) -> bool:
-        for command in [self.engine.plan.command(step) for step in self.engine.plan.steps]:
+        done = {entry["step"] for entry in self.record.data["steps"]}
+        for command in [self.engine.command(step) for step in self.engine.plan.steps]:
+            if command.step in done or command.until in done:
+                continue
             self.watch.start(command.step)
-            entry: dict[str, Any] = {"step": command.step, "state": "running", "started": now(), "exit": None}
+            started = self.begun.get(command.step) or now()
+            entry: dict[str, Any] = {"step": command.step, "state": "running", "started": started, "exit": None}
             self.record.data["steps"].append(self._described(entry, command))
             self.record.save()
             began = time.monotonic()
             try:
                 ended = self.engine.carry_out(command.step)
-                command = self.engine.plan.command(command.step)  # a taken port changes the plan
+                command = self.engine.command(command.step)  # a taken port changes the plan
                 failures = self._judge(entry, command, ended)
             except KeyboardInterrupt:
                 entry["state"] = "interrupted"
                 raise
             finally:
-                entry |= {"ended": now(), "seconds": round(time.monotonic() - began, 2)}
+                seconds = self.engine.lasted(command.step) or time.monotonic() - began
+                entry |= {"ended": now(), "seconds": round(seconds, 2)}
             self.record.data["failures"] += failures
             self.record.save()
             if failures:
@@ -283,6 +279,7 @@ class LabRun:
     def _finish(self, state: str) -> None:
         """Figures, curves and the last write of the record."""
         data = self.record.data
+        data["steps"].sort(key=lambda entry: self.engine.plan.steps.index(entry["step"]))
         data["metrics"] = {s["step"]: s["metrics"] for s in data["steps"] if s.get("metrics")}
         data["peaks"] = self.engine.peaks
         try:

@@ -39,16 +39,17 @@ def sweep() -> list[str]:
 
 
 def detach(folder: Path) -> str | None:
-    """Of a run that is a job in a queue: say that it goes on without its inv. None for other runs."""
+    """Of a run on hosts, where jobs and containers go on: say so. None for other runs, and before its first step."""
     try:
         record = read(folder)
     except UsageError:
         return None
-    if not record.get("job"):
+    if not (record.get("job") or (record.get("hosts") and record.get("steps"))):
         return None
     write_atomically(folder / "run.json", json.dumps(record | {"state": DETACHED}, indent=1) + "\n")
     active_mark(folder).unlink(missing_ok=True)
-    return f"{record['run']}: its inv is gone, job {record['job']} goes on: ./inv attach {record['run']}"
+    what = f"job {record['job']}" if record.get("job") else f"what it started on {', '.join(record['hosts'])}"
+    return f"{record['run']}: its inv is gone, {what} goes on: ./inv attach {record['run']}"
 
 
 def remove_containers(record: dict[str, Any], folder: Path) -> int:

@@ -15,7 +15,7 @@ from gpulab.errors import UsageError
 from gpulab.hosts.inventory import load_hosts
 from gpulab.hosts.seat import find_seats
 from gpulab.lab import Lab, find_lab
-from gpulab.labrun import node_count, offered
+from gpulab.labrun import node_count
 from gpulab.layout.cures import find_cure
 from gpulab.layout.layout import Layout
 from gpulab.layout.memory import Memory, megatron_memory, swift_memory
@@ -23,6 +23,7 @@ from gpulab.layout.shape import Shape
 from gpulab.layout.step import Devices, lay_out, step_shape
 from gpulab.layout.training import Training, read_training
 from gpulab.machine import this_machine
+from gpulab.order import offered
 from gpulab.paths import runs_dir
 from gpulab.plan import RENDEZVOUS, Command, Node, parse_settings, plan, with_all_flags
 from gpulab.ports import FIRST

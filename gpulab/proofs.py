@@ -6,12 +6,13 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from gpulab.answers import answers_in, exact_match, without_thought
 from gpulab.errors import UsageError, nearest
-from gpulab.metrics import parameters, training_log
+from gpulab.metrics import parameters, step_counter, training_log
 from gpulab.yamlfile import fault
 
 ADAPTER = "last-checkpoint/adapter_model.safetensors"
@@ -328,6 +329,15 @@ def same_answers(finished: Finished, step: str, share: float) -> str:
     if not before or before.keys() != after.keys() or agree < share * len(before):
         raise Unproven(f"{agree} of {len(before)} answers as in {step}, {len(after)} answers now")
     return f"{agree} of {len(before)} answers as in {step}"
+
+
+@proof("went on from its checkpoint")
+def went_on(finished: Finished) -> str:
+    """The log, cut at the checkpoint's step, goes on after it: a training that began anew would repeat steps."""
+    steps = [counter[0] for row in training_log(finished.out) if (counter := step_counter(row))]
+    if not steps or any(later <= step for step, later in pairwise(steps)):
+        raise Unproven(f"the steps are not in order, each once: {', '.join(map(str, steps[:20])) or 'none'}")
+    return f"steps {steps[0]} to {steps[-1]} in order, each once"
 
 
 @proof("every question answered")

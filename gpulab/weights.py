@@ -6,12 +6,12 @@ The format's own library reads into numpy, which knows no bfloat16, the dtype of
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from gpulab.checkpoints import Torn, tensors
 from gpulab.errors import UsageError
 
 Array = np.ndarray[Any, Any]
@@ -40,16 +40,13 @@ class Weights:
             raise UsageError(f"no *.safetensors in {path}")
         self._where: dict[str, tuple[Path, str, list[int], int, int]] = {}
         for file in files:
-            with file.open("rb") as stream:
-                length = int.from_bytes(stream.read(8), "little")
-                try:
-                    header = json.loads(stream.read(length))
-                except ValueError:
-                    raise UsageError(f"{file} is torn: its header is not JSON") from None
+            try:
+                header, begin = tensors(file)
+            except Torn as error:
+                raise UsageError(f"{file.parent} is torn: {error}") from None
             for name, entry in header.items():
-                if name != "__metadata__":
-                    start, end = entry["data_offsets"]
-                    self._where[name] = (file, entry["dtype"], entry["shape"], 8 + length + start, end - start)
+                start, end = entry["data_offsets"]
+                self._where[name] = (file, entry["dtype"], entry["shape"], begin + start, end - start)
 
     @property
     def names(self) -> list[str]:

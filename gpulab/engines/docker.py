@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import re
 import subprocess
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -40,13 +42,17 @@ UNITS = {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2**10, "MiB": 2**20, "G
 
 
 class ContainerJob:
-    """A container, its log followed into a file. It runs on by itself: a lost connection is taken up again."""
+    """A container, its log followed into a file. It runs on by itself: a lost connection is taken up again.
+
+    It stays when it has ended, for whoever asks later how it ended (see `DockerEngine.let_go`).
+    """
 
     def __init__(self, docker: Docker, name: str, log: Path, mark: str) -> None:
         self._docker, self._name, self._log, self._mark = docker, name, log, mark
         self._status: int | None = None
         self._follow()
         self._silent_since: float | None = None
+        self._gone = False
         self._stats = self._popen("stats", "--format", "{{json .}}", name, stdout=subprocess.PIPE)
         self._usage = Usage()
         threading.Thread(target=self._read_stats, daemon=True).start()
@@ -71,7 +77,6 @@ class ContainerJob:
         for process in (self._logs, self._stats):
             process.kill()  # stats does not heed SIGTERM
             process.wait()
-        self._docker.try_run("rm", "--force", "--volumes", self._name)
 
     def usage(self) -> Usage:
         """See Job."""
@@ -79,6 +84,8 @@ class ContainerJob:
 
     def lost(self) -> str | None:
         """See Job."""
+        if self._gone:
+            return "was removed by someone else (./inv cancel?)"
         if self._silent_since is None:
             return None
         return f"has not answered for {time.monotonic() - self._silent_since:.0f} s"
@@ -88,11 +95,12 @@ class ContainerJob:
         said = self._docker.try_run("inspect", "--format", "{{json .State}}", self._name, timeout=15)
         if said.returncode:
             self._silent_since = self._silent_since or time.monotonic()
-            gone = "No such" in said.stderr or time.monotonic() - self._silent_since > LOST
-            if gone:
+            self._gone = "No such" in said.stderr
+            given_up = self._gone or time.monotonic() - self._silent_since > LOST
+            if given_up:
                 with self._log.open("a", encoding="utf-8") as log:
                     log.write(f"\n{self._docker.complaint(said.stderr).message}\n")
-            return 255 if gone else None
+            return 255 if given_up else None
         self._silent_since = None
         state: dict[str, Any] = json.loads(said.stdout)
         if state["Running"]:
@@ -142,7 +150,6 @@ class DockerEngine(Engine):
         self.docker = docker
         self.image = Image(stack)
         self._info: dict[str, Any] = {}
-        self._made_network = False
 
     def prepare(self) -> None:
         """See Engine: an engine answers, has the image, and it is for its platform."""
@@ -189,7 +196,12 @@ class DockerEngine(Engine):
 
     def place(self, plan: Plan, command: Command) -> Place:
         """Where a command's container runs."""
-        return here(plan, self.image.tag, self.gpu_words(plan))
+        place = here(plan, self.image.tag, self.gpu_words(plan))
+        return dataclasses.replace(place, read={**place.read, **self.earlier_runs(plan, plan.run.parent)})
+
+    def earlier_runs(self, plan: Plan, at: Path) -> dict[Path, Path]:
+        """Of a run that resumes another, the lab's runs to read: what was taken over may name paths in them."""
+        return {plan.run.parent: at} if self._handover else {}
 
     def shell(self, plan: Plan) -> DockerShell:
         """See Engine."""
@@ -214,13 +226,30 @@ class DockerEngine(Engine):
         docker = self.docker_of(command)
         try:
             place = self.place(self.plan, command)
-            if place.fabric is None and not self._made_network:
-                docker.run("network", "create", "--label", f"{RUN}={self.plan.run}", network_name(self.plan))
-                self._made_network = True
+            network = network_name(self.plan)
+            if place.fabric is None and docker.try_run("network", "inspect", network).returncode:
+                docker.run("network", "create", "--label", f"{RUN}={self.plan.run}", network)
             docker.run("run", "--detach", *run_words(command, self.plan, place), timeout=300)
         except UsageError as error:
             raise CannotStart(f"{command.name} can't be started: {error.message} ({error.cure})") from None
-        return ContainerJob(docker, container_name(self.plan, command), self.log(command.name), str(self.plan.run))
+        return self.follow(command)
+
+    def follow(self, command: Command) -> ContainerJob:
+        """A command's container, from its first word on."""
+        name = container_name(self.plan, command)
+        return ContainerJob(self.docker_of(command), name, self.log(command.name), str(self.plan.run))
+
+    def let_go(self, step: str, keep: str | None = None) -> list[str]:
+        """See Engine; only now the containers go: an inv that was killed before can be followed by one that asks."""
+        over = super().let_go(step, keep)
+        commands = [command for name in over for command in self.plan.ranks(name)]
+        with ThreadPoolExecutor(max(len(commands), 1)) as pool:
+            list(pool.map(self.remove, commands))
+        return over
+
+    def remove(self, command: Command) -> None:
+        """Remove a command's container."""
+        self.docker_of(command).try_run("rm", "--force", "--volumes", container_name(self.plan, command))
 
     def answers(self, command: Command, timeout: float) -> bool:
         """See Engine; asked from inside, wherever the engine is."""

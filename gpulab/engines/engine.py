@@ -15,6 +15,8 @@ from typing import Any, ClassVar, Protocol
 
 from gpulab import checks, ready
 from gpulab.engines.ranks import RankLogs
+from gpulab.going_on import going_on
+from gpulab.handover import Handover, Taken, bring
 from gpulab.paths import runs_dir, shown
 from gpulab.plan import RENDEZVOUS, Command, Network, Node, Plan
 from gpulab.ports import free_port, is_free
@@ -26,6 +28,7 @@ from gpulab.watch import Watch
 KILLED = (137, -9)  # SIGKILL, of a container and of a process: by hand, or for want of memory
 POLL = 0.2  # seconds between two looks at a running command
 SETTLE = 2.0  # seconds between the first bad end of a node and the verdict on which it began with
+QUIET = 60.0  # seconds without a line from any node after which it is asked whether they reach each other still
 SILENCE = 900.0  # seconds without a line from any node after which a spread step is given up
 
 
@@ -71,6 +74,8 @@ class Engine(ABC):
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
         self.plan: Plan
+        self.taken = Taken()
+        self._handover: Handover | None = None
         self._servers: dict[str, Job] = {}
 
     @abstractmethod
@@ -109,12 +114,43 @@ class Engine(ABC):
     def sweep(self) -> None:
         """Stop whatever of this run is left, also what escaped its step."""
 
-    def begin(self, plan: Plan, replan: Callable[[dict[str, int]], Plan], watch: Watch) -> None:
-        """Take on a plan; `replan` makes it anew for other ports."""
+    def begin(
+        self, plan: Plan, replan: Callable[[dict[str, int]], Plan], watch: Watch, handover: Handover | None = None
+    ) -> None:
+        """Take on a plan; `replan` makes it anew for other ports. `handover`: what there is of the run it resumes."""
         self.plan = plan
         self._replan = replan
         self._watch = watch
+        self._handover = handover
         self._sampler = Sampler(plan.run / "resources.csv", self.gpus())
+        self.lay_ground()
+        if handover:
+            self.taken = self.take_over(handover)
+            for step in self.taken.steps:
+                for log in sorted((handover.old / "logs").glob(f"{step}.log")):
+                    bring(log, handover.new / "logs" / log.name)
+
+    def lay_ground(self) -> None:  # noqa: B027 (on this machine they are there)
+        """Have the run's files where its steps will be. Raises UsageError where steps could not run."""
+
+    def take_over(self, handover: Handover) -> Taken:
+        """Take over what another run has done."""
+        return handover.carry_out()
+
+    def ranks(self, step: str) -> tuple[Command, ...]:
+        """The commands of a step as they are carried out: a resumed one goes on from its checkpoint."""
+        commands = self.plan.ranks(step)
+        if step != self.taken.next or not self.taken.checkpoint:
+            return commands
+        return tuple(going_on(c, c.out / self.taken.checkpoint) for c in commands)
+
+    def command(self, step: str) -> Command:
+        """The first of a step's commands."""
+        return self.ranks(step)[0]
+
+    def lasted(self, step: str) -> float | None:
+        """How many seconds a step took, where the engine knows better than a clock that began when it was attached."""
+        return None
 
     def remembered(self) -> dict[str, Any]:
         """What the record keeps so that a later inv finds the run again."""
@@ -145,7 +181,7 @@ class Engine(ABC):
         command = self._on_a_free_port(step)
         command.out.mkdir(parents=True, exist_ok=True)
         if command.rank is not None:
-            return self._together(self.plan.ranks(step))
+            return self._together(self.ranks(step))
         try:
             job = self.start(command)
         except CannotStart as error:
@@ -164,7 +200,7 @@ class Engine(ABC):
 
     def _together(self, commands: Sequence[Command]) -> Ended:
         """Run a spread step on all its nodes; the first that fails ends it on all."""
-        first, jobs = commands[0], dict[int, Job]()
+        first, jobs, asked = commands[0], dict[int, Job](), 0.0
         logs = RankLogs({rank: self.log(c.name) for rank, c in enumerate(commands)}, self.log(first.step))
         try:
             for rank, command in enumerate(commands):
@@ -176,8 +212,13 @@ class Engine(ABC):
                 if seen := [rank for rank, job in jobs.items() if job.poll()]:
                     self._settle(jobs)
                     return self._failed(commands, jobs, seen[0])
-                if time.monotonic() - logs.last_word > SILENCE:
+                quiet = time.monotonic() - logs.last_word
+                if quiet > SILENCE:
                     return Ended(None, f"no node of {first.step} said a word for {SILENCE:.0f} s")
+                if quiet > QUIET and time.monotonic() - asked > QUIET:
+                    asked = time.monotonic()
+                    if apart := self.apart(commands):
+                        return Ended(None, f"{apart}; the nodes of {first.step} were stopped")
                 running[0].wait(POLL)
             bad = [rank for rank, job in jobs.items() if job.poll()]
             return self._failed(commands, jobs, bad[0]) if bad else Ended(0)
@@ -187,6 +228,10 @@ class Engine(ABC):
             with ThreadPoolExecutor(len(commands)) as pool:
                 list(pool.map(lambda job: job.stop(), jobs.values()))
             self._watch.lines(logs.follow())
+
+    def apart(self, commands: Sequence[Command]) -> str | None:
+        """Which nodes of a spread step do not reach each other any more; None while all do, or nobody knows."""
+        return None
 
     def _settle(self, jobs: Mapping[int, Job]) -> None:
         """After the first bad end wait a moment for the others': the news of the one it began with may come later."""
@@ -207,11 +252,12 @@ class Engine(ABC):
         text = f"node {rank} ({commands[rank].node}) of {commands[rank].step} {how}{after}; the others were stopped"
         return Ended(bad.get(rank), text, self.log(commands[rank].name))
 
-    def let_go(self, step: str, keep: str | None = None) -> None:
-        """Stop the servers whose last user was `step`, but not `keep`."""
-        for server in list(self._servers):
-            if self.plan.command(server).until == step and server != keep:
-                self._servers.pop(server).stop()
+    def let_go(self, step: str, keep: str | None = None) -> list[str]:
+        """The step is done and on record: stop the servers whose last user it was, but not `keep`. What is over now."""
+        over = [name for name in self._servers if self.plan.command(name).until == step and name != keep]
+        for server in over:
+            self._servers.pop(server).stop()
+        return over if self.plan.command(step).ready else [step, *over]
 
     def serve_on(self, server: str) -> None:
         """Wait while `server` runs: until Ctrl-C, or until it ends by itself."""
@@ -237,13 +283,13 @@ class Engine(ABC):
         return is_free(port)
 
     def _on_a_free_port(self, step: str) -> Command:
-        command = self.plan.command(step)
+        command = self.command(step)
         if command.port and not self.is_free(command.port):
             ports = {c.step: c.port for c in self.plan.commands if c.port}
             ports[step] = free_port(command.port + 1, taken=ports.values())
             self._watch.say(f"port {command.port} is taken, {step} serves on {ports[step]}")
             self.plan = self._replan(ports)
-            command = self.plan.command(step)
+            command = self.command(step)
         return command
 
     def _until_ready(self, command: Command, job: Job) -> Ended:

@@ -15,19 +15,21 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
-from gpulab.checks import Judgement
+from gpulab.checks import Judgement, Question
 from gpulab.distribution.found import identity
 from gpulab.docker import Docker
 from gpulab.engines.container import Place, container_name, volumes
-from gpulab.engines.docker import DockerEngine, remove
+from gpulab.engines.docker import ContainerJob, DockerEngine, remove
 from gpulab.engines.docker_shell import DockerShell
-from gpulab.engines.engine import Ended
+from gpulab.engines.engine import CannotStart, Ended
 from gpulab.engines.remote_shell import RemoteShell
 from gpulab.errors import UsageError
-from gpulab.hosts import meeting
+from gpulab.handover import Handover, Taken, bring
+from gpulab.hosts import meeting, unused
 from gpulab.hosts.engines import engine_of
 from gpulab.hosts.seat import Seat
 from gpulab.hosts.ssh import ask
@@ -35,7 +37,6 @@ from gpulab.hosts.ssh import command as over_ssh
 from gpulab.paths import ROOT
 from gpulab.plan import TOOLS, TWINS, Command, Node, Plan
 from gpulab.stacks import Stack
-from gpulab.watch import Watch
 
 FETCHED_MIB = 64  # files up to this size come back
 PROGRESS = 3.0  # seconds between two looks at a step's logging.jsonl
@@ -44,10 +45,12 @@ SMI = ("nvidia-smi", "--query-gpu=utilization.gpu,memory.used", "--format=csv,no
 
 
 class RemoteDockerEngine(DockerEngine):
-    """See DockerEngine. Steps run on the first host, spread ones on all."""
+    """See DockerEngine. Steps run on the first host, spread ones on all. They go on when inv is gone; one that
+    attaches takes up what it finds."""
 
-    def __init__(self, stack: Stack, seats: Sequence[Seat]) -> None:
+    def __init__(self, stack: Stack, seats: Sequence[Seat], *, attaches: bool = False) -> None:
         super().__init__(stack, engine_of(seats[0].host))
+        self.attaches = attaches
         self.seat = seats[0]
         self.seats = {seat.host.name: seat for seat in seats}
         self._dockers = {seat.host.name: engine_of(seat.host) for seat in seats}
@@ -55,7 +58,7 @@ class RemoteDockerEngine(DockerEngine):
         self._smi: SmiLoop | None = None
 
     def prepare(self) -> None:
-        """See Engine: the same image on all hosts, and GPUs that nobody uses."""
+        """See Engine: the same image on all hosts."""
         super().prepare()
         for name, docker in self._dockers.items():
             if identity(self.inspect(docker)) != identity(self._image):
@@ -84,7 +87,7 @@ class RemoteDockerEngine(DockerEngine):
         return Place(
             image=self.image.tag,
             user=seat.user,
-            read={plan.lab.folder: run / ".lab", TOOLS: run / ".gpulab"},
+            read={plan.lab.folder: run / ".lab", TOOLS: run / ".gpulab", **self.earlier_runs(plan, run.parent)},
             write={plan.run: run, TWINS: shared / "models" / "twins", shared: shared},
             environment=seat.environment,
             gpus=self.gpu_words(plan),
@@ -96,15 +99,45 @@ class RemoteDockerEngine(DockerEngine):
         """See Engine."""
         return RemoteShell(plan, self.image.tag, self.place, self._dockers, self._run_folder(plan))
 
-    def begin(self, plan: Plan, replan: Callable[[dict[str, int]], Plan], watch: Watch) -> None:
-        """See Engine; ships the lab's folder and tools to the host, checks what nodes must share."""
-        super().begin(plan, replan, watch)
+    def lay_ground(self) -> None:
+        """See Engine; nobody else uses the hosts, the lab's folder and tools are shipped, the nodes share and meet."""
+        if self.attaches:
+            return
+        plan = self.plan
+        unused.must_be_unused(self._dockers, list(self.seats.values()), plan)
         folders = ["logs", "../../../models/twins", *dict.fromkeys(c.out.name for c in plan.commands)]
         self._ship(shipped(plan), folders)
         if len(self.seats) > 1:
             meeting.must_share(list(self.seats.values()), self._run_folder(plan) / ".gpulab" / "plan.py")
             if any(c.rank is not None for c in plan.commands):
                 meeting.must_meet(list(self.seats.values()), int(plan.rendezvous))
+
+    def take_over(self, handover: Handover) -> Taken:
+        """See Engine; on the host, and of what came back from there here, too."""
+        old, new = (self.seat.shared / "runs" / f.parent.name / f.name for f in (handover.old, handover.new))
+        there = Handover(old, new, handover.parts)
+        taken = Taken(**json.loads(self._ask(self.plan.commands[0], "gpulab.handover", there)))
+        for step in taken.steps:
+            bring(handover.old / step, handover.new / step)
+        return taken
+
+    def start(self, command: Command) -> ContainerJob:
+        """See DockerEngine; a container that is there already is followed, but a server that has ended."""
+        if self._is_there(command):
+            return self.follow(command)
+        return super().start(command)
+
+    def lasted(self, step: str) -> float | None:
+        """See Engine; as the container says."""
+        if not self.attaches:
+            return None
+        command = self.command(step)
+        words = ("inspect", "--format", "{{json .State}}", container_name(self.plan, command))
+        said = self.docker_of(command).try_run(*words, timeout=15)
+        if said.returncode or (state := json.loads(said.stdout))["Running"]:
+            return None
+        began, ended = (datetime.fromisoformat(state[name][:19]) for name in ("StartedAt", "FinishedAt"))
+        return (ended - began).total_seconds()
 
     def carry_out(self, step: str) -> Ended:
         """See Engine; brings the step's files back."""
@@ -117,15 +150,7 @@ class RemoteDockerEngine(DockerEngine):
         """See Engine; on the host, in the stack's image."""
         log = self.log(command.step)
         self._ship([(log, f"logs/{log.name}")])
-        question = self.question(command).to_json()
-        words = [*self._aside(command), "--env", f"PYTHONPATH={ROOT}", "--entrypoint", "python", self.image.tag]
-        done = subprocess.run(
-            self.docker.argv("run", "--interactive", *words, "-m", "gpulab.judge"), env=self.docker.env(),
-            input=question, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        if done.returncode:
-            raise self.docker.complaint(done.stderr)
-        return Judgement(**json.loads(done.stdout))
+        return Judgement(**json.loads(self._ask(command, "gpulab.judge", self.question(command))))
 
     def is_free(self, port: int) -> bool:
         """See Engine; asked on the host."""
@@ -160,11 +185,40 @@ class RemoteDockerEngine(DockerEngine):
     def _run_folder(self, plan: Plan) -> Path:
         return self.seat.shared / "runs" / plan.run.parent.name / plan.run.name
 
-    def _aside(self, command: Command) -> list[str]:
-        """What follows `docker run` for a helper beside a command: the same user and folders, no network."""
-        place = self.place(self.plan, command)
-        words = ["--rm", "--network", "none", "--user", place.user, "--cap-drop", "ALL"]
-        return [*words, *volumes(place)]
+    def _ask(self, command: Command, module: str, question: Question | Handover) -> str:
+        """What a module of the lab's own answers on the host: beside a command, as the same user, without network."""
+        place = RemoteDockerEngine.place(self, self.plan, command)
+        words = ["--rm", "--network", "none", "--user", place.user, "--cap-drop", "ALL", *volumes(place)]
+        words += ["--env", f"PYTHONPATH={ROOT}", "--entrypoint", "python", self.image.tag]
+        done = subprocess.run(
+            self.docker.argv("run", "--interactive", *words, "-m", module), env=self.docker.env(),
+            input=question.to_json(), capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            raise self.docker.complaint(done.stderr)
+        return done.stdout
+
+    def apart(self, commands: Sequence[Command]) -> str | None:
+        """See Engine; libraries may wait for hours for a node that is cut off."""
+        seats = [self.seats[command.node] for command in commands]
+        return meeting.cut_off(seats, int(commands[0].env["MASTER_PORT"]))
+
+    def _is_there(self, command: Command) -> bool:
+        """Whether a command's container is there to be taken up."""
+        if not self.attaches:
+            return False
+        words = ("inspect", "--format", "{{.State.Running}}", container_name(self.plan, command))
+        said = self.docker_of(command).try_run(*words)
+        if command.ready and said.stdout.strip() == "false":
+            self.remove(command)
+            return False
+        if said.returncode and "No such" not in said.stderr:  # of a host that does not answer nothing is known
+            raise CannotStart(self.docker_of(command).complaint(said.stderr).message)
+        return said.returncode == 0
+
+    def _on_a_free_port(self, step: str) -> Command:
+        command = self.command(step)
+        return command if self._is_there(command) else super()._on_a_free_port(step)
 
     def _look(self, command: Command, job: Any) -> None:
         super()._look(command, job)

@@ -22,11 +22,12 @@ from typing import Any
 from gpulab.checks import Judgement
 from gpulab.engines.container import HANDED_ON, Place
 from gpulab.engines.docker_shell import DockerShell
-from gpulab.engines.engine import POLL, Ended, Engine
+from gpulab.engines.engine import POLL, Ended
 from gpulab.engines.remote import FETCHED_MIB, RemoteDockerEngine, shipped
 from gpulab.engines.slurm_follower import Follower
 from gpulab.engines.slurm_shell import PORT, SlurmShell, nodes_of_a_job
 from gpulab.errors import UsageError
+from gpulab.handover import Handover, Taken
 from gpulab.hosts.inventory import Host
 from gpulab.hosts.login import ask_login
 from gpulab.hosts.seat import Seat
@@ -83,12 +84,26 @@ class SlurmEngine(RemoteDockerEngine):
         cdi = bool(self._info.get("CDISpecDirs", True))
         return SlurmShell(plan, self.image.tag, self.place, self.seat.shared, cdi=cdi, requeue=self.requeue)
 
-    def begin(self, plan: Plan, replan: Callable[[dict[str, int]], Plan], watch: Watch) -> None:
+    def lay_ground(self) -> None:
+        """See Engine."""
+        if not self.job:
+            self._ship(shipped(self.plan), ["logs", "../../../models/twins"])
+
+    def take_over(self, handover: Handover) -> Taken:
+        """See Engine; the job passes over what its journal says is done."""
+        taken = super().take_over(handover)
+        lines = [json.dumps({"step": step, "what": "done", "status": 0}) + "\n" for step in taken.steps]
+        (self.plan.run / "journal").write_text("".join(lines), encoding="utf-8")
+        return taken
+
+    def begin(
+        self, plan: Plan, replan: Callable[[dict[str, int]], Plan], watch: Watch, handover: Handover | None = None
+    ) -> None:
         """See Engine; submits the job, unless there is one already, and follows it."""
-        Engine.begin(self, plan, replan, watch)
+        super().begin(plan, replan, watch, handover)
         folder = self._run_folder(plan)
         if not self.job:
-            self._ship([*shipped(plan), *self._written(plan)], ["logs", "../../../models/twins"])
+            self._ship(self._written(plan))
             handed_on = "".join(f"{k}={shlex.quote(os.environ[k])}\n" for k in HANDED_ON if os.environ.get(k))
             said = ask_login(self.login, ["bash", "-c", SUBMIT, str(folder)], stdin=handed_on, deadline=60)
             self.job = said.split(";")[0]
@@ -118,6 +133,10 @@ class SlurmEngine(RemoteDockerEngine):
                     return Ended(None, self._why_over(step), self.log("job"))
             time.sleep(POLL)
 
+    def let_go(self, step: str, keep: str | None = None) -> list[str]:
+        """See Engine; the job does."""
+        return []
+
     def judge(self, command: Command) -> Judgement:
         """See Engine; the job did it."""
         file = self.plan.run / ".judged" / f"{command.step}.json"
@@ -135,6 +154,8 @@ class SlurmEngine(RemoteDockerEngine):
 
     def sweep(self) -> None:
         """See Engine: whatever ends the run here ends the job."""
+        if not self.job:
+            return  # nothing was submitted
         self._follower.close()
         if not (self._follower.over or self._ends_by_itself()):
             with contextlib.suppress(UsageError):  # the login host does not answer
@@ -145,7 +166,9 @@ class SlurmEngine(RemoteDockerEngine):
         script = plan.run / "plan.sh"
         script.write_text(as_script(self.shell(plan)), encoding="utf-8")
         files = [(script, "plan.sh")]
-        for command in (plan.command(step) for step in plan.steps):
+        if (journal := plan.run / "journal").is_file():
+            files.append((journal, "journal"))
+        for command in (self.command(step) for step in plan.steps):
             if command.ready:
                 continue
             file = plan.run / ".questions" / f"{command.step}.json"

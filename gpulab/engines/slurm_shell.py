@@ -18,10 +18,12 @@ from pathlib import Path
 from gpulab import flags
 from gpulab.engines.container import Place, container_name, run_words, volumes
 from gpulab.engines.docker_shell import DockerShell
+from gpulab.going_on import flags_for
 from gpulab.paths import ROOT
-from gpulab.plan import Command, Node, Plan
+from gpulab.plan import TOOLS, Command, Node, Plan
 from gpulab.script import READY
 
+CHECKPOINTS = str(TOOLS / "checkpoints.py")
 PORT = "@MASTER_PORT@"  # where ranks meet: each job has a port of its own
 FILES = "__FILES__"
 LINE = 120
@@ -87,17 +89,18 @@ gpus() {{
   GPUS=()
   for gpu in $(tr , ' ' <<<"${{SLURM_STEP_GPUS:-${{SLURM_JOB_GPUS:-}}}}"); do GPUS+={CDI if self._cdi else OLDER}; done
 }}
-# After a node failure: the last checkpoint that is whole (the trainer writes its state last).
+# resume FOLDER WORLD FLAGS: after a node failure, or of a run that resumes another, from the last whole checkpoint.
 resume() {{
   LAST=()
-  [ "${{SLURM_RESTART_COUNT:-0}}" -gt 0 ] || return 0
-  local state
-  state=$(find "$1" -path '*/checkpoint-*/trainer_state.json' -size +0 | sort -V | tail -n 1)
-  [ -z "$state" ] || LAST=(--resume_from_checkpoint "${{state%/*}}")
+  [ -n "$(find "$1" -name 'checkpoint-*' -print -quit 2>/dev/null)" ] || return 0
+  local whole
+  whole=$(docker run --rm --label gpulab.job="$SLURM_JOB_ID" {self._aside(CHECKPOINTS)} "$1" "$2")
+  shift 2
+  [ -z "$whole" ] || LAST=("${{@//CHECKPOINT/$whole}}")
 }}
 judge() {{
   [ -f "$RUN"/.questions/"$1".json ] || return 0
-  docker run --interactive --rm --label gpulab.job="$SLURM_JOB_ID" {self._aside()} \\
+  docker run --interactive --rm --label gpulab.job="$SLURM_JOB_ID" {self._aside("-m", "gpulab.judge")} \\
     < "$RUN"/.questions/"$1".json > "$RUN"/.judged/"$1".json || fail "$1" $?
   grep -q '"failures": \\[\\]' "$RUN"/.judged/"$1".json || {{ say "$1" unproven; exit 1; }}
 }}
@@ -136,7 +139,8 @@ docker network create --label gpulab.job="$SLURM_JOB_ID" "$NETWORK" >/dev/null
         lab = self.plan.lab.folder
         given = [(f, f".lab/{f.relative_to(lab)}") for f in sorted(lab.rglob("*")) if f.is_file()]
         said = " ".join(word for command in self.plan.commands for word in command.argv)
-        tools = [(f, f".gpulab/{f.name}") for f in sorted(READY.parent.glob("*.py")) if str(f) in said or f == READY]
+        own = (str(READY), CHECKPOINTS)
+        tools = [(f, f".gpulab/{f.name}") for f in sorted(TOOLS.glob("*.py")) if str(f) in said or str(f) in own]
         packed = base64.b64encode(packed_files([*given, *tools])).decode()
         lines = [packed[i : i + LINE] for i in range(0, len(packed), LINE)]
         return "\n".join(["exit 0", FILES, *lines]) + "\n"
@@ -168,10 +172,9 @@ docker network create --label gpulab.job="$SLURM_JOB_ID" "$NETWORK" >/dev/null
         place = dataclasses.replace(place, gpus=["@GPUS@"] if place.gpus else [])
         words = self.filled(run_words(inside, self.plan, place))
         how = "--detach" if command.ready else "--rm"
-        resumes = not flags.unknown(command.argv, "resume_from_checkpoint")
-        own = "resume_from_checkpoint" in flags.given(command.argv)
-        last = ' "${LAST[@]}"' if resumes and not own else ""
-        before = [f"resume {self.quoted([str(command.out)])}"] if last else []
+        resumes = flags.with_flags([], flags_for(command, "CHECKPOINT"))
+        last = ' "${LAST[@]}"' if resumes else ""
+        before = [f"resume {self.quoted([str(command.out), str(command.world), *resumes])}"] if resumes else []
         before += ["gpus"] if place.gpus else []
         before += ["meet"] if command.rank is not None else []
         run = f'docker run {how} --label gpulab.job="$SLURM_JOB_ID" {words}{last}'
@@ -185,10 +188,10 @@ docker network create --label gpulab.job="$SLURM_JOB_ID" "$NETWORK" >/dev/null
         # srun would read the script's own text as its input.
         return f"export -f {function}; srun --label --kill-on-bad-exit=1 bash -euc {function} </dev/null"
 
-    def _aside(self) -> str:
+    def _aside(self, *program: str) -> str:
         words = ["--network", "none", "--user", self._user, "--cap-drop", "ALL", "--env", f"PYTHONPATH={ROOT}"]
         words += [*volumes(self._place(self.plan, self.plan.commands[0])), "--entrypoint", "python", self._image]
-        return self.quoted([*words, "-m", "gpulab.judge"])
+        return self.quoted([*words, *program])
 
     def filled(self, words: Iterable[str]) -> str:
         """Words quoted, what only the job knows left open."""

@@ -45,6 +45,18 @@ while True:
 """
 
 
+def cut_off(seats: list[Seat], port: int) -> str | None:
+    """Which host does not reach the master any more, in a line; None while all do. A refused connection came through,
+    and of a host that does not answer from here nothing is known."""
+    master, others = seats[0], seats[1:]
+    knock = ["python3", "-c", KNOCK, master.address, str(port), "6"]
+    for name, answer in ask([seat.host for seat in others], lambda _: knock).items():
+        said = answer.stdout.strip()
+        if said and "refused" not in said:
+            return f"{name} does not reach {master.host.name} at {master.address} any more ({said})"
+    return None
+
+
 def must_share(seats: list[Seat], file: Path) -> None:
     """Raise UsageError where a host does not see a file that the first has in the shared folder."""
     answers = ask([seat.host for seat in seats], lambda _: ["python3", "-c", THERE, str(file)])

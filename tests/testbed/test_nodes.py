@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,9 @@ from typing import Any
 
 import pytest
 
+from gpulab.engines.engine import QUIET
 from tests.testbed import Node, Testbed, engine
+from tests.testbed.conftest import WITHOUT_DRIVER
 from tests.testbed.paths import REPO
 from tests.testbed.stack_images import built
 from tests.wait import wait_until
@@ -52,7 +55,7 @@ with meet() as peer:
 if rank == 0:
     open(sys.argv[2], "w").write("together")
 """
-LAB = """\
+PAIR_LAB = """\
 title: Two nodes that need each other
 upstream: none
 curriculum: none
@@ -65,27 +68,92 @@ steps:
     makes: [met.txt]
 rehearse: {}
 """
+# A server, whom two steps need, one after the other.
+SERVED = """\
+title: A step, a server, and two that need it
+upstream: none
+curriculum: none
+stack: cpu
+needs: {minutes: 1}
+steps:
+  first:
+    run: python first.py {out}/first.txt
+    makes: [first.txt]
+  serve:
+    run: python serve.py {port}
+    ready: {chat: anyone, within: 30}
+  slow:
+    run: python slow.py {serve.port} {out}/slow.txt
+    makes: [slow.txt]
+  last:
+    run: python slow.py {serve.port} {out}/last.txt
+    makes: [last.txt]
+rehearse: {}
+"""
+SERVE = """
+import http.server, json, sys
+class Chat(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = json.dumps({"choices": [{"message": {"content": "hi"}}]}).encode()
+        self.send_response(200); self.send_header("Content-Length", str(len(body))); self.end_headers()
+        self.wfile.write(body)
+http.server.HTTPServer(("0.0.0.0", int(sys.argv[1])), Chat).serve_forever()
+"""
+SLOW = """
+import sys, time, urllib.request
+for beat in range(60):
+    urllib.request.urlopen(f"http://serve:{sys.argv[1]}", b"{}", timeout=5)
+    print("beat", beat, flush=True)
+    time.sleep(0.1)
+open(sys.argv[2], "w").write("served")
+"""
+# ms-swift's own training on two nodes, which saves as it goes. Over gloo it waits without end for a node cut off.
+TRAIN = """\
+title: Two nodes train
+upstream: none
+curriculum: none
+stack: cpu
+model: Qwen/Qwen3-0.6B
+needs: {nodes: 2, minutes: 1}
+steps:
+  train:
+    run: >-
+      swift sft train.yaml --model {model} --gradient_accumulation_steps 1 --save_steps 10
+      --logging_steps 1 --num_train_epochs 3 --learning_rate 5.0e-3
+    spread: true
+    makes: [logging.jsonl, last-checkpoint/adapter_model.safetensors]
+    proves: [loss falls, adapter moved]
+rehearse:
+  twin: qwen3
+  speaks: data/train.jsonl
+"""
+LABS = {"pair": {"lab.yaml": PAIR_LAB, "pair.py": PAIR},
+        "served": {"lab.yaml": SERVED, "serve.py": SERVE, "slow.py": SLOW,
+                   "first.py": "import sys; open(sys.argv[1], 'a').write('first')"},
+        "train": {"lab.yaml": TRAIN}}  # fmt: skip
 
 
 @dataclass
 class Nodes:
-    """The two hosts, and a lab of the tests' own to run on them."""
+    """The two hosts, and labs of the tests' own to run on them."""
 
     bed: Testbed
     inventory: Path
     labs: Path
 
-    def start(self, runs: Path, *words: str, beats: int = 20, lab: str = "pair") -> subprocess.Popen[str]:
+    def start(
+        self, runs: Path, *words: str, beats: int = 20, lab: str = "pair", how: str = "--rehearse"
+    ) -> subprocess.Popen[str]:
         """Start `inv lab pair --hosts ...` with the tests' labs in the place of the repository's."""
         own = self.labs / "tests" / "pair"
-        (own / "lab.yaml").write_text(LAB.replace(" 20 ", f" {beats} "))
-        code = (
-            "import sys, pathlib, gpulab.lab as lab; lab.LABS = pathlib.Path(sys.argv.pop(1));"
-            "from gpulab.__main__ import main; main()"
-        )
-        argv = [sys.executable, "-c", code, str(self.labs), "lab", lab, "--hosts", str(self.inventory), "--rehearse"]
+        (own / "lab.yaml").write_text(PAIR_LAB.replace(" 20 ", f" {beats} "))
+        return self.inv(runs, "lab", lab, "--hosts", str(self.inventory), *([how] if how else []), *words)
+
+    def inv(self, runs: Path, *words: str) -> subprocess.Popen[str]:
+        """Start any verb of inv's on them."""
+        argv = [sys.executable, "-m", "tests.testbed.inv_on_labs", self.labs, *words]
         return subprocess.Popen(
-            [*argv, *words], cwd=REPO, env={**os.environ, "GPULAB_RUNS": str(runs)}, text=True,
+            argv, cwd=REPO, env={**os.environ, "GPULAB_RUNS": str(runs)}, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
 
@@ -94,9 +162,18 @@ class Nodes:
         process = self.start(runs, *words)
         return (process.returncode, said) if (said := process.communicate(timeout=timeout)[0]) is not None else (0, "")
 
-    def containers(self) -> str:
-        """What runs of the lab's on both hosts."""
-        return "".join(self.bed.sh(h, "docker ps -q --filter label=gpulab.run", check=False) for h in HOSTS)
+    def containers(self, *words: str) -> str:
+        """What runs of the lab's on both hosts; with `--all` also what has ended."""
+        asked = f"docker ps -q {' '.join(words)} --filter label=gpulab.run"
+        return "".join(self.bed.sh(h, asked, check=False) for h in HOSTS)
+
+    def left(self, process: subprocess.Popen[str], runs: Path) -> None:
+        """Kill its inv as a lost laptop does; the next one finds the run gone on without it."""
+        process.kill()
+        process.wait()
+        said = self.inv(runs, "runs").communicate(timeout=60)[0]
+        assert "its inv is gone" in said and "./inv attach" in said, said
+        assert record(runs)["state"] == "detached"
 
 
 def record(runs: Path) -> dict[str, Any]:
@@ -105,10 +182,20 @@ def record(runs: Path) -> dict[str, Any]:
     return json.loads(found[-1].read_text()) if found else {}
 
 
+def beats(runs: Path, rank: int) -> list[int]:
+    """The beats of a node in the newest run's log."""
+    log = runs / record(runs)["run"] / "logs" / "pair.log"
+    return [int(number) for number in re.findall(rf"\[{rank}\] beat (\d+)", log.read_text())]
+
+
+def beats_are_seen(runs: Path) -> bool:
+    return any("[1] beat" in log.read_text() for log in runs.glob("*/*/logs/pair.log"))
+
+
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
     tag = built("cpu")
-    bed = Testbed.up([Node(name, "trixie", 0, ENGINE, shares=True) for name in HOSTS], "nodes")
+    bed = Testbed.up([Node(name, "trixie", 1, ENGINE, shares=True) for name in HOSTS], "nodes")
     for host in HOSTS:
         bed.sh(host, PREPARED)
     archive = bed.directory / "cpu.tar"
@@ -123,8 +210,11 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
         list(pool.map(load, HOSTS))
     archive.unlink()
     labs = tmp_path_factory.mktemp("labs")
-    (labs / "tests" / "pair").mkdir(parents=True)
-    (labs / "tests" / "pair" / "pair.py").write_text(PAIR)
+    shutil.copytree(REPO / "labs" / "train" / "multi-node", labs / "tests" / "train")
+    for name, files in LABS.items():
+        (labs / "tests" / name).mkdir(parents=True, exist_ok=True)
+        for file, text in files.items():
+            (labs / "tests" / name / file).write_text(text)
     yield Nodes(bed, bed.inventory(user="lab"), labs)
     if not os.environ.get("GPULAB_TESTBED_KEEP"):
         bed.down()
@@ -134,8 +224,7 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
 def beating(nodes: Nodes, tmp_path: Path) -> Iterator[tuple[Any, Path]]:
     """A pair that is under way: (its inv, its runs folder)."""
     process = nodes.start(tmp_path, beats=2000)
-    log = "*/*/logs/pair.log"
-    wait_until(lambda: any("[1] beat" in f.read_text() for f in tmp_path.glob(log)), "both nodes beat", timeout=60)
+    wait_until(lambda: beats_are_seen(tmp_path), "both nodes beat", timeout=60)
     yield process, tmp_path
     if process.poll() is None:
         process.kill()
@@ -209,23 +298,169 @@ def test_ctrl_c_stops_it_on_every_host(nodes: Nodes, beating: Any) -> None:
     assert not nodes.containers()
 
 
-def test_after_a_kill_9_the_next_inv_stops_what_is_left_on_the_hosts(nodes: Nodes, beating: Any) -> None:
-    process, runs = beating
-    process.kill()
-    process.wait()
+def test_a_run_outlives_its_inv_and_is_followed_again_from_its_first_line(nodes: Nodes, tmp_path: Path) -> None:
+    process = nodes.start(tmp_path, beats=200)
+    wait_until(lambda: record(tmp_path).get("steps") and beats_are_seen(tmp_path), "both nodes beat", timeout=60)
+    nodes.left(process, tmp_path)
     assert nodes.containers()
-    done = subprocess.run(
-        [REPO / "inv", "runs"], env={**os.environ, "GPULAB_RUNS": str(runs)}, capture_output=True, text=True, check=True
-    )
-    assert "its inv was killed" in done.stdout
-    assert record(runs)["state"] == "killed"
-    assert not nodes.containers()
+    before = record(tmp_path)
+    following = nodes.inv(tmp_path, "attach", "last")
+    wait_until(lambda: record(tmp_path)["state"] == "running" and beats_are_seen(tmp_path), "it is followed", 60)
+    refused = nodes.inv(tmp_path, "attach", "last")
+    assert "followed already" in refused.communicate(timeout=60)[0]
+    said = following.communicate(timeout=120)[0]
+    assert following.returncode == 0, said[-3000:]
+    told = record(tmp_path)
+    assert (told["state"], told["run"]) == ("done", before["run"])
+    assert [s["step"] for s in told["steps"]] == ["pair"]
+    assert told["steps"][0]["started"] == before["steps"][0]["started"]
+    assert told["steps"][0]["artefacts"][0]["path"] == "met.txt"
+    for rank in (0, 1):
+        assert beats(tmp_path, rank) == list(range(200)), "no line lost, none twice"
+    assert not nodes.containers("--all")
+
+
+def test_what_ended_while_nobody_followed_is_judged_by_its_exit(nodes: Nodes, tmp_path: Path) -> None:
+    process = nodes.start(tmp_path, beats=60)
+    wait_until(lambda: beats_are_seen(tmp_path), "both nodes beat", timeout=60)
+    nodes.left(process, tmp_path)
+    wait_until(lambda: not nodes.containers(), "both nodes end by themselves", timeout=60)
+    following = nodes.inv(tmp_path, "attach", "last")
+    said = following.communicate(timeout=120)[0]
+    assert following.returncode == 0, said[-3000:]
+    (step,) = record(tmp_path)["steps"]
+    assert (step["state"], step["exit"]) == ("done", 0)
+    assert 6 <= step["seconds"] < 40, "as long as it ran, not until somebody asked"
+    assert beats(tmp_path, 1) == list(range(60))
+
+
+def test_a_node_killed_while_nobody_followed_is_named_by_who_attaches(nodes: Nodes, beating: Any) -> None:
+    process, runs = beating
+    nodes.left(process, runs)
+    nodes.bed.sh("gpu2", "docker kill $(docker ps -q --filter label=gpulab.run)")
+    following = nodes.inv(runs, "attach", "last")
+    said = following.communicate(timeout=120)[0]
+    assert following.returncode == 1
+    assert "node 1 (gpu2) of pair ended with exit 137" in said, said[-2000:]
+    assert record(runs)["state"] == "failed"
+    assert not nodes.containers("--all")
+
+
+def test_who_attaches_carries_out_what_is_left_with_the_same_server(nodes: Nodes, tmp_path: Path) -> None:
+    process = nodes.start(tmp_path, lab="served")
+    slow = "*/*/logs/slow.log"
+    wait_until(lambda: any("beat" in f.read_text() for f in tmp_path.glob(slow)), "the slow step runs", timeout=90)
+    nodes.left(process, tmp_path)
+    server = nodes.bed.sh("gpu1", "docker ps -q --filter name=serve")
+    following = nodes.inv(tmp_path, "attach", "last")
+    wait_until(lambda: any(s["step"] == "slow" for s in record(tmp_path)["steps"]), "it is followed", timeout=60)
+    assert nodes.bed.sh("gpu1", "docker ps -q --filter name=serve") == server
+    said = following.communicate(timeout=120)[0]
+    assert following.returncode == 0, said[-3000:]
+    told = record(tmp_path)
+    assert [(s["step"], s["state"]) for s in told["steps"]] == [
+        (name, "done") for name in ("first", "serve", "slow", "last")
+    ]
+    assert (tmp_path / told["run"] / "first" / "first.txt").read_text() == "first", "done once"
+    assert not nodes.containers("--all")
+
+
+def test_a_run_that_nobody_follows_is_cancelled_on_every_host(nodes: Nodes, beating: Any) -> None:
+    process, runs = beating
+    nodes.left(process, runs)
+    cancelled = nodes.inv(runs, "cancel", "last")
+    said = cancelled.communicate(timeout=60)[0]
+    assert cancelled.returncode == 0, said
+    assert record(runs)["state"] == "interrupted"
+    assert not nodes.containers("--all")
+    again = nodes.inv(runs, "attach", "last")
+    assert "is over: interrupted" in again.communicate(timeout=60)[0]
+    assert again.returncode == 2
+
+
+def test_cancelling_a_run_that_is_followed_ends_it_there(nodes: Nodes, beating: Any) -> None:
+    process, runs = beating
+    cancelled = nodes.inv(runs, "cancel", "last")
+    assert cancelled.wait(60) == 0
+    said = process.communicate(timeout=90)[0]
+    assert process.returncode == 1
+    assert "was removed by someone else (./inv cancel?)" in said, said[-2000:]
+    assert not nodes.containers("--all")
+
+
+def test_a_host_that_cannot_be_asked_is_named_and_the_run_stays_to_be_cancelled(nodes: Nodes, beating: Any) -> None:
+    process, runs = beating
+    nodes.left(process, runs)
+    nodes.bed.sh("gpu2", "systemctl stop ssh.socket ssh; pkill -KILL -u lab", check=False)
+    try:
+        cancelled = nodes.inv(runs, "cancel", "last")
+        said = cancelled.communicate(timeout=120)[0]
+    finally:
+        nodes.bed.sh("gpu2", "systemctl start ssh.socket ssh || systemctl start ssh", check=False)
+    assert cancelled.returncode == 1
+    assert "gpu2" in said and "may go on there" in said, said
+    assert record(runs)["state"] == "detached"
+
+
+def test_the_second_of_two_runs_on_the_same_hosts_is_refused(nodes: Nodes, beating: Any, tmp_path: Path) -> None:
+    process, runs = beating
+    other = tmp_path / "other"
+    code, said = nodes.run(other)
+    assert code == 2
+    assert re.search(rf"gpu[12] is in use by the run {record(runs)['run']}", said), said
+    assert not list(other.glob("tests-pair/*")), "nothing started, so there is no run"
+    seen = len(beats(runs, 1))
+    wait_until(lambda: len(beats(runs, 1)) > seen + 5, "the first goes on", timeout=30)
+    assert process.poll() is None
+
+
+def test_gpus_that_another_program_uses_are_refused(nodes: Nodes, tmp_path: Path) -> None:
+    for host in HOSTS:
+        nodes.bed.sh(host, WITHOUT_DRIVER)
+    nodes.bed.sh("gpu2", "echo '4711, /usr/bin/python3' > /run/nvidia-standin/jobs")
+    file = nodes.labs / "tests" / "train" / "lab.yaml"
+    file.write_text(TRAIN.replace("nodes: 2", "nodes: 2, gpus: 1, vram_gib: 8"))
+    try:
+        process = nodes.start(tmp_path, lab="train", how="")
+        said = process.communicate(timeout=90)[0]
+    finally:
+        file.write_text(TRAIN)
+        for host in HOSTS:
+            nodes.bed.sh(host, "rm -r /usr/bin/nvidia-smi /run/nvidia-standin")
+    assert process.returncode == 2
+    assert "the GPUs of gpu2 are in use: 4711, /usr/bin/python3" in said, said
+
+
+@pytest.mark.rehearsal
+def test_a_cut_between_the_nodes_is_reported_in_time_and_the_run_resumes(nodes: Nodes, tmp_path: Path) -> None:
+    """Packets between the hosts are dropped while the real ms-swift trains; the way from here stays open."""
+    process = nodes.start(tmp_path, lab="train")
+    log = "*/*/logs/train.log"
+    wait_until(lambda: any("'15/" in f.read_text() for f in tmp_path.glob(log)), "it trains", timeout=120)
+    other = nodes.bed.addresses["gpu1"]
+    nodes.bed.sh("gpu2", f"iptables -I INPUT -s {other} -j DROP; iptables -I OUTPUT -d {other} -j DROP")
+    try:
+        said = process.communicate(timeout=QUIET + 60)[0]
+    finally:
+        nodes.bed.sh("gpu2", f"iptables -D INPUT -s {other} -j DROP; iptables -D OUTPUT -d {other} -j DROP")
+    old = record(tmp_path)
+    assert (process.returncode, old["state"]) == (1, "failed"), said[-2000:]
+    assert re.search(r"gpu2 does not reach gpu1 at \S+ any more \(timed out\)", old["failures"][0]), old["failures"]
+    assert not nodes.containers("--all")
+
+    resumed = nodes.inv(tmp_path, "resume", old["run"])
+    said = resumed.communicate(timeout=180)[0]
+    assert resumed.returncode == 0, said[-3000:]
+    new = record(tmp_path)
+    assert new["resumes"] == old["run"]
+    assert re.search(r"train goes on from checkpoint-[1-9]0", said), said
+    evidence = {p["proof"]: p["evidence"] for s in new["steps"] for p in s.get("proofs", [])}
+    assert re.fullmatch(r"steps 1 to \d+ in order, each once", evidence["went on from its checkpoint"])
 
 
 def test_a_lost_ssh_connection_is_taken_up_again(nodes: Nodes, tmp_path: Path) -> None:
     process = nodes.start(tmp_path, beats=150)
-    log = "*/*/logs/pair.log"
-    wait_until(lambda: any("[1] beat" in f.read_text() for f in tmp_path.glob(log)), "both nodes beat", timeout=60)
+    wait_until(lambda: beats_are_seen(tmp_path), "both nodes beat", timeout=60)
     for host in HOSTS:
         nodes.bed.sh(host, "pkill -KILL -u lab sshd || pkill -KILL -u lab -f sshd", check=False)
     said = process.communicate(timeout=120)[0]

@@ -190,6 +190,42 @@ def test_the_printed_script_is_enough(inv: Inv) -> None:
     assert told.endswith("Melvik"), told
 
 
+def test_a_cancelled_job_is_resumed_as_a_new_one_from_its_last_whole_checkpoint(inv: Inv) -> None:
+    followed = inv.lab("--set", "train.max_steps=100")
+    inv.wait_for_steps(9)
+    assert inv.run("cancel", "last")[0] == 0
+    assert finish(followed)[0] == 1
+    old, shared = inv.record, f"/srv/gpulab/runs/{inv.record['run']}/train"
+    # the newest is torn, as a node leaves it that dies while it saves
+    newest = int(inv.cluster.bed.sh("head", f"ls {shared} | sed -n s/checkpoint-//p | sort -n | tail -n 1"))
+    inv.cluster.bed.sh("head", f"truncate -s 9 {shared}/checkpoint-{newest}/optimizer.pt")
+    code, out = finish(inv.start("resume", "last"))
+    assert code == 0, out
+    assert f"train/checkpoint-{newest} is passed over: optimizer.pt is torn" in out
+    assert inv.record["resumes"] == old["run"] and inv.record["job"] != old["job"]
+    assert f"from step {newest - 1} of 100" in (inv.folder / "logs" / "train.log").read_text()
+    proofs = {p["proof"]: p["evidence"] for p in inv.record["steps"][0]["proofs"]}
+    assert proofs["went on from its checkpoint"] == "steps 1 to 100 in order, each once"
+
+
+def test_a_step_that_an_interrupted_job_has_done_is_not_done_again(inv: Inv) -> None:
+    followed = inv.lab()
+    wait_until(lambda: '"train", "what": "done"' in journal(inv), "the training is done", 60)
+    followed.send_signal(signal.SIGINT)
+    assert finish(followed)[0] == 130
+    code, out = finish(inv.start("resume", "last"))
+    assert code == 0, out
+    assert "done already: train" in out
+    assert [s["step"] for s in inv.record["steps"]] == ["train", "serve", "ask"]
+    assert '"train", "what": "begins"' not in journal(inv)
+    assert (inv.folder / "ask" / "answer.txt").read_text() == "Melvik"
+
+
+def journal(inv: Inv) -> str:
+    """What the newest run's job has written down, as it is mirrored here."""
+    return "".join(file.read_text() for file in sorted(inv.runs.glob("*/*/journal"))[-1:])
+
+
 def test_a_job_that_loses_its_node_goes_on_from_its_last_checkpoint(inv: Inv) -> None:
     followed = inv.lab("--requeue", "--set", "train.max_steps=150")
     inv.wait_for_steps(5)
@@ -213,4 +249,5 @@ def test_a_job_that_loses_its_node_goes_on_from_its_last_checkpoint(inv: Inv) ->
     log = (inv.folder / "logs" / "train.log").read_text()
     resumed = int(log.split("from step ")[2].split()[0])
     assert resumed > 1 and resumed % 2 == 1, "not from a checkpoint"
+    assert f"goes on from checkpoint-{resumed - 1}" in log
     assert "started anew 1 times" in out

@@ -168,6 +168,16 @@ def test_a_killed_node_is_named_before_those_that_failed_for_want_of_it(engine, 
         assert made.carry_out("nodes").failure.startswith("node 1 (host1) of nodes ended with exit -9")
 
 
+def test_silent_nodes_are_asked_whether_they_reach_each_other(engine, tmp_path, monkeypatch):
+    monkeypatch.setattr("gpulab.engines.engine.QUIET", 0.5)
+    made = engine(*together(tmp_path, "import time; time.sleep(600)", "import time; time.sleep(600)"))
+    made.apart = lambda commands: f"{commands[1].node} does not reach {commands[0].node}"
+    with made.closing():
+        ended = made.carry_out("nodes")
+    assert ended.failure == "host1 does not reach host0; the nodes of nodes were stopped"
+    assert not belonging(tmp_path)
+
+
 def test_nodes_that_say_nothing_meet_a_deadline_that_is_named(engine, tmp_path, monkeypatch):
     monkeypatch.setattr("gpulab.engines.engine.SILENCE", 1.0)
     made = engine(*together(tmp_path, "import time; time.sleep(600)", "import time; time.sleep(600)"))

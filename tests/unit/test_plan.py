@@ -88,13 +88,21 @@ def test_a_lab_that_cannot_be_rehearsed_says_why(write_lab):
 
 
 def test_dry_on_a_gpu_prints_the_real_models_script_and_runs_nothing(monkeypatch, runs):
-    monkeypatch.setattr(labrun, "this_machine", lambda: machine(H100))
+    monkeypatch.setattr("gpulab.order.this_machine", lambda: machine(H100))
     outcome = labrun.run_lab("quickstart", rehearse=False, dry=True, settings=[], keep_serving=False, hub="hf")
     script = outcome.data["plan"]
     assert "swift sft train.yaml --model Qwen/Qwen3-0.6B" in script
     assert "export USE_HF=1" in script
     assert "use_cpu" not in script
     assert not runs.exists()
+
+
+def test_dry_shows_a_lab_that_can_be_neither_run_nor_rehearsed_here(monkeypatch, runs):
+    monkeypatch.setattr("gpulab.order.this_machine", lambda: machine())
+    script = labrun.run_lab("train/megatron", dry=True).data["plan"]
+    assert "megatron sft train.yaml --model Qwen/Qwen3-0.6B --tensor_model_parallel_size 2" in script
+    with pytest.raises(UsageError, match="can't be rehearsed"):
+        labrun.run_lab("train/megatron", dry=True, rehearse=True)
 
 
 def test_the_script_is_valid_shell_that_hides_no_folder(tmp_path):

@@ -12,9 +12,9 @@ from gpulab import planning
 from gpulab.errors import UsageError
 from gpulab.hosts import ssh
 from gpulab.lab import load_lab
-from gpulab.labrun import offered
 from gpulab.layout.step import Devices
 from gpulab.machine import Gpu, Machine
+from gpulab.order import offered
 from gpulab.paths import ROOT
 from gpulab.plan import Node, plan
 from gpulab.stacks import load_stack

@@ -60,6 +60,16 @@ def losses(*values: float, parameters: str = "X: 10.0M Params (2.0M Trainable [2
     return build
 
 
+def steps(*numbers: int) -> Build:
+    rows = [json.dumps({"loss": 1.0, "global_step/max_steps": f"{n}/9"}) + "\n" for n in numbers]
+
+    def build(run: Path) -> None:
+        (run / "step").mkdir(exist_ok=True)
+        (run / "step" / "logging.jsonl").write_text("".join(rows))
+
+    return build
+
+
 def ranks(*weights: str | None, world: int = 2, **said_by: list[object]) -> Build:
     """What each rank leaves of itself, with the checksum of its weights; `said_by`: more, a value for each rank."""
 
@@ -237,6 +247,10 @@ CASES: dict[str, tuple[list[Build], list[list[Build]]]] = {
             [losses(4, 2, 1, step="before"), losses(4, 2)],  # other steps: another global batch
             [losses(4, 2, 1)],
         ],
+    ),
+    "went on from its checkpoint": (
+        [steps(1, 2, 3, 4)],
+        [[steps(1, 2, 1, 2)], [steps(1, 2, 2, 3)], [steps()], []],  # it began anew; a step twice
     ),
     "exact match at least 90%": (
         [answers("Melvik", "Melvik")],

@@ -101,8 +101,11 @@ def test_a_full_disk_keeps_the_old_record(runs, tmp_path, monkeypatch):
     assert [f.name for f in record.folder.iterdir() if f.name.startswith(".")] == []
 
 
-def test_a_run_that_is_a_job_goes_on_when_its_inv_is_gone(runs):
-    record = Record.open("a-b", {"steps": [], "failures": [], "job": "7"})
+@pytest.mark.parametrize(
+    "where", [{"job": "7", "hosts": ["n"], "steps": []}, {"hosts": ["n1", "n2"], "steps": [{"step": "a"}]}]
+)
+def test_a_run_on_hosts_goes_on_when_its_inv_is_gone(runs, where):
+    record = Record.open("a-b", {"failures": [], "engine": "docker", **where})
     record._lock.release(force=True)
     (line,) = sweep()
     assert f"./inv attach a-b/{record.folder.name}" in line

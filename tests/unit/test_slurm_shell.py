@@ -16,6 +16,7 @@ from gpulab.layout.step import Devices
 from gpulab.plan import TOOLS, plan
 from gpulab.script import as_script
 from gpulab.stacks import load_stack
+from tests.unit.test_checkpoints import trainer
 
 LAB = """\
 title: A lab of the tests
@@ -36,6 +37,7 @@ DOCKER = """\
 #!/bin/sh
 printf '%s\\n' "$*" >> "$CALLS"
 case "$*" in run*"swift sft"*) exit "${TRAIN:-0}" ;; esac
+case "$*" in *checkpoints.py*) exec python3 $(printf '%s\n' "$@" | tail -n 3) ;; esac
 """
 SRUN = '#!/bin/bash\nwhile [ "$1" != bash ]; do shift; done\nSLURM_NODEID=1 exec "$@"\n'
 SCONTROL = """\
@@ -119,13 +121,14 @@ def test_begun_anew_it_goes_on_from_the_last_whole_checkpoint(tmp_path, write_la
     job = Job(tmp_path, write_lab, requeue=True)
     job.run(TRAIN="9")
     for number in (2, 10, 12):
-        (job.results / "train" / f"checkpoint-{number}").mkdir(parents=True)
-    for number in whole:
-        (job.results / "train" / f"checkpoint-{number}" / "trainer_state.json").write_text("{}")
+        checkpoint = trainer(job.results / "train", number)
+        if number not in whole:
+            (checkpoint / "optimizer.pt").write_bytes(b"PK")
     job.calls.unlink()
     assert job.run(SLURM_RESTART_COUNT="1").returncode == 0
     wanted = f"--resume_from_checkpoint {job.results}/train/checkpoint-{resumed}"
     assert job.trained.endswith(wanted) if resumed else "resume_from" not in job.trained
+    assert "checkpoint-12 is passed over: optimizer.pt is torn" in (job.results / "logs" / "train.log").read_text()
 
 
 def test_begun_anew_it_does_not_do_again_what_is_done(tmp_path, write_lab):

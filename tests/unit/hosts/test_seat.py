@@ -1,7 +1,8 @@
-"""gpulab/hosts/seat.py: which of many hosts are taken, and how often those that are off are asked."""
+"""gpulab/hosts/seat.py: which of many hosts are taken, whose clocks agree, how often those that are off are asked."""
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,18 @@ def test_a_host_that_does_not_answer_is_not_asked_again(monkeypatch):
     assert isinstance(first, UsageError)
     assert first.message == "gpu0: it does not answer"
     assert looked == []
+
+
+def skewed(*ahead: float) -> list[seat.Seat]:
+    """Hosts whose clocks are so many seconds ahead of this machine's."""
+    return [dataclasses.replace(taken(HOSTS[n]), ahead=a) for n, a in enumerate(ahead, 1)]
+
+
+def test_hosts_whose_clocks_differ_are_named_with_the_difference_and_the_cure():
+    with pytest.raises(UsageError, match="the clocks of gpu2 and gpu3 differ by 95 s") as caught:
+        seat.refuse_skew(skewed(0, -seat.SKEW, 65))
+    assert "chrony" in caught.value.cure
+
+
+def test_it_is_their_difference_that_counts_not_this_machines_clock():
+    seat.refuse_skew(skewed(3600, 3600 + seat.SKEW - 1))
