@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ import pytest
 
 from tests.testbed import Node, Testbed, engine
 from tests.testbed.paths import REPO
-from tests.testbed.stack_images import built
+from tests.testbed.stack_images import built, give
 from tests.wait import wait_until
 
 HOSTS = ("gpu1", "gpu2")
@@ -111,17 +110,7 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
     bed = Testbed.up([Node(name, "trixie", 0, ENGINE, shares=True) for name in HOSTS], "nodes")
     for host in HOSTS:
         bed.sh(host, PREPARED)
-    archive = bed.directory / "cpu.tar"
-    engine.docker("save", "--output", str(archive), tag)
-
-    def load(host: str) -> None:
-        with archive.open("rb") as stream:
-            argv = ["docker", "-H", f"unix://{engine.SOCKET}", "exec", "-i", bed.container(host), "docker", "load"]
-            subprocess.run(argv, stdin=stream, capture_output=True, check=True)
-
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(load, HOSTS))
-    archive.unlink()
+    give(bed, HOSTS, tag)
     labs = tmp_path_factory.mktemp("labs")
     (labs / "tests" / "pair").mkdir(parents=True)
     (labs / "tests" / "pair" / "pair.py").write_text(PAIR)
