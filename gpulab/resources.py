@@ -80,9 +80,13 @@ class Sampler:
             gpu_percent=round(gpu_percent, 1),
             gpu_mib=round(gpu_mib, 1),
         )
+        self.add(sample)
+
+    def add(self, sample: Sample) -> None:
+        """Take a sample that was made elsewhere."""
         self._csv.writerow(asdict(sample))
         self._file.flush()
-        peak = self.peaks.setdefault(step, {})
+        peak = self.peaks.setdefault(sample.step, {})
         for name in ("cpu_percent", "rss_mib", "gpu_percent", "gpu_mib"):
             peak[name] = max(peak.get(name, 0.0), getattr(sample, name))
 

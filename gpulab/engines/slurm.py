@@ -26,6 +26,7 @@ from gpulab.engines.engine import POLL, Ended
 from gpulab.engines.remote import FETCHED_MIB, RemoteDockerEngine, shipped
 from gpulab.engines.slurm_follower import Follower
 from gpulab.engines.slurm_shell import PORT, SlurmShell, nodes_of_a_job
+from gpulab.engines.slurm_usage import samples
 from gpulab.errors import UsageError
 from gpulab.handover import Handover, Taken
 from gpulab.hosts.inventory import Host
@@ -38,11 +39,14 @@ from gpulab.script import as_script
 from gpulab.stacks import Stack
 from gpulab.watch import Watch
 
-# What is handed on comes by standard input, so it is in no argument list. A shared folder may need a moment.
+# What is handed on comes by standard input, so it is in no argument list. A shared folder may need a moment. Of a job
+# that Slurm refuses nothing is left.
 SUBMIT = """
 set -a; eval "$(cat)"; set +a
 for _ in $(seq 30); do [ -f "$0/plan.sh" ] && break; sleep 1; done
-cd "$0" && exec sbatch --parsable --output=logs/job.log plan.sh "$0"
+cd "$0" && sbatch --parsable --output=logs/job.log plan.sh "$0" && exit
+cd / && rm -rf "$0"
+exit 1
 """
 FETCH = f'cd "$0" && find "$1" -type f -size -{FETCHED_MIB}M -print0 | tar -cf - --null -T -'
 # A step's last word in the journal -> how it ended; of an unproven one the judgement says more.
@@ -124,6 +128,8 @@ class SlurmEngine(RemoteDockerEngine):
             if ended is not None:
                 if not command.ready:
                     self._fetch(step)
+                for sample in samples(self.plan.run, step):
+                    self._sampler.add(sample)
                 return ended
             self._say_standing()
             self._watch.look(command)
@@ -145,7 +151,7 @@ class SlurmEngine(RemoteDockerEngine):
         return Judgement(**json.loads(file.read_text(encoding="utf-8")))
 
     def gpus(self) -> Callable[[], tuple[float, float]]:
-        """See Engine; the job's nodes are not looked into."""
+        """See Engine; the job's nodes write down what they use."""
         return lambda: (0.0, 0.0)
 
     def reach(self, command: Command) -> str:

@@ -18,6 +18,7 @@ from pathlib import Path
 from gpulab import flags
 from gpulab.engines.container import Place, container_name, run_words, volumes
 from gpulab.engines.docker_shell import DockerShell
+from gpulab.engines.slurm_usage import SAMPLE
 from gpulab.going_on import flags_for
 from gpulab.paths import ROOT
 from gpulab.plan import TOOLS, Command, Node, Plan
@@ -114,10 +115,10 @@ meet() {{
 }}
 export RUN LAB IMAGE OWNER NETWORK MASTER_ADDR MASTER_PORT
 export -f gpus resume meet
-trap 'clean >/dev/null' EXIT
+trap 'kill "${{SAMPLER:-}}" 2>/dev/null || true; clean >/dev/null' EXIT
 clean >/dev/null  # what a job of this number left before it was queued again
 docker network create --label gpulab.job="$SLURM_JOB_ID" "$NETWORK" >/dev/null
-"""
+{SAMPLE}"""
 
     def step(self, command: Command) -> list[str]:
         """See Shell."""

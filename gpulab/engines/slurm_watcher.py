@@ -13,7 +13,8 @@ import sys
 import time
 from pathlib import Path
 
-PATTERNS = ("journal", ".judged/*.json", "*/logging.jsonl", "logs/*.log")
+USAGE = "usage/*.txt"  # what containers use, a file for each node
+PATTERNS = ("journal", ".judged/*.json", "*/logging.jsonl", "logs/*.log", USAGE)
 EVERY = 0.5  # seconds between two looks at the files
 ASK = 2.0  # and at the queue
 SETTLED = 3.0

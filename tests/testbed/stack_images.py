@@ -7,11 +7,14 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from gpulab.build.context import python
 from gpulab.image import Image
 from gpulab.stacks import load_stack
 from tests.testbed import engine
+from tests.testbed.bed import Testbed
 from tests.testbed.paths import REPO, SOCKET
 from tests.testbed.plugins import docker_config
 from tests.testbed.pythons import python_base
@@ -34,6 +37,21 @@ def built(stack: str) -> str:
         if done.returncode != 0:
             raise RuntimeError(f"inv build {stack}: {json.loads(done.stdout)['failures']}\n{done.stderr[-2000:]}")
     return image.tag
+
+
+def give(bed: Testbed, hosts: Sequence[str], tag: str) -> None:
+    """Load an image of the testbed's engine into the hosts' own engines, side by side."""
+    archive = bed.directory / "image.tar"
+    engine.docker("save", "--output", str(archive), tag)
+
+    def load(host: str) -> None:
+        with archive.open("rb") as stream:
+            argv = ["docker", "-H", f"unix://{engine.SOCKET}", "exec", "-i", bed.container(host), "docker", "load"]
+            subprocess.run(argv, stdin=stream, capture_output=True, check=True)
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(load, hosts))
+    archive.unlink()
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,40 +17,36 @@ from typing import Any
 import pytest
 
 from gpulab.engines.engine import QUIET
-from tests.testbed import Node, Testbed, engine
+from tests.testbed import Testbed, engine
 from tests.testbed.conftest import WITHOUT_DRIVER
 from tests.testbed.paths import REPO
+from tests.testbed.prepared import prepared
 from tests.testbed.stack_images import built
 from tests.wait import wait_until
 
 HOSTS = ("gpu1", "gpu2")
-ENGINE = ("docker.io", "docker-cli", "iptables")
-# What provision leaves, in a second: the lab's user and group, the shared folder, an engine that the login may use.
-PREPARED = """
-groupadd -g 2000 gpulab; useradd -u 2000 -g gpulab gpulab; usermod -aG docker lab
-install -d -m 2775 -o gpulab -g gpulab /srv/gpulab /srv/gpulab/runs /srv/gpulab/models
-systemctl enable -q --now docker
-"""
-# Two nodes that need each other, as a training does, but start in a second.
+# Nodes that need each other, as a training does, but start in a second: the first meets each of the others.
 PAIR = """
 import os, socket, sys, time
 rank, master = int(os.environ["NODE_RANK"]), (os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]))
 def meet():
     if rank == 0:
-        return socket.create_server(master).accept()[0]
+        server = socket.create_server(master)
+        return [server.accept()[0] for _ in range(int(os.environ["NNODES"]) - 1)]
     while True:
         try:
-            return socket.create_connection(master, 5)
+            return [socket.create_connection(master, 5)]
         except OSError:
             time.sleep(0.1)
-with meet() as peer:
-    peer.settimeout(30)
-    for beat in range(int(sys.argv[1])):
+peers = meet()
+for beat in range(int(sys.argv[1])):
+    for peer in peers:
+        peer.settimeout(30)
         peer.sendall(b".")
         if not peer.recv(1):
-            sys.exit("the other node is gone")
-        print("beat", beat, flush=True)
-        time.sleep(0.1)
+            sys.exit("another node is gone")
+    print("beat", beat, flush=True)
+    time.sleep(0.1)
 if rank == 0:
     open(sys.argv[2], "w").write("together")
 """
@@ -194,21 +189,7 @@ def beats_are_seen(runs: Path) -> bool:
 
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
-    tag = built("cpu")
-    bed = Testbed.up([Node(name, "trixie", 1, ENGINE, shares=True) for name in HOSTS], "nodes")
-    for host in HOSTS:
-        bed.sh(host, PREPARED)
-    archive = bed.directory / "cpu.tar"
-    engine.docker("save", "--output", str(archive), tag)
-
-    def load(host: str) -> None:
-        with archive.open("rb") as stream:
-            argv = ["docker", "-H", f"unix://{engine.SOCKET}", "exec", "-i", bed.container(host), "docker", "load"]
-            subprocess.run(argv, stdin=stream, capture_output=True, check=True)
-
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(load, HOSTS))
-    archive.unlink()
+    bed = prepared(HOSTS, "nodes", gpus=1)
     labs = tmp_path_factory.mktemp("labs")
     shutil.copytree(REPO / "labs" / "train" / "multi-node", labs / "tests" / "train")
     for name, files in LABS.items():

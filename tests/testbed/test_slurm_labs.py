@@ -1,5 +1,5 @@
 """Labs as jobs: submitted, followed, recorded; left, found again, cancelled; a node that dies. Slurm, munge, ssh and
-Docker are real, ms-swift's image is a stand-in (standin/swift_image)."""
+Docker are real. ms-swift's image is a stand-in (standin/swift_image), but in the last scenario."""
 
 import json
 import os
@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from gpulab.stacks import load_stack
 from tests.testbed.conftest import WITHOUT_DRIVER, Lab
 from tests.testbed.engine import docker
 from tests.testbed.paths import REPO
+from tests.testbed.stack_images import built, give
 from tests.testbed.standin.swift_image import stand_in
 from tests.wait import wait_until
 
@@ -28,12 +30,12 @@ SLOW = ("--set", "train.max_steps=600")  # a minute, long enough to be disturbed
 class Inv:
     """`./inv` on the tests' own labs and the cluster, its runs in a folder of their own."""
 
-    def __init__(self, cluster: Lab, runs: Path) -> None:
-        self.cluster, self.runs = cluster, runs
+    def __init__(self, cluster: Lab, runs: Path, labs: Path = LABS) -> None:
+        self.cluster, self.runs, self.labs = cluster, runs, labs
 
     def start(self, *words: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-m", "tests.testbed.inv_on_labs", str(LABS), *words], cwd=REPO, text=True,
+            [sys.executable, "-m", "tests.testbed.inv_on_labs", str(self.labs), *words], cwd=REPO, text=True,
             env={**os.environ, "GPULAB_RUNS": str(self.runs)}, start_new_session=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
@@ -251,3 +253,32 @@ def test_a_job_that_loses_its_node_goes_on_from_its_last_checkpoint(inv: Inv) ->
     assert resumed > 1 and resumed % 2 == 1, "not from a checkpoint"
     assert f"goes on from checkpoint-{resumed - 1}" in log
     assert "started anew 1 times" in out
+
+
+@pytest.fixture
+def real_images(cluster: Lab) -> Iterator[None]:
+    """The stack's real image on the nodes, in the place of the stand-in."""
+    tag = built("cpu")
+    for node in NODES:
+        cluster.bed.sh(node, f"docker tag {tag} standin:kept")
+    give(cluster.bed, NODES, tag)
+    yield
+    for node in NODES:
+        cluster.bed.sh(node, f"docker tag standin:kept {tag}")
+
+
+@pytest.mark.rehearsal
+@pytest.mark.usefixtures("real_images")
+def test_two_nodes_of_a_job_train_as_one(cluster: Lab, tmp_path: Path) -> None:
+    """The lab train/multi-node with the real ms-swift, started by itself and by torchrun; proven in the job."""
+    inv = Inv(cluster, tmp_path / "runs", REPO / "labs")
+    code, out = finish(inv.lab("--only", "swift,torchrun", "--rehearse", name="multi-node"), timeout=600)
+    assert code == 0, out
+    steps = {step["step"]: step for step in inv.record["steps"]}
+    assert list(steps) == ["twin", "single", "swift", "torchrun"]
+    for name in ("swift", "torchrun"):
+        evidence = {proof["proof"]: proof["evidence"] for proof in steps[name]["proofs"] if proof["holds"]}
+        assert evidence["every rank took part"] == "2 ranks on 2 nodes over gloo"
+        assert "the same weights on 2 ranks" in evidence["ranks hold the same weights"]
+        assert {json.loads(f.read_text())["host"] for f in (inv.folder / name / "ranks").iterdir()} == set(NODES)
+        assert steps[name]["peaks"]["rss_mib"] > 0, "what the nodes used is on record"

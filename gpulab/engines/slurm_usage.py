@@ -1,0 +1,71 @@
+"""What a job's containers use: each node writes it down as it goes, and the record gets it when a step is over.
+
+Slurm's own figures leave containers out: they belong to Docker's processes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from gpulab.engines.docker import usage
+from gpulab.engines.slurm_watcher import USAGE
+from gpulab.resources import Sample
+
+# A line for each container: seconds since 1970, the step that began last, what `docker stats` says; and the GPUs' own.
+# `docker stats` takes its two seconds.
+SAMPLE = r"""
+sample() {
+  local own step gpus file="$RUN/usage/$SLURMD_NODENAME.txt"
+  gpus=${SLURM_STEP_GPUS:-${SLURM_JOB_GPUS:-}}
+  mkdir -p "$RUN"/usage
+  while sleep 0.2; do
+    own=$(docker ps -q --filter label=gpulab.job="$SLURM_JOB_ID")
+    step=$(sed -n 's/.*"step": "\([^"]*\)", "what": "begins".*/\1/p' "$RUN"/journal | tail -n 1)
+    [ -n "$own" ] && [ -n "$step" ] || continue
+    {
+      docker stats --no-stream --format '{{json .}}' $own
+      [ -z "$gpus" ] || nvidia-smi --id="$gpus" --query-gpu=utilization.gpu,memory.used --format=csv,noheader,nounits
+    } 2>/dev/null | sed "s/^/$(date +%s) $step /" >> "$file"
+  done
+}
+export -f sample
+srun --overlap bash -c sample </dev/null >/dev/null 2>&1 &
+SAMPLER=$!
+"""
+
+
+def samples(run: Path, step: str) -> Iterator[Sample]:
+    """A step's samples, one for each moment at which a node told something: the sum over the nodes of their latest.
+
+    Seconds count from the job's first sample.
+    """
+    looks: dict[tuple[int, str], list[str]] = {}  # (moment, node) -> what it told of the step
+    first: int | None = None
+    for file in sorted(run.glob(USAGE)):
+        for line in file.read_text(encoding="utf-8").splitlines(keepends=True):
+            if not line.endswith("\n"):
+                continue
+            moment, begun, told = line.split(" ", 2)
+            first = min(first or int(moment), int(moment))
+            if begun == step:
+                looks.setdefault((int(moment), file.stem), []).append(told)
+    latest: dict[str, list[str]] = {}
+    for (moment, node), told in sorted(looks.items()):
+        latest[node] = told
+        yield total([line for lines in latest.values() for line in lines], step, float(moment - (first or 0)))
+
+
+def total(lines: list[str], step: str, seconds: float) -> Sample:
+    """Containers' lines (`{"CPUPerc": "101.5%", ...}`) and GPUs' (`97, 40213`) as one sample."""
+    used = [usage(json.loads(line)) for line in lines if line.startswith("{")]
+    gpus = [[float(n) if n.strip().isdigit() else 0.0 for n in line.split(",")] for line in lines if line[0] != "{"]
+    return Sample(
+        seconds=seconds,
+        step=step,
+        cpu_percent=round(sum(u.cpu_percent for u in used), 1),
+        rss_mib=round(sum(u.rss_mib for u in used), 1),
+        gpu_percent=round(sum(percent for percent, _ in gpus) / max(1, len(gpus)), 1),
+        gpu_mib=round(sum(mib for _, mib in gpus), 1),
+    )

@@ -1,0 +1,75 @@
+"""Three hosts that work as one: not two, which would hide whoever counts on a single other."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.testbed.paths import REPO
+from tests.testbed.prepared import prepared
+from tests.testbed.test_nodes import PAIR, Nodes, record
+from tests.wait import wait_until
+
+HOSTS = ("gpu1", "gpu2", "gpu3")
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
+    bed = prepared(HOSTS, "three")
+    labs = tmp_path_factory.mktemp("labs")
+    (labs / "tests" / "pair").mkdir(parents=True)
+    (labs / "tests" / "pair" / "pair.py").write_text(PAIR)
+    yield Nodes(bed, bed.inventory(user="lab"), labs)
+    if not os.environ.get("GPULAB_TESTBED_KEEP"):
+        bed.down()
+
+
+def left(nodes: Nodes) -> str:
+    """The containers of labs on all three, running or ended."""
+    return "".join(nodes.bed.sh(host, "docker ps -aq --filter label=gpulab.run") for host in HOSTS)
+
+
+def test_three_hosts_meet(three: Nodes, tmp_path: Path) -> None:
+    code, said = three.run(tmp_path, "--nodes", "3")
+    assert code == 0, said
+    told = record(tmp_path)
+    assert told["hosts"] == list(HOSTS)
+    folder = tmp_path / told["run"]
+    assert (folder / "pair" / "met.txt").read_text() == "together"
+    for rank in range(3):
+        assert f"[{rank}] beat 19" in (folder / "logs" / "pair.log").read_text()
+        assert "beat 19" in (folder / "logs" / f"pair-{rank}.log").read_text()
+    assert left(three) == ""
+
+
+def test_a_killed_third_is_named_and_the_others_are_stopped(three: Nodes, tmp_path: Path) -> None:
+    process = three.start(tmp_path, "--nodes", "3", beats=2000)
+    log = "*/*/logs/pair.log"
+    wait_until(lambda: any("[2] beat" in f.read_text() for f in tmp_path.glob(log)), "all beat", timeout=60)
+    three.bed.sh("gpu3", "docker kill $(docker ps -q --filter label=gpulab.run)")
+    said = process.communicate(timeout=60)[0]
+    assert process.returncode == 1
+    assert "node 2 (gpu3) of pair ended with exit 137" in " ".join(record(tmp_path)["failures"]), said[-2000:]
+    assert left(three) == ""
+
+
+@pytest.mark.rehearsal
+def test_three_hosts_train_as_one(three: Nodes, tmp_path: Path) -> None:
+    """Four samples on each node, so the one process that they are compared with takes three times four at a step."""
+    done = subprocess.run(
+        [REPO / "inv", "lab", "multi-node", "--only", "swift", "--hosts", three.inventory, "--nodes", "3",
+         "--set", "single.gradient_accumulation_steps=3", "--json"],
+        env={**os.environ, "GPULAB_RUNS": str(tmp_path)}, capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr[-3000:]
+    told = record(tmp_path)
+    evidence = {p["proof"]: p["evidence"] for s in told["steps"] for p in s.get("proofs", [])}
+    assert evidence["every rank took part"] == "3 ranks on 3 nodes over gloo"
+    assert "the same weights on 3 ranks" in evidence["ranks hold the same weights"]
+    ranks = [json.loads(f.read_text()) for f in (tmp_path / told["run"] / "swift" / "ranks").iterdir()]
+    assert {rank["host"] for rank in ranks} == set(HOSTS)
