@@ -33,7 +33,5 @@ def _tuner(command: Command) -> str:
     """What is tuned, as the command line or its YAML says."""
     if "tuner_type" in (given := flags.given(command.argv)):
         return " ".join(given["tuner_type"])
-    for word in command.argv[2:3]:
-        if word.endswith((".yaml", ".yml")):
-            return str(load(command.cwd / word).get("tuner_type", ""))
-    return ""
+    file = flags.config(command.argv)
+    return str(load(command.cwd / file).get("tuner_type", "")) if file else ""

@@ -41,7 +41,7 @@ class Order:
     @classmethod
     def again(cls, data: Mapping[str, Any], why: str, limit: str = "") -> Order:
         """What a record says was run, on the same hosts or those of `limit`. Raises UsageError where that can't be."""
-        lab, stack = find_lab(data["lab"]).only(data["only"]), load_stack(data["stack"]["name"])
+        lab, stack = find_lab(data["lab"]).only(data.get("only", [])), load_stack(data["stack"]["name"])
         seats = seats_for(lab.needs, data["engine"], data["inventory"], limit or ",".join(data["hosts"]), data["nodes"])
         engine = choose_engine(data["engine"], stack, seats, data["inventory"], requeue=data.get("requeue", False))
         return cls(
