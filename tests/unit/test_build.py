@@ -63,6 +63,11 @@ def test_a_base_of_ones_own_is_taken_as_it_is(monkeypatch, tmp_path):
     assert base.base_image("some/python:slim", Docker(), "mine", digests=tmp_path / "none") == "mine"
 
 
+@pytest.mark.parametrize("name", load_stacks())
+def test_every_lock_is_of_todays_pins(name):
+    run.check_lock(load_stack(name))
+
+
 def test_a_changed_pin_makes_the_lock_stale(monkeypatch):
     stack = load_stack("cpu")
     run.check_lock(stack)
