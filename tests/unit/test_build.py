@@ -135,6 +135,16 @@ def test_an_engine_that_is_not_running_is_named(tmp_path):
     assert "cure:" in said
 
 
+def test_an_engine_of_another_platform_is_refused(tmp_path, monkeypatch):
+    """Against a docker that answers as an engine on such a machine does: there is none here."""
+    (tmp_path / "docker").write_text("#!/bin/sh\necho linux/arm64\n")
+    (tmp_path / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(UsageError, match=r"is linux/arm64, the locks are for linux/amd64") as caught:
+        run.check_engine(Docker())
+    assert caught.value.cure == "build on such a machine"
+
+
 def test_only_stacks_without_a_parent_bring_their_own_apt():
     for stack in load_stacks().values():
         assert not (stack.parent and stack.pins.apt)
