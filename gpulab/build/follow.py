@@ -12,8 +12,13 @@ from gpulab.console import console
 
 # What a failed build's log says -> what is wrong, and what helps.
 CAUSES = (
-    (r"no space left on device", "the engine's disk is full",
+    (r"[Nn]o space left on device", "the engine's disk is full",
      "free some there: docker system df, docker builder prune"),
+    (r"failed to do request|failed to resolve source metadata|pull access denied",
+     "the base image was not had from its registry",
+     "check its name and the network, or name one at hand: --base IMAGE, or GPULAB_BASE_IMAGE"),
+    (r"exec format error|does not match the (specified|host) platform|no match for platform in manifest",
+     "the base image is for another platform", "name one for linux/amd64: --base IMAGE, or GPULAB_BASE_IMAGE"),
     (r"[Nn]o interpreter found for Python",
      "the base image lacks the stack's Python", "name one that has it: --base IMAGE, or GPULAB_BASE_IMAGE"),
     (r"dns error|[Ff]ailed to fetch|[Cc]onnection refused|invalid peer certificate",

@@ -56,8 +56,9 @@ class Box:
 
 @contextmanager
 def box(image: Image, docker: Docker) -> Iterator[Box]:
-    """A container of `image`, gone afterwards."""
-    name = docker.run("run", "-d", "--network", "none", "--entrypoint", "sleep", image.tag, "infinity")
+    """A container of `image`, gone afterwards. Ranks find each other by its name, though it has no network."""
+    alone = ("--network", "none", "--hostname", "localhost")
+    name = docker.run("run", "-d", *alone, "--entrypoint", "sleep", image.tag, "infinity")
     try:
         yield Box(image, docker, name)
     finally:

@@ -63,6 +63,11 @@ def test_a_base_of_ones_own_is_taken_as_it_is(monkeypatch, tmp_path):
     assert base.base_image("some/python:slim", Docker(), "mine", digests=tmp_path / "none") == "mine"
 
 
+@pytest.mark.parametrize("name", load_stacks())
+def test_every_lock_is_of_todays_pins(name):
+    run.check_lock(load_stack(name))
+
+
 def test_a_changed_pin_makes_the_lock_stale(monkeypatch):
     stack = load_stack("cpu")
     run.check_lock(stack)
@@ -128,6 +133,16 @@ def test_an_engine_that_is_not_running_is_named(tmp_path):
     assert code == 2
     assert f"no Docker engine answers at unix://{tmp_path}/docker.sock" in said
     assert "cure:" in said
+
+
+def test_an_engine_of_another_platform_is_refused(tmp_path, monkeypatch):
+    """Against a docker that answers as an engine on such a machine does: there is none here."""
+    (tmp_path / "docker").write_text("#!/bin/sh\necho linux/arm64\n")
+    (tmp_path / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(UsageError, match=r"is linux/arm64, the locks are for linux/amd64") as caught:
+        run.check_engine(Docker())
+    assert caught.value.cure == "build on such a machine"
 
 
 def test_only_stacks_without_a_parent_bring_their_own_apt():

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ def complaint(name: str) -> str:
     try:
         done = subprocess.run(
             [name, "--help"],
+            env=os.environ | {"VLLM_TARGET_DEVICE": "cpu"},  # vLLM looks for its device first
             capture_output=True,
             text=True,
             errors="replace",
