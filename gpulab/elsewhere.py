@@ -40,18 +40,21 @@ def attach(run: str) -> Outcome:
     else:
         engine = RemoteDockerEngine(order.stack, order.seats, attaches=True)
         engine.prepare()
-        done = over(data["steps"], order)
+        done = over(data["steps"], order, keep_serving=data["keep_serving"])
     order = replace(order, engine=engine)
     record = Record.reopen(folder, {**data, "state": RUNNING, "steps": done, "failures": []})
     begun = {entry["step"]: entry["started"] for entry in data["steps"]}
-    return LabRun(record, order, order.plan(folder), begun=begun).carry_out()
+    planned = order.plan(folder)
+    return LabRun(record, order, planned, keep_serving=data["keep_serving"], begun=begun).carry_out()
 
 
-def over(entries: list[dict[str, Any]], order: Order) -> list[dict[str, Any]]:
-    """The steps that are done; a server only with its last user, since others still need it."""
+def over(entries: list[dict[str, Any]], order: Order, *, keep_serving: bool) -> list[dict[str, Any]]:
+    """The steps that are done; a server only with its last user, since others still need it, or who it is kept for."""
     done = [entry for entry in entries if entry["state"] == "done"]
     names = {entry["step"] for entry in done}
     until = {c.step: c.until for c in order.plan(Path()).commands if c.ready}
+    if keep_serving and until:
+        until[list(until)[-1]] = "its user, who will press Ctrl-C"
     return [entry for entry in done if until.get(entry["step"], entry["step"]) in names]
 
 

@@ -145,7 +145,7 @@ class LabRun:
         self.engine = order.engine
         self.begun = begun or {}
         self.engine.begin(planned, self._replan, self.watch, handover)
-        self.record.data |= self.engine.remembered()
+        self.record.data |= {**self.engine.remembered(), "keep_serving": keep_serving}
         self.record.save()
         servers = [c.step for c in planned.commands if c.ready]
         self.keep = servers[-1] if keep_serving and servers else None
@@ -186,7 +186,7 @@ class LabRun:
     def _steps(self) -> bool:
         done = {entry["step"] for entry in self.record.data["steps"]}
         for command in [self.engine.command(step) for step in self.engine.plan.steps]:
-            if command.step in done or command.until in done:
+            if command.step in done or (command.until in done and command.step != self.keep):
                 continue
             self.watch.start(command.step)
             started = self.begun.get(command.step) or now()
