@@ -446,11 +446,16 @@ def test_a_cut_between_the_nodes_is_reported_in_time_and_the_run_resumes(nodes: 
     assert not nodes.containers("--all")
 
     resumed = nodes.inv(tmp_path, "resume", old["run"])
-    said = resumed.communicate(timeout=180)[0]
-    assert resumed.returncode == 0, said[-3000:]
+    begun = {"step": "train", "state": "running"}.items()
+    wait_until(lambda: any(begun <= s.items() for s in record(tmp_path)["steps"] if record(tmp_path)["run"] != old["run"]),
+               "the step is begun again", timeout=120)  # fmt: skip
+    nodes.left(resumed, tmp_path)
+    following = nodes.inv(tmp_path, "attach", "last")
+    said = following.communicate(timeout=180)[0]
+    assert following.returncode == 0, said[-3000:]
     new = record(tmp_path)
     assert new["resumes"] == old["run"]
-    assert re.search(r"train goes on from checkpoint-[1-9]0", said), said
+    assert re.fullmatch(r"checkpoint-[1-9]0", new["taken_over"]["checkpoint"]), "judged on the host, where it lies"
     evidence = {p["proof"]: p["evidence"] for s in new["steps"] for p in s.get("proofs", [])}
     assert re.fullmatch(r"steps 1 to \d+ in order, each once", evidence["went on from its checkpoint"])
 
