@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from gpulab import labrun
+from gpulab import labrun, order
 from gpulab.errors import UsageError
 from gpulab.lab import find_lab, load_lab
 from gpulab.machine import Gpu, Machine
@@ -87,7 +87,7 @@ def test_a_lab_that_cannot_be_rehearsed_says_why(write_lab):
 
 
 def test_dry_on_a_gpu_prints_the_real_models_script_and_runs_nothing(monkeypatch, runs):
-    monkeypatch.setattr(labrun, "this_machine", lambda: machine(H100))
+    monkeypatch.setattr(order, "this_machine", lambda: machine(H100))
     outcome = labrun.run_lab("quickstart", rehearse=False, dry=True, settings=[], keep_serving=False, hub="hf")
     script = outcome.data["plan"]
     assert "swift sft train.yaml --model Qwen/Qwen3-0.6B" in script
