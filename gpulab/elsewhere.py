@@ -15,6 +15,7 @@ from gpulab.engines.docker import remove
 from gpulab.engines.remote import RemoteDockerEngine
 from gpulab.engines.slurm import SlurmEngine
 from gpulab.errors import UsageError
+from gpulab.handover import Taken
 from gpulab.hosts.engines import engine_of
 from gpulab.hosts.inventory import Host, load_hosts
 from gpulab.hosts.login import ask_login, login_host
@@ -32,26 +33,31 @@ def attach(run: str) -> Outcome:
     """Follow a run again, from its first line on. Raises UsageError where there is nothing to follow."""
     folder, data = find_elsewhere(run)
     order = Order.again(data, f"following {data['run']} again")
-    done: list[dict[str, Any]] = []
-    if data.get("job"):  # the job's journal tells of all steps
+    keep_serving = data.get("keep_serving", False)
+    if data.get("job"):  # the job's journal tells of all its steps
         engine: RemoteDockerEngine = SlurmEngine(
             order.stack, order.seats, login_of(data), requeue=data["requeue"], job=data["job"]
         )
+        done = [entry for entry in data["steps"] if "taken_over_from" in entry]
     else:
         engine = RemoteDockerEngine(order.stack, order.seats, attaches=True)
         engine.prepare()
-        done = over(data["steps"], order)
+        done = over(data["steps"], order, keep_serving=keep_serving)
+    engine.taken = Taken(**data.get("taken_over", {}))
     order = replace(order, engine=engine)
     record = Record.reopen(folder, {**data, "state": RUNNING, "steps": done, "failures": []})
     begun = {entry["step"]: entry["started"] for entry in data["steps"]}
-    return LabRun(record, order, order.plan(folder), begun=begun).carry_out()
+    planned = order.plan(folder)
+    return LabRun(record, order, planned, keep_serving=keep_serving, begun=begun).carry_out()
 
 
-def over(entries: list[dict[str, Any]], order: Order) -> list[dict[str, Any]]:
-    """The steps that are done; a server only with its last user, since others still need it."""
+def over(entries: list[dict[str, Any]], order: Order, *, keep_serving: bool) -> list[dict[str, Any]]:
+    """The steps that are done; a server only with its last user, since others still need it, or who it is kept for."""
     done = [entry for entry in entries if entry["state"] == "done"]
     names = {entry["step"] for entry in done}
     until = {c.step: c.until for c in order.plan(Path()).commands if c.ready}
+    if keep_serving and until:
+        until[list(until)[-1]] = "its user, who will press Ctrl-C"
     return [entry for entry in done if until.get(entry["step"], entry["step"]) in names]
 
 

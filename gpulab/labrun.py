@@ -155,7 +155,7 @@ class LabRun:
         self.engine = order.engine
         self.begun = begun or {}
         self.engine.begin(planned, self._replan, self.watch, handover)
-        self.record.data |= self.engine.remembered()
+        self.record.data |= {**self.engine.remembered(), "keep_serving": keep_serving}
         self.record.save()
         if planned.left_out:
             self.record.data["left_out"] = dict(planned.left_out)
@@ -200,7 +200,7 @@ class LabRun:
     def _steps(self) -> bool:
         done = {entry["step"] for entry in self.record.data["steps"]}
         for command in [self.engine.command(step) for step in self.engine.plan.steps]:
-            if command.step in done or command.until in done:
+            if command.step in done or (command.until in done and command.step != self.keep):
                 continue
             self.watch.start(command.step)
             started = self.begun.get(command.step) or now()

@@ -30,7 +30,9 @@ def resume(run: str, limit: str = "") -> Outcome:
     lacks = next(filter(None, (machine.lacks(order.lab.needs) for machine in order.machines)), None)
     if order.profile == "gpu" and lacks:
         raise UsageError(f"{data['run']} ran on GPUs: {lacks}", "resume it where they are")
-    going = begin(order, handing_over=lambda planned: handover(old, data, planned))
+    going = begin(
+        order, keep_serving=data.get("keep_serving", False), handing_over=lambda planned: handover(old, data, planned)
+    )
     taken, record = going.engine.taken, going.record
     entries = {entry["step"]: entry for entry in data["steps"]}
     record.data["steps"] = [{**entries[step], "taken_over_from": data["run"]} for step in taken.steps]

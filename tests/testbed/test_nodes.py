@@ -183,6 +183,10 @@ def beats(runs: Path, rank: int) -> list[int]:
     return [int(number) for number in re.findall(rf"\[{rank}\] beat (\d+)", log.read_text())]
 
 
+def runs_now(runs: Path, step: str) -> bool:
+    return any(s["step"] == step and s["state"] == "running" for s in record(runs).get("steps", []))
+
+
 def beats_are_seen(runs: Path) -> bool:
     return any("[1] beat" in log.read_text() for log in runs.glob("*/*/logs/pair.log"))
 
@@ -430,11 +434,14 @@ def test_a_cut_between_the_nodes_is_reported_in_time_and_the_run_resumes(nodes: 
     assert not nodes.containers("--all")
 
     resumed = nodes.inv(tmp_path, "resume", old["run"])
-    said = resumed.communicate(timeout=180)[0]
-    assert resumed.returncode == 0, said[-3000:]
+    wait_until(lambda: record(tmp_path)["run"] != old["run"] and runs_now(tmp_path, "train"), "it is begun again", 120)
+    nodes.left(resumed, tmp_path)
+    following = nodes.inv(tmp_path, "attach", "last")
+    said = following.communicate(timeout=180)[0]
+    assert following.returncode == 0, said[-3000:]
     new = record(tmp_path)
     assert new["resumes"] == old["run"]
-    assert re.search(r"train goes on from checkpoint-[1-9]0", said), said
+    assert re.fullmatch(r"checkpoint-[1-9]0", new["taken_over"]["checkpoint"]), "judged on the host, where it lies"
     evidence = {p["proof"]: p["evidence"] for s in new["steps"] for p in s.get("proofs", [])}
     assert re.fullmatch(r"steps 1 to \d+ in order, each once", evidence["went on from its checkpoint"])
 
