@@ -1,5 +1,5 @@
-"""What starting a step on several hosts costs: from the command to the first rank's first line, and from a killed rank to
-the report. `./inv lab` over ssh and as a Slurm job, against torchrun started by hand over ssh on the same hosts, in turns.
+"""What starting a step on several hosts costs: from the command to the first rank's first line, and from a killed
+rank to the report. `./inv lab` over ssh and as a Slurm job, against torchrun started by hand over ssh, in turns.
 
 python benchmarks/launch.py gpus.ini --nodes 2 4 [--rounds 3] [--cut]
 
@@ -105,9 +105,13 @@ def start_by_hand(hosts: list[Host], nodes: int) -> float:
         run = ["docker", "run", "--rm", "--network", "host", tag, *argv]
         started.append(
             subprocess.Popen(
-                over_ssh(host, *run), cwd=ROOT, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                over_ssh(host, *run),
+                cwd=ROOT,
+                text=True,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-            )  # fmt: skip
+            )
         )
     assert started[0].stdout  # noqa: S101 (a pipe, see above)
     line = started[0].stdout.readline()

@@ -233,7 +233,7 @@ def test_a_second_users_job_waits_and_the_queue_says_why(inv: Inv) -> None:
         bed.sh(host, "usermod --append --groups docker,gpulab asks")
     path = bed.directory / "asks" / "gpus.ini"
     second = bed.inventory(path, inv.cluster.variables, user="asks")
-    whole = "sbatch --parsable --exclusive --nodes=2 --output=/dev/null --wrap=\"sleep 300\""
+    whole = 'sbatch --parsable --exclusive --nodes=2 --output=/dev/null --wrap="sleep 300"'
     first = bed.sh("head", f"su - lab -c 'cd /srv/gpulab/runs; {whole}'").strip()
     waiting = inv.start("lab", "job", "--engine", "slurm", "--hosts", str(second))
     wait_until(lambda: inv.record.get("job"), "it is submitted", 60)
