@@ -1,5 +1,5 @@
-"""What starting a step on several hosts costs: from the command to the first rank's first line, and from a killed rank to
-the report. `./inv lab` over ssh and as a Slurm job, against torchrun started by hand over ssh on the same hosts, in turns.
+"""What starting a step on several hosts costs: from the command to the first rank's first line, and from a killed
+rank to the report. `./inv lab` over ssh and as a Slurm job, against torchrun started by hand over ssh, in turns.
 
 python benchmarks/launch.py gpus.ini --nodes 2 4 [--rounds 3] [--cut]
 
@@ -111,7 +111,7 @@ def start_by_hand(hosts: list[Host], nodes: int) -> float:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-            )  # fmt: skip
+            )
         )
     assert started[0].stdout  # noqa: S101 (a pipe, see above)
     line = started[0].stdout.readline()

@@ -11,6 +11,7 @@ import dataclasses
 import io
 import json
 import os
+import re
 import shlex
 import subprocess
 import tarfile
@@ -51,6 +52,7 @@ exit 1
 FETCH = f'cd "$0" && find "$1" -type f -size -{FETCHED_MIB}M -print0 | tar -cf - --null -T -'
 # A step's last word in the journal -> how it ended; of an unproven one the judgement says more.
 ENDED = {"done": Ended(0), "unproven": Ended(0), "up": Ended(None)}
+FIRST_BAD = re.compile(r"^srun: error: (?P<node>\S+): task (?P<rank>\d+): Exited with exit code (?P<exit>\d+)", re.M)
 FAILED = ("failed", "unproven")
 LAST_WORDS = 10  # seconds that a job's last files may need to be seen
 
@@ -189,8 +191,17 @@ class SlurmEngine(RemoteDockerEngine):
         told = [line for line in self._follower.journal() if line["step"] == step]
         last = told[-1]["what"] if told else ""
         if last == "failed":
-            return Ended(int(told[-1]["status"]))
+            return self._failed_node(step) or Ended(int(told[-1]["status"]))
         return ENDED.get(last)
+
+    def _failed_node(self, step: str) -> Ended | None:
+        """Of a spread step the node that it began with, as srun says: it stops the others, and its own status is
+        theirs."""
+        log = self.log(step).read_text(encoding="utf-8", errors="replace") if self.log(step).is_file() else ""
+        if not (found := FIRST_BAD.search(log)):
+            return None
+        text = f"node {found['rank']} ({found['node']}) of {step} ended with exit {found['exit']}"
+        return Ended(int(found["exit"]), f"{text}; the others were stopped")
 
     def _ends_by_itself(self) -> bool:
         """Whether the job has nothing left to do: a step failed, or the last one is done."""

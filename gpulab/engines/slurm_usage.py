@@ -47,13 +47,13 @@ def samples(run: Path, step: str) -> Iterator[Sample]:
         for line in file.read_text(encoding="utf-8").splitlines(keepends=True):
             if not line.endswith("\n"):
                 continue
-            moment, begun, told = line.split(" ", 2)
-            first = min(first or int(moment), int(moment))
+            at, begun, told = line.split(" ", 2)
+            first = min(first or int(at), int(at))
             if begun == step:
-                looks.setdefault((int(moment), file.stem), []).append(told)
+                looks.setdefault((int(at), file.stem), []).append(told)
     latest: dict[str, list[str]] = {}
-    for (moment, node), told in sorted(looks.items()):
-        latest[node] = told
+    for (moment, node), look in sorted(looks.items()):
+        latest[node] = look
         yield total([line for lines in latest.values() for line in lines], step, float(moment - (first or 0)))
 
 

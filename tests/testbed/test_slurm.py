@@ -93,6 +93,50 @@ def test_an_admins_own_drain_is_left_alone(cluster: Lab) -> None:
     cluster.bed.sh("head", "scontrol update nodename=node1 state=resume")
 
 
+# The machine's kernel has cgroups of the first version: what the role asks of it is answered in its place.
+KERNEL = """
+printf '%s\\n' '#!/bin/sh' 'case "$*" in *cgroup.controllers) exit {};; *) exec /usr/bin/grep "$@";; esac' \
+    > /usr/local/bin/grep
+chmod 755 /usr/local/bin/grep
+"""
+
+
+def test_jobs_are_kept_apart_only_where_every_nodes_kernel_can(cluster: Lab) -> None:
+    assert "ProctrackType=proctrack/linuxproc" in cluster.bed.sh("head", "cat /etc/slurm/slurm.conf")
+    try:
+        for kernels, kept_apart in (((0, 1), False), ((0, 0), True)):
+            for node, answer in zip(NODES, kernels, strict=True):
+                cluster.bed.sh(node, KERNEL.format(answer))
+            told = cluster.converged(*ROLE, "--check", "--diff").output
+            assert ("+ProctrackType=proctrack/cgroup" in told) == kept_apart
+            assert ("+ConstrainDevices=yes" in told) == kept_apart
+    finally:
+        for node in NODES:
+            cluster.bed.sh(node, "rm -f /usr/local/bin/grep")
+
+
+def test_a_job_is_kept_to_its_processors_memory_and_gpus(cluster: Lab) -> None:
+    """By cgroups of the first version, which Slurm understands, too. The GPUs get NVIDIA's device numbers: behind them
+    there is nothing, but one that is forbidden is refused before that shows."""
+    srun = "su - lab -c 'timeout 60 srun --nodelist=node1 --ntasks=1 --gpus=1 --mem=200M {}' 2>&1"
+    with_gpus = "for gpu in 0 1; do mv /dev/nvidia$gpu /dev/was$gpu; mknod -m 666 /dev/nvidia$gpu c 195 $gpu; done"
+    cluster.bed.sh("node1", with_gpus)
+    try:
+        cluster.converged(*ROLE, "--extra-vars", '{"slurm_cgroups": true}')
+        wait_until(lambda: state(cluster, "node1").split()[0] == "idle", "node1 is there again", 30)
+        look = 'sh -c "nproc; head -c 1 /dev/nvidia0; head -c 1 /dev/nvidia1"'
+        told = cluster.bed.sh("head", srun.format(look), check=False)
+        assert "1" in told.splitlines(), "one of two processors"
+        assert "'/dev/nvidia0' for reading: No such device or address" in told, "its own, without hardware behind it"
+        assert "'/dev/nvidia1' for reading: Operation not permitted" in told
+        told = cluster.bed.sh("head", srun.format('python3 -c "bytearray(400 << 20)"'), check=False)
+        assert "Out Of Memory" in told
+    finally:
+        cluster.bed.sh("node1", "for gpu in 0 1; do rm /dev/nvidia$gpu; mv /dev/was$gpu /dev/nvidia$gpu; done")
+        cluster.converged(*ROLE)
+    wait_until(lambda: state(cluster, "node1").split()[0] == "idle", "node1 is there again", 30)
+
+
 def test_a_release_that_the_controller_does_not_understand_is_refused(cluster: Lab) -> None:
     older = 'case "$*" in *slurm-client) echo 22.05.8-4;; *) exec /usr/bin/dpkg-query "$@";; esac'
     cluster.bed.sh("node2", f"printf '%s\\n' '#!/bin/sh' '{older}' > /usr/local/bin/dpkg-query; "
@@ -104,3 +148,16 @@ def test_a_release_that_the_controller_does_not_understand_is_refused(cluster: L
     assert result.code == 2
     (told,) = result.failures("node2")
     assert "node2 has Slurm 22.05, the controller head has 24.11" in told and "Cure: " in told
+
+
+def test_who_used_what_is_kept_from_the_day_it_is_switched_on(cluster: Lab) -> None:
+    """With slurmdbd and MariaDB, on a cluster that ran without; it stays on for the scenarios that follow."""
+    account = ("--extra-vars", '{"slurm_accounting": true}')
+    cluster.converged(*ROLE, *account)
+    assert cluster.converged(*ROLE, *account).changed("head") == []
+    wait_until(lambda: state(cluster, "node1").split()[0] == "idle", "node1 is there again", 30)
+    number = cluster.bed.sh("head", "su - lab -c 'sbatch --wait --parsable --gpus=1 --output=/dev/null --wrap=true'")
+    ask = f"sacct --jobs={number.strip()} --allocations --noheader --parsable2 --format=User,State,AllocTRES"
+    wait_until(lambda: "COMPLETED" in cluster.bed.sh("head", ask), "the database knows the job", 30)
+    user, _, used = cluster.bed.sh("head", ask).strip().split("|")
+    assert user == "lab" and "gres/gpu=1" in used

@@ -250,6 +250,49 @@ def test_a_job_that_loses_its_node_goes_on_from_its_last_checkpoint(inv: Inv) ->
     assert "started anew 1 times" in out
 
 
+def test_a_job_that_no_node_could_take_is_refused_and_leaves_nothing(inv: Inv) -> None:
+    before = inv.cluster.bed.sh("head", "ls -d /srv/gpulab/runs/*/*")
+    code, out = finish(inv.lab("--nodes", "3", name="spread"))
+    assert code == 2, out
+    assert "Requested node configuration is not available" in out and "cure: " in out
+    assert inv.record == {} and list(inv.runs.glob(".active/*")) == []
+    assert inv.cluster.bed.sh("head", "ls -d /srv/gpulab/runs/*/*") == before
+
+
+def test_a_second_users_job_waits_and_the_queue_says_why(inv: Inv) -> None:
+    bed = inv.cluster.bed
+    for host in ("head", *NODES):
+        bed.sh(host, "usermod --append --groups docker,gpulab asks")
+    path = bed.directory / "asks" / "gpus.ini"
+    second = bed.inventory(path, inv.cluster.variables, user="asks")
+    whole = 'sbatch --parsable --exclusive --nodes=2 --output=/dev/null --wrap="sleep 300"'
+    first = bed.sh("head", f"su - lab -c 'cd /srv/gpulab/runs; {whole}'").strip()
+    waiting = inv.start("lab", "job", "--engine", "slurm", "--hosts", str(second))
+    wait_until(lambda: inv.record.get("job"), "it is submitted", 60)
+    rows = {row["job"]: row for row in json.loads(inv.run("queue", "--hosts", str(second), "--json")[1])["jobs"]}
+    assert (rows[first]["user"], rows[first]["state"]) == ("lab", "RUNNING")
+    mine = rows[inv.record["job"]]
+    assert (mine["user"], mine["state"], mine["where or why"]) == ("asks", "PENDING", "(Resources)")
+    bed.sh("head", f"scancel {first}")
+    code, out = finish(waiting)
+    assert code == 0, out
+    assert "pending, Resources" in out
+    owner = bed.sh("head", f"stat -c %U:%G /srv/gpulab/runs/{inv.record['run']}/ask/answer.txt").strip()
+    assert owner == "asks:gpulab"
+
+
+def test_the_node_that_a_step_failed_on_is_named(inv: Inv) -> None:
+    followed = inv.lab("--set", "train.max_steps=600", name="spread")
+    log = "*/*/logs/train.log"
+    wait_until(lambda: any("1: from step" in f.read_text() for f in inv.runs.glob(log)), "the second node trains", 60)
+    inv.cluster.bed.sh("node2", "docker kill $(docker ps -q --filter label=gpulab.job)")
+    code, out = finish(followed)
+    assert code == 1, out
+    assert "node 1 (node2) of train ended with exit 137" in inv.record["failures"][0]
+    for node in NODES:
+        wait_until(lambda node=node: left_on(inv, node) == "", f"nothing is left on {node}", 30)  # type: ignore[misc]
+
+
 @pytest.fixture
 def real_images(cluster: Lab) -> Iterator[None]:
     """The stack's real image on the nodes, in the place of the stand-in."""
@@ -276,4 +319,4 @@ def test_two_nodes_of_a_job_train_as_one(cluster: Lab, tmp_path: Path) -> None:
         assert evidence["every rank took part"] == "2 ranks on 2 nodes over gloo"
         assert "the same weights on 2 ranks" in evidence["ranks hold the same weights"]
         assert {json.loads(f.read_text())["host"] for f in (inv.folder / name / "ranks").iterdir()} == set(NODES)
-        assert steps[name]["peaks"]["rss_mib"] > 0, "what the nodes used is on record"
+        assert steps[name]["peaks"]["rss_mib"] > 0, "what the nodes use is on record"
