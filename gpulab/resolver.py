@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gpulab.cpu_torch import cpu_torch
 from gpulab.uv import uv
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ def resolve_stack(stack: Stack, *, upgrade: bool) -> str:
     """
     words = [*target(stack.pins), *(["--constraint", str(stack.parent.lock)] if stack.parent else [])]
     words += [f"--no-emit-package={name}" for name in stack.pins.leaves_out]
+    if stack.pins.torch == "cpu" and stack.pins.python != "any":  # what is for one Python may ask for that very build
+        words += cpu_torch(stack.all_pins, stack.pins.python).beside_the_index
     resolved = resolve(stack.name, stack.all_pins, words, stack.lock, upgrade=upgrade)
     if stack.pins.torch != "cpu":
         return f"{first_line(stack)}\n{resolved}"

@@ -7,8 +7,8 @@ import shutil
 import sys
 from pathlib import Path
 
+from gpulab.cpu_torch import CpuTorch, cpu_torch
 from gpulab.image import RECIPE
-from gpulab.installer import CpuTorch, cpu_torch
 from gpulab.parts import entries, lock_parts
 from gpulab.paths import DOCKER
 from gpulab.stacks import Stack, load_images

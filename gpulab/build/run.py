@@ -39,10 +39,10 @@ def build(names: str, *, base: str, dry: bool) -> Outcome:
     check_engine(docker)
     made: list[dict[str, Any]] = []
     for image in line:
+        check_lock(image.stack)
         if docker.try_run("image", "inspect", image.tag).returncode == 0:
             console.print(f"{image.tag} is there")
             continue
-        check_lock(image.stack)
         check_disk(image.stack, docker)
         made.append(bake(image, base, docker))
     return Outcome({"built": made, "images": [image.tag for image in wanted]})

@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 from packaging.requirements import Requirement
 
-from gpulab.installer import pinned
+from gpulab.cpu_torch import pinned
 from gpulab.parts import entries
 from gpulab.stacks import Stack
 from tests.images.box import Box
