@@ -57,7 +57,7 @@ class Box:
 @contextmanager
 def box(image: Image, docker: Docker) -> Iterator[Box]:
     """A container of `image`, gone afterwards. Ranks find each other by its name, though it has no network."""
-    alone = ("--network", "none", "--hostname", "localhost")
+    alone = ("--network", "none", "--hostname", "localhost", "--shm-size", "1g")
     name = docker.run("run", "-d", *alone, "--entrypoint", "sleep", image.tag, "infinity")
     try:
         yield Box(image, docker, name)

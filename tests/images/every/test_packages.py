@@ -50,7 +50,8 @@ def test_a_version_that_is_not_the_locks_is_seen(broken: Box) -> None:
 
 
 def test_every_command_answers_help(here: Box) -> None:
-    told = here.ask("scripts.py", *NO_HELP, timeout=1800)
+    here_too = [name.removesuffix(f" of {here.image.stack.name}") for name in NO_HELP]
+    told = here.ask("scripts.py", *here_too, timeout=1800)
     assert told["asked"]
     assert told["failed"] == {}
 
