@@ -16,6 +16,7 @@ import pytest
 from gpulab.checkpoints import fault
 from gpulab.leftovers import belonging
 from gpulab.metrics import step_counter, training_log
+from gpulab.plan import TOOLS
 from gpulab.stacks import load_stack
 from gpulab.weights import Weights
 from tests.labs.conftest import ROOT, Lab
@@ -124,8 +125,9 @@ if dist.get_rank() == 0:
 dist.barrier()
 """
 ZERO = """
-import sys, deepspeed, torch
-deepspeed.init_distributed("gloo")
+import sys
+sys.path.insert(0, sys.argv[2])
+import zero_on_cpu, deepspeed, torch
 model = torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.Linear(64, 8))
 config = {"train_micro_batch_size_per_gpu": 1, "zero_optimization": {"stage": 3},
           "optimizer": {"type": "Adam", "params": {"torch_adam": True}}, "zero_force_ds_cpu_optimizer": False}
@@ -159,7 +161,15 @@ def test_checkpoints_that_two_real_ranks_leave_are_understood(tmp_path, library,
     (tmp_path / "save.py").write_text(code)
     environment = {**os.environ, "PATH": f"{stack.bin}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1",
                    "CUDA_VISIBLE_DEVICES": "", "DS_ACCELERATOR": "cpu"}  # fmt: skip
-    words = ["torchrun", "--standalone", "--nproc_per_node", "2", str(tmp_path / "save.py"), str(checkpoint)]
+    words = [
+        "torchrun",
+        "--standalone",
+        "--nproc_per_node",
+        "2",
+        str(tmp_path / "save.py"),
+        str(checkpoint),
+        str(TOOLS),
+    ]
     done = subprocess.run(
         [str(stack.bin / words[0]), *words[1:]], env=environment, capture_output=True, text=True, timeout=300
     )
