@@ -171,7 +171,11 @@ def test_checkpoints_that_two_real_ranks_leave_are_understood(tmp_path, library,
         str(TOOLS),
     ]
     done = subprocess.run(
-        [str(stack.bin / words[0]), *words[1:]], env=environment, capture_output=True, text=True, timeout=300
+        [str(stack.bin / words[0]), *words[1:], str(TOOLS)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert fault(checkpoint, 2) is None
