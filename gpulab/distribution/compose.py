@@ -39,4 +39,4 @@ def images() -> dict[str, str]:
     """GPULAB_IMAGE_<STACK> of every stack that has a lock, and of the services that are others'."""
     ours = {name: Image(stack).tag for name, stack in load_stacks().items() if stack.lock.is_file()}
     others: dict[str, str] = load(STACKS_YML)["node"]["images"]
-    return {f"GPULAB_IMAGE_{name.upper()}": tag for name, tag in {**ours, **others}.items()}
+    return {"GPULAB_IMAGE_" + name.upper().replace("-", "_"): tag for name, tag in {**ours, **others}.items()}

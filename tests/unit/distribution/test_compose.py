@@ -140,6 +140,10 @@ def test_without_its_env_the_project_says_what_writes_it(project: Path):
     assert "./inv images --env" in done.stderr
 
 
+def test_images_have_names_that_a_shell_takes():
+    assert [name for name in compose.images() if not re.fullmatch(r"[A-Z][A-Z0-9_]*", name)] == []
+
+
 def test_no_image_is_named_in_the_files():
     for path in COMPOSE.glob("*.yml"):
         for line in re.findall(r"^\s*image:\s*(.*)$", path.read_text(), re.MULTILINE):
