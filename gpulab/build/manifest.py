@@ -54,6 +54,12 @@ def write_manifest(image: Image, base: str, seconds: float, docker: Docker) -> P
     return path
 
 
+def is_told(image: Image) -> bool:
+    """Whether the manifest is this image's."""
+    path = MANIFESTS / f"{image.stack.name}.json"
+    return path.is_file() and json.loads(path.read_text(encoding="utf-8")).get("tag") == image.tag
+
+
 def look_inside(image: Image, docker: Docker) -> dict[str, Any]:
     """What look.py sees in the image."""
     code = LOOK.read_text(encoding="utf-8")

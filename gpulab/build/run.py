@@ -13,7 +13,7 @@ from typing import Any
 from gpulab.build.base import OWN, base_image, locked_base
 from gpulab.build.definition import bake_env, network_for, staged
 from gpulab.build.follow import follow, why
-from gpulab.build.manifest import write_manifest
+from gpulab.build.manifest import is_told, write_manifest
 from gpulab.console import console
 from gpulab.docker import Docker
 from gpulab.errors import UsageError
@@ -40,7 +40,8 @@ def build(names: str, *, base: str, dry: bool) -> Outcome:
     made: list[dict[str, Any]] = []
     for image in line:
         check_lock(image.stack)
-        if docker.try_run("image", "inspect", image.tag).returncode == 0:
+        # Where the manifest tells of another image (its writing failed), the build is had again from the cache.
+        if docker.try_run("image", "inspect", image.tag).returncode == 0 and is_told(image):
             console.print(f"{image.tag} is there")
             continue
         check_disk(image.stack, docker)

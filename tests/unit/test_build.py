@@ -89,6 +89,22 @@ def test_a_tag_changes_with_recipe_and_lock_and_a_childs_with_its_parents(monkey
     assert all(after[name] != tag for name, tag in before.items())
 
 
+@pytest.mark.parametrize(("told", "built"), [("this", []), ("another", ["cpu"]), (None, ["cpu"])])
+def test_an_image_without_its_manifest_is_built_again(monkeypatch, tmp_path, told, built):
+    """The engine has the image; a build of it that ended before its manifest was written is no build."""
+    image = Image(load_stack("cpu"))
+    monkeypatch.setattr("gpulab.build.manifest.MANIFESTS", tmp_path)
+    if told:
+        tag = image.tag if told == "this" else "gpulab/cpu:0"
+        (tmp_path / "cpu.json").write_text(json.dumps({"tag": tag}))
+    there = subprocess.CompletedProcess([], 0, "{}", "")
+    monkeypatch.setattr(Docker, "try_run", lambda *_, **__: there)
+    monkeypatch.setattr(run, "check_engine", lambda _: None)
+    monkeypatch.setattr(run, "check_disk", lambda *_: None)
+    monkeypatch.setattr(run, "bake", lambda image, *_: image.stack.name)
+    assert run.build("cpu", base="", dry=False).data["built"] == built
+
+
 FAILED = """\
 #8 0.4 Resolved
 ------
