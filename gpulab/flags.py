@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -10,7 +11,7 @@ from typing import Any
 
 from gpulab.errors import nearest
 from gpulab.paths import DOCKER
-from gpulab.yamlfile import fault
+from gpulab.yamlfile import fault, load
 
 KNOWN = DOCKER / "flags.json"  # made by `inv lock` from ms-swift's own argument classes
 
@@ -71,6 +72,16 @@ def given(argv: Sequence[str]) -> dict[str, list[str]]:
         elif name is not None:
             found[name].append(word)
     return found
+
+
+def read(argv: Sequence[str], folder: Path) -> dict[str, Any]:
+    """All flags of a command line: those of its own YAML, those on the line above them; one value or a list each."""
+    found: dict[str, Any] = {}
+    for before, word in itertools.pairwise(argv):
+        if word.endswith((".yaml", ".yml")) and not before.startswith("--") and (folder / word).is_file():
+            found = dict(load(folder / word))
+            break
+    return found | {name: values[0] if len(values) == 1 else values for name, values in given(argv).items()}
 
 
 def written(value: Any) -> list[str]:

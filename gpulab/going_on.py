@@ -10,7 +10,6 @@ from pathlib import Path
 
 from gpulab import flags
 from gpulab.plan import Command, additions
-from gpulab.yamlfile import load
 
 PROOF = "went on from its checkpoint"
 
@@ -19,7 +18,8 @@ def flags_for(command: Command, checkpoint: str) -> dict[str, str]:
     """The flags that make a command go on from a checkpoint; none for a command that cannot."""
     name = flags.command(command.argv) or ""
     known: dict[str, dict[str, str]] = additions()["resume"]
-    found = (known.get(f"{name} lora") if _tuner(command).startswith("lora") else None) or known.get(name, {})
+    tuner = str(flags.read(command.argv, command.cwd).get("tuner_type", ""))
+    found = (known.get(f"{name} lora") if tuner.startswith("lora") else None) or known.get(name, {})
     return {flag: value.replace("{checkpoint}", checkpoint) for flag, value in found.items()}
 
 
@@ -27,11 +27,3 @@ def going_on(command: Command, checkpoint: Path) -> Command:
     """The command, going on from a checkpoint; it has to prove that it did."""
     argv = flags.with_flags(command.argv, flags_for(command, str(checkpoint)))
     return dataclasses.replace(command, argv=tuple(argv), proves=(*command.proves, PROOF))
-
-
-def _tuner(command: Command) -> str:
-    """What is tuned, as the command line or its YAML says."""
-    if "tuner_type" in (given := flags.given(command.argv)):
-        return " ".join(given["tuner_type"])
-    file = flags.config(command.argv)
-    return str(load(command.cwd / file).get("tuner_type", "")) if file else ""

@@ -12,6 +12,7 @@ from typing import Any
 
 from gpulab.answers import answers_in, exact_match, without_thought
 from gpulab.errors import UsageError, nearest
+from gpulab.layout.layout import AXES
 from gpulab.metrics import parameters, step_counter, training_log
 from gpulab.yamlfile import fault
 
@@ -250,11 +251,7 @@ def laid_out(finished: Finished) -> str:
     asked = json.loads((finished.out / "args.json").read_text(encoding="utf-8"))
     ranks = [r["coordinates"] for r in finished.ranks]
     sizes = {name: count for name, (_, count) in ranks[0].items()}
-    wrong = [
-        d
-        for d in sizes
-        if d != "data" and sizes[d] != asked[f"{d}_model_parallel_size".replace("context_model", "context")]
-    ]
+    wrong = [axis for axis, flag in AXES.items() if sizes[axis] != asked[flag]]
     places = {tuple(place for name, (place, _) in rank.items() if name != "expert") for rank in ranks}
     said = " x ".join(f"{name} {count}" for name, count in sizes.items() if count > 1) or "one rank"
     if wrong or len(ranks) != finished.world or len(places) != len(ranks):

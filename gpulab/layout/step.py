@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gpulab import flags
 from gpulab.errors import UsageError
 from gpulab.layout.choose import Asked, choose_layout
 from gpulab.layout.layout import AXES, Layout
 from gpulab.layout.shape import Shape, find_shape
-from gpulab.layout.training import read_flags, read_training
+from gpulab.layout.training import read_training
 
 if TYPE_CHECKING:
     from gpulab.lab import Lab
@@ -42,7 +43,7 @@ def lay_out(lab: Lab, step: str, argv: Sequence[str], nodes: int, devices: Devic
 
     `argv` has every layer of flags, placeholders still in it. Raises UsageError where no layout is possible.
     """
-    given = read_flags(argv, lab.folder)
+    given = flags.read(argv, lab.folder)
     for placeholder, axis in PLACEHOLDERS.items():
         if any(placeholder in word for word in argv) and given.get(AXES[axis]) != placeholder:
             raise UsageError(
@@ -74,7 +75,7 @@ def lay_out(lab: Lab, step: str, argv: Sequence[str], nodes: int, devices: Devic
 
 def step_shape(lab: Lab, argv: Sequence[str]) -> Shape:
     """The shape of the model that a step names, else of the lab's. Raises UsageError where none is known."""
-    named = str(read_flags(argv, lab.folder).get("model", ""))
+    named = str(flags.read(argv, lab.folder).get("model", ""))
     if named and "{" not in named:
         folder = lab.folder / Path(named)
         return find_shape(str(folder) if folder.is_dir() else named)

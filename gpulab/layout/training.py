@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from gpulab import flags
-from gpulab.yamlfile import load
 
 COMMAND = re.compile(r"\b(swift|megatron)(?:[ ./]cli)?(?:[ ./]_megatron)?[ ./]([a-z][a-z-]+)\b")
 TRAINS = ("sft", "pt")
@@ -54,20 +52,10 @@ class Training:
         return self.command in TRAINS
 
 
-def read_flags(argv: Sequence[str], folder: Path) -> dict[str, Any]:
-    """All flags of a command line: those of its own YAML, those on the line above them; one value or a list each."""
-    found: dict[str, Any] = {}
-    for before, word in itertools.pairwise(argv):
-        if word.endswith((".yaml", ".yml")) and not before.startswith("--") and (folder / word).is_file():
-            found = dict(load(folder / word))
-            break
-    return found | {name: values[0] if len(values) == 1 else values for name, values in flags.given(argv).items()}
-
-
 def read_training(argv: Sequence[str], folder: Path) -> Training:
     """What a command line says of its training; `folder` is where its files are."""
     match = COMMAND.search(" ".join(argv))
-    f = _Flags(read_flags(argv, folder))
+    f = _Flags(flags.read(argv, folder))
     if match is None:
         return Training()
     if match[1] == "megatron":
