@@ -1,4 +1,4 @@
-"""Did a step do what it claims? `makes`: the artefacts are there, whole and not empty. `proves`: see proofs.py."""
+"""Did a step do what it claims? `makes`: the artefacts are there, whole and not empty. `proves`: see proofs/."""
 
 from __future__ import annotations
 
