@@ -21,7 +21,7 @@ COMPLAINTS = (
     (r"(?:No such image|pull access denied for|Unable to find image '|manifest for) ?:?([^\s,']+)",
      "{at} has no image {it}", "./inv build STACK here, or ./inv pull STACK, or ./inv load FILE"),
     (r"(no answer from .+)", "{it}", "is it overloaded, or gone? try again"),
-    (r"no space left on device", "the disk of {at} is full", "free some space there: docker system df, docker prune"),
+    (r"no space left on device", "the disk of {at} is full", "free some space there: docker system prune"),
     (r"does not match the (?:specified|host) platform|exec format error", "the image is for another platform than {at}",
      "build it there, or on a machine of the same kind"),
     (r"could not select device driver.*gpu|unresolvable CDI devices|unknown or invalid runtime name: nvidia",

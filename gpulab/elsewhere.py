@@ -69,8 +69,8 @@ def cancel(run: str) -> Outcome:
         failures: list[str] = []
         said = f"job {job} is cancelled"
     else:
-        count, failures = remove_everywhere(data, folder)
-        said = f"{count} containers of {data['run']} are removed on {', '.join(data['hosts'])}"
+        failures = remove_everywhere(data, folder)
+        said = f"what {data['run']} had on {', '.join(data['hosts'])} is removed"
     if not failures:
         try:
             with FileLock(active_mark(folder), timeout=0):
@@ -83,21 +83,21 @@ def cancel(run: str) -> Outcome:
     return Outcome(outcome, failures=failures, text=None if failures else Text(said))
 
 
-def remove_everywhere(data: dict[str, Any], folder: Path) -> tuple[int, list[str]]:
-    """(how many containers were removed, on all of a run's hosts; which hosts could not be asked, and why)."""
+def remove_everywhere(data: dict[str, Any], folder: Path) -> list[str]:
+    """Remove a run's containers on all its hosts; which of them could not be asked, and why."""
 
-    def one(host: Host) -> int | str:
+    def one(host: Host) -> str | None:
         docker = engine_of(host)
         try:
             docker.run("version", timeout=30)
         except UsageError as error:
             return f"{error.message}; {data['run']} may go on there: cancel it again"
-        return remove(docker, folder)
+        remove(docker, folder)
+        return None
 
     hosts = load_hosts(data["inventory"], ",".join(data["hosts"]))
     with ThreadPoolExecutor(len(hosts)) as pool:
-        answers = list(pool.map(one, hosts))
-    return sum(a for a in answers if isinstance(a, int)), [a for a in answers if isinstance(a, str)]
+        return [why for why in pool.map(one, hosts) if why]
 
 
 def queue(hosts: str) -> Outcome:

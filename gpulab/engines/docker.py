@@ -150,6 +150,7 @@ class DockerEngine(Engine):
         self.docker = docker
         self.image = Image(stack)
         self._info: dict[str, Any] = {}
+        self._one_at_a_time = threading.Lock()
 
     def prepare(self) -> None:
         """See Engine: an engine answers, has the image, and it is for its platform."""
@@ -226,13 +227,18 @@ class DockerEngine(Engine):
         docker = self.docker_of(command)
         try:
             place = self.place(self.plan, command)
-            network = network_name(self.plan)
-            if place.fabric is None and docker.try_run("network", "inspect", network).returncode:
-                docker.run("network", "create", "--label", f"{RUN}={self.plan.run}", network)
+            if place.fabric is None:
+                self._have_network(docker)
             docker.run("run", "--detach", *run_words(command, self.plan, place), timeout=300)
         except UsageError as error:
             raise CannotStart(f"{command.name} can't be started: {error.message} ({error.cure})") from None
         return self.follow(command)
+
+    def _have_network(self, docker: Docker) -> None:
+        network = network_name(self.plan)
+        with self._one_at_a_time:  # an engine may give two networks one name
+            if docker.try_run("network", "inspect", network).returncode:
+                docker.run("network", "create", "--label", f"{RUN}={self.plan.run}", network)
 
     def follow(self, command: Command) -> ContainerJob:
         """A command's container, from its first word on."""

@@ -200,34 +200,39 @@ class Engine(ABC):
 
     def _together(self, commands: Sequence[Command]) -> Ended:
         """Run a spread step on all its nodes; the first that fails ends it on all."""
-        first, jobs, asked = commands[0], dict[int, Job](), 0.0
-        logs = RankLogs({rank: self.log(c.name) for rank, c in enumerate(commands)}, self.log(first.step))
-        try:
-            for rank, command in enumerate(commands):
-                jobs[rank] = self.start(command)
-            while running := [job for job in jobs.values() if job.poll() is None]:
-                self._sampler.tick(first.step, list(jobs.values()))
-                self._watch.look(first)
+        logs = RankLogs({rank: self.log(c.name) for rank, c in enumerate(commands)}, self.log(commands[0].step))
+        with ThreadPoolExecutor(len(commands)) as pool:
+            starting = [pool.submit(self.start, command) for command in commands]
+            try:
+                for command, begun in zip(commands, starting, strict=True):
+                    if isinstance(error := begun.exception(), CannotStart):
+                        return Ended(127, f"{error} (on {command.node})")
+                return self._until_all_end(
+                    commands, {rank: begun.result() for rank, begun in enumerate(starting)}, logs
+                )
+            finally:
+                list(pool.map(lambda job: job.stop(), [b.result() for b in starting if not b.exception()]))
                 self._watch.lines(logs.follow())
-                if seen := [rank for rank, job in jobs.items() if job.poll()]:
-                    self._settle(jobs)
-                    return self._failed(commands, jobs, seen[0])
-                quiet = time.monotonic() - logs.last_word
-                if quiet > SILENCE:
-                    return Ended(None, f"no node of {first.step} said a word for {SILENCE:.0f} s")
-                if quiet > QUIET and time.monotonic() - asked > QUIET:
-                    asked = time.monotonic()
-                    if apart := self.apart(commands):
-                        return Ended(None, f"{apart}; the nodes of {first.step} were stopped")
-                running[0].wait(POLL)
-            bad = [rank for rank, job in jobs.items() if job.poll()]
-            return self._failed(commands, jobs, bad[0]) if bad else Ended(0)
-        except CannotStart as error:
-            return Ended(127, f"{error} (on {commands[len(jobs)].node})")
-        finally:
-            with ThreadPoolExecutor(len(commands)) as pool:
-                list(pool.map(lambda job: job.stop(), jobs.values()))
+
+    def _until_all_end(self, commands: Sequence[Command], jobs: Mapping[int, Job], logs: RankLogs) -> Ended:
+        first, asked = commands[0], 0.0
+        while running := [job for job in jobs.values() if job.poll() is None]:
+            self._sampler.tick(first.step, list(jobs.values()))
+            self._watch.look(first)
             self._watch.lines(logs.follow())
+            if seen := [rank for rank, job in jobs.items() if job.poll()]:
+                self._settle(jobs)
+                return self._failed(commands, jobs, seen[0])
+            quiet = time.monotonic() - logs.last_word
+            if quiet > SILENCE:
+                return Ended(None, f"no node of {first.step} said a word for {SILENCE:.0f} s")
+            if quiet > QUIET and time.monotonic() - asked > QUIET:
+                asked = time.monotonic()
+                if apart := self.apart(commands):
+                    return Ended(None, f"{apart}; the nodes of {first.step} were stopped")
+            running[0].wait(POLL)
+        bad = [rank for rank, job in jobs.items() if job.poll()]
+        return self._failed(commands, jobs, bad[0]) if bad else Ended(0)
 
     def apart(self, commands: Sequence[Command]) -> str | None:
         """Which nodes of a spread step do not reach each other any more; None while all do, or nobody knows."""

@@ -29,7 +29,8 @@ from gpulab.engines.engine import Ended
 from gpulab.engines.remote_shell import RemoteShell
 from gpulab.errors import UsageError
 from gpulab.handover import Handover, Taken, bring
-from gpulab.hosts import meeting, unused
+from gpulab.hosts import meeting
+from gpulab.hosts.claim import claim
 from gpulab.hosts.engines import engine_of
 from gpulab.hosts.seat import Seat
 from gpulab.hosts.ssh import ask
@@ -60,8 +61,10 @@ class RemoteDockerEngine(DockerEngine):
     def prepare(self) -> None:
         """See Engine: the same image on all hosts."""
         super().prepare()
-        for name, docker in self._dockers.items():
-            if identity(self.inspect(docker)) != identity(self._image):
+        with ThreadPoolExecutor(len(self._dockers)) as pool:
+            images = dict(zip(self._dockers, pool.map(self.inspect, self._dockers.values()), strict=True))
+        for name, image in images.items():
+            if identity(image) != identity(self._image):
                 raise UsageError(
                     f"{name} and {self.seat.host.name} have different images under {self.image.tag}",
                     "./inv images --hosts gpus.ini shows them; ./inv pull or ./inv load makes them the same",
@@ -100,11 +103,11 @@ class RemoteDockerEngine(DockerEngine):
         return RemoteShell(plan, self.image.tag, self.place, self._dockers, self._run_folder(plan))
 
     def lay_ground(self) -> None:
-        """See Engine; nobody else uses the hosts, the lab's folder and tools are shipped, the nodes share and meet."""
+        """See Engine; the hosts are this run's, the lab's folder and tools are shipped, the nodes share and meet."""
         if self.attaches:
             return
         plan = self.plan
-        unused.must_be_unused(self._dockers, list(self.seats.values()), plan)
+        claim(self._dockers, list(self.seats.values()), plan, self.image.tag)
         folders = ["logs", "../../../models/twins", *dict.fromkeys(c.out.name for c in plan.commands)]
         self._ship(shipped(plan), folders)
         if len(self.seats) > 1:

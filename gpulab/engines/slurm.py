@@ -53,6 +53,8 @@ FETCH = f'cd "$0" && find "$1" -type f -size -{FETCHED_MIB}M -print0 | tar -cf -
 # A step's last word in the journal -> how it ended; of an unproven one the judgement says more.
 ENDED = {"done": Ended(0), "unproven": Ended(0), "up": Ended(None)}
 FIRST_BAD = re.compile(r"^srun: error: (?P<node>\S+): task (?P<rank>\d+): Exited with exit code (?P<exit>\d+)", re.M)
+# What the job's script says of nodes that were cut off from each other, see slurm_shell.
+APART = re.compile(r"^\S+ does not reach \S+ at \S+ any more \(.*\)$", re.M)
 FAILED = ("failed", "unproven")
 LAST_WORDS = 10  # seconds that a job's last files may need to be seen
 
@@ -198,6 +200,8 @@ class SlurmEngine(RemoteDockerEngine):
         """Of a spread step the node that it began with, as srun says: it stops the others, and its own status is
         theirs."""
         log = self.log(step).read_text(encoding="utf-8", errors="replace") if self.log(step).is_file() else ""
+        if apart := APART.search(log):
+            return Ended(None, f"{apart[0]}; the nodes of {step} were stopped")
         if not (found := FIRST_BAD.search(log)):
             return None
         text = f"node {found['rank']} ({found['node']}) of {step} ended with exit {found['exit']}"

@@ -18,6 +18,7 @@ from pathlib import Path
 from gpulab import flags
 from gpulab.engines.container import Place, container_name, run_words, volumes
 from gpulab.engines.docker_shell import DockerShell
+from gpulab.engines.engine import QUIET
 from gpulab.engines.slurm_usage import SAMPLE
 from gpulab.going_on import flags_for
 from gpulab.paths import ROOT
@@ -105,9 +106,41 @@ judge() {{
     < "$RUN"/.questions/"$1".json > "$RUN"/.judged/"$1".json || fail "$1" $?
   grep -q '"failures": \\[\\]' "$RUN"/.judged/"$1".json || {{ say "$1" unproven; exit 1; }}
 }}
+# everywhere FUNCTION LOG: on every node. While none says a word the first asks whether it reaches the others: a library
+# may wait for hours for one that is cut off.
+everywhere() {{
+  export -f "$1"
+  srun --label --kill-on-bad-exit=1 bash -euc "$1" </dev/null >> "$2" 2>&1 &
+  local all=$! asking status=0
+  end_when_apart $all "$2" &
+  asking=$!
+  wait $all || status=$?
+  kill $asking 2>/dev/null || true
+  return $status
+}}
+end_when_apart() {{
+  local nodes node address said why
+  mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
+  while sleep 10; do
+    [ $(($(date +%s) - $(stat -c %Y "$2"))) -ge {QUIET:.0f} ] || continue
+    for node in "${{nodes[@]:1}}"; do
+      address=$(address "$node")
+      said=$(timeout 6 bash -c "</dev/tcp/$address/$MASTER_PORT" 2>&1) || case "$?$said" in
+        *refused*) ;;  # it came through
+        *)
+          why=${{said##*: }}
+          echo "$FIRST does not reach $node at $address any more (${{why:-timed out}})" >> "$2"
+          kill -KILL "$1"
+          return
+          ;;
+      esac
+    done
+  done
+}}
+address() {{ scontrol --oneliner show node "$1" | sed 's/.* NodeAddr=\\([^ ]*\\).*/\\1/'; }}
 # Of nodes that work together: where the first listens, on a port of the job's own, and the interface to it.
 read -r FIRST < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
-MASTER_ADDR=$(scontrol --oneliner show node "$FIRST" | sed 's/.* NodeAddr=\\([^ ]*\\).*/\\1/')
+MASTER_ADDR=$(address "$FIRST")
 MASTER_PORT=$((29400 + SLURM_JOB_ID % 200))
 meet() {{
   IFNAME=$(sed -n 's/^NCCL_SOCKET_IFNAME=//p' /etc/nccl.conf 2>/dev/null || true)
@@ -124,12 +157,12 @@ docker network create --label gpulab.job="$SLURM_JOB_ID" "$NETWORK" >/dev/null
         """See Shell."""
         if command.rank:  # of a spread step the first node's line starts all
             return []
-        step, log = command.step, f'"$RUN"/logs/{command.step}.log'
+        step, run, log = command.step, function(command), f'"$RUN"/logs/{command.step}.log'
         return self._server(command, log) if command.ready else [
             f"if ! finished {step}; then",
             f"say {step} begins",
             *self._function(command),
-            f"{self._call(command)} >> {log} 2>&1 || fail {step} $?",
+            f"{f'everywhere {run} {log}' if command.rank is not None else f'{run} >> {log} 2>&1'} || fail {step} $?",
             f"judge {step}",
             f"say {step} done",
             "fi",
@@ -154,7 +187,7 @@ docker network create --label gpulab.job="$SLURM_JOB_ID" "$NETWORK" >/dev/null
             f"if ! finished {command.until}; then",
             f"say {step} begins",
             *self._function(command),
-            f"run_{variable(step)} >> {log} 2>&1 || fail {step} $?",
+            f"{function(command)} >> {log} 2>&1 || fail {step} $?",
             f"docker logs --follow {self.quoted([name])} >> {log} 2>&1 &",
             f"{self.quoted(ready)} {command.ready.within:g} >> {log} 2>&1 || fail {step} $?",
             f"say {step} up",
@@ -180,14 +213,7 @@ docker network create --label gpulab.job="$SLURM_JOB_ID" "$NETWORK" >/dev/null
         before += ["meet"] if command.rank is not None else []
         run = f'docker run {how} --label gpulab.job="$SLURM_JOB_ID" {words}{last}'
         run += " >/dev/null" if command.ready else ""  # the container's number
-        return [f"run_{variable(command.step)}() {{ {'; '.join([*before, run])}; }}"]
-
-    def _call(self, command: Command) -> str:
-        function = f"run_{variable(command.step)}"
-        if command.rank is None:
-            return function
-        # srun would read the script's own text as its input.
-        return f"export -f {function}; srun --label --kill-on-bad-exit=1 bash -euc {function} </dev/null"
+        return [f"{function(command)}() {{ {'; '.join([*before, run])}; }}"]
 
     def _aside(self, *program: str) -> str:
         words = ["--network", "none", "--user", self._user, "--cap-drop", "ALL", "--env", f"PYTHONPATH={ROOT}"]
@@ -200,9 +226,9 @@ docker network create --label gpulab.job="$SLURM_JOB_ID" "$NETWORK" >/dev/null
         return re.sub(r"@([A-Z_]+)@", r'"$\1"', text)
 
 
-def variable(step: str) -> str:
-    """A step's name as a shell function may have it."""
-    return step.replace("-", "_")
+def function(command: Command) -> str:
+    """A step's shell function."""
+    return f"run_{command.step.replace('-', '_')}"
 
 
 def packed_files(files: Iterable[tuple[Path, str]]) -> bytes:

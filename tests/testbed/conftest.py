@@ -15,11 +15,13 @@ from pathlib import Path
 import pytest
 
 from tests.testbed import Node, Testbed, breakages, engine, playbook
+from tests.testbed.on_nodes import Nodes, beats, on_hosts
 from tests.testbed.paths import REPO
 from tests.testbed.standin import image, swift_image
 from tests.testbed.standin.packages import FILES
 from tests.testbed.standin.repository import Repository
 from tests.testbed.variables import stand_ins
+from tests.wait import wait_until
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -160,3 +162,21 @@ def slurm_cluster(slurm_ground: Lab) -> Lab:
     """The same with Slurm, whoever asked for it first."""
     slurm_ground.converged("--tags", "slurm")
     return slurm_ground
+
+
+@pytest.fixture(scope="session")
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
+    """Two hosts that are ready for labs."""
+    with on_hosts(("gpu1", "gpu2"), "nodes", tmp_path_factory.mktemp("labs"), gpus=1) as two:
+        yield two
+
+
+@pytest.fixture
+def beating(nodes: Nodes, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+    """A pair that is under way on them: (its inv, its runs folder)."""
+    process = nodes.start(tmp_path, beats=2000)
+    wait_until(lambda: beats(tmp_path, 1), "both nodes beat", timeout=60)
+    yield process, tmp_path
+    if process.poll() is None:
+        process.kill()
+    nodes.clear()

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from tests.testbed.bed import Node, Testbed
 from tests.testbed.stack_images import built, give
 
-ENGINE = ("docker.io", "docker-cli", "iptables")
+ENGINE = ("docker.io", "docker-cli", "iptables", "faketime")
 # The lab's user and group, the shared folder, an engine that the login may use.
 PREPARED = """
 groupadd -g 2000 gpulab; useradd -u 2000 -g gpulab gpulab; usermod -aG docker lab

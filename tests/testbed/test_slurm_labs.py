@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from gpulab.engines.engine import QUIET
 from gpulab.image import Image
 from gpulab.stacks import load_stack
 from tests.testbed.conftest import WITHOUT_DRIVER, Lab
@@ -291,6 +292,25 @@ def test_the_node_that_a_step_failed_on_is_named(inv: Inv) -> None:
     assert "node 1 (node2) of train ended with exit 137" in inv.record["failures"][0]
     for node in NODES:
         wait_until(lambda node=node: left_on(inv, node) == "", f"nothing is left on {node}", 30)  # type: ignore[misc]
+
+
+def test_nodes_that_are_cut_off_from_each_other_are_named_and_the_job_ends(inv: Inv) -> None:
+    """The library would wait for ever, and Slurm's controller reaches both."""
+    followed = inv.lab(name="wait")
+    log = "*/*/logs/train.log"
+    wait_until(lambda: any(f.read_text().count("met") == 2 for f in inv.runs.glob(log)), "the nodes meet", 60)
+    first = inv.cluster.bed.addresses["node1"]
+    rules = ("INPUT -s", "OUTPUT -d")
+    inv.cluster.bed.sh("node2", "".join(f"iptables -I {rule} {first} -j DROP\n" for rule in rules))
+    try:
+        code, out = finish(followed, timeout=QUIET + 60)
+    finally:
+        inv.cluster.bed.sh("node2", "".join(f"iptables -D {rule} {first} -j DROP\n" for rule in rules))
+    assert code == 1, out
+    address = inv.cluster.bed.addresses["node2"]
+    assert f"node1 does not reach node2 at {address} any more (timed out); the nodes" in inv.record["failures"][0]
+    for node in NODES:
+        wait_until(lambda node=node: left_on(inv, node) == "", f"nothing is left on {node}", 60)  # type: ignore[misc]
 
 
 @pytest.fixture

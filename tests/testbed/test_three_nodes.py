@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.testbed.on_nodes import Nodes, beats, on_hosts, record
 from tests.testbed.paths import REPO
-from tests.testbed.prepared import prepared
-from tests.testbed.test_nodes import PAIR, Nodes, record
 from tests.wait import wait_until
 
 HOSTS = ("gpu1", "gpu2", "gpu3")
@@ -20,18 +19,8 @@ HOSTS = ("gpu1", "gpu2", "gpu3")
 
 @pytest.fixture(scope="module")
 def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
-    bed = prepared(HOSTS, "three")
-    labs = tmp_path_factory.mktemp("labs")
-    (labs / "tests" / "pair").mkdir(parents=True)
-    (labs / "tests" / "pair" / "pair.py").write_text(PAIR)
-    yield Nodes(bed, bed.inventory(user="lab"), labs)
-    if not os.environ.get("GPULAB_TESTBED_KEEP"):
-        bed.down()
-
-
-def left(nodes: Nodes) -> str:
-    """The containers of labs on all three, running or ended."""
-    return "".join(nodes.bed.sh(host, "docker ps -aq --filter label=gpulab.run") for host in HOSTS)
+    with on_hosts(HOSTS, "three", tmp_path_factory.mktemp("labs")) as nodes:
+        yield nodes
 
 
 def test_three_hosts_meet(three: Nodes, tmp_path: Path) -> None:
@@ -42,20 +31,19 @@ def test_three_hosts_meet(three: Nodes, tmp_path: Path) -> None:
     folder = tmp_path / told["run"]
     assert (folder / "pair" / "met.txt").read_text() == "together"
     for rank in range(3):
-        assert f"[{rank}] beat 19" in (folder / "logs" / "pair.log").read_text()
+        assert beats(tmp_path, rank)[-1] == 19
         assert "beat 19" in (folder / "logs" / f"pair-{rank}.log").read_text()
-    assert left(three) == ""
+    assert not three.containers()
 
 
 def test_a_killed_third_is_named_and_the_others_are_stopped(three: Nodes, tmp_path: Path) -> None:
     process = three.start(tmp_path, "--nodes", "3", beats=2000)
-    log = "*/*/logs/pair.log"
-    wait_until(lambda: any("[2] beat" in f.read_text() for f in tmp_path.glob(log)), "all beat", timeout=60)
-    three.bed.sh("gpu3", "docker kill $(docker ps -q --filter label=gpulab.run)")
+    wait_until(lambda: beats(tmp_path, 2), "all beat", timeout=60)
+    three.kill("gpu3")
     said = process.communicate(timeout=60)[0]
     assert process.returncode == 1
     assert "node 2 (gpu3) of pair ended with exit 137" in " ".join(record(tmp_path)["failures"]), said[-2000:]
-    assert left(three) == ""
+    assert not three.containers()
 
 
 @pytest.mark.rehearsal
