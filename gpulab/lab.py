@@ -247,8 +247,8 @@ def load_lab(folder: Path) -> Lab:
         raise fault(path, ["rehearse", "speaks"], f"no file {lab.rehearse.speaks}", f"put it into {shown(folder)}")
     for name, step in lab.steps.items():
         optional = [n for n, s in earlier.items() if s.gpus or s.apart or lab.rehearse.of(n).impossible]
-        if needed := {key for key, _ in step.placeholders}.intersection(optional):
-            where = ["steps", name, "run"]
+        if needed := set(step.refers).intersection(optional):
+            where = ["steps", name]
             raise fault(path, where, f"step {name} refers to {needed.pop()}, which may be left out", "refer to another")
     for name in set(lab.compare) - set(lab.steps):
         raise fault(path, ["compare"], f"no step {name!r} to compare", nearest(name, list(lab.steps)))

@@ -12,6 +12,7 @@ from gpulab.paths import ROOT
 from gpulab.verb import Outcome
 
 BIN = Path(sys.executable).parent
+AT_ONCE = "2"  # groups of tests (tests/conftest.py): those of hosts mostly wait
 
 
 def checkers() -> dict[str, list[str]]:
@@ -45,6 +46,7 @@ def run_tests(*, fast: bool, match: str) -> Outcome:
     """Lint, then pytest (fast tests first, real hosts last). Raises UsageError when nothing matches."""
     lint = Outcome() if match else run_lint()
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
+    command += [] if match else ["-n", AT_ONCE, "--dist", "loadgroup", "--no-loadscope-reorder"]
     command += ["-m", "not rehearsal and not testbed"] if fast else []
     command += ["-k", match] if match else []
     done = subprocess.run(command, cwd=ROOT, stdout=console.file, check=False)

@@ -38,24 +38,19 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="session")
-def docker(request: pytest.FixtureRequest) -> Iterator[Docker]:
+def docker(request: pytest.FixtureRequest) -> Docker:
     """The engine with the images."""
     if request.config.getoption("--image-stack"):
-        yield Docker()
-        return
+        return Docker()
     missing = [tool for tool in ("dockerd", "debootstrap") if not shutil.which(tool)]
     if missing or os.geteuid() != 0:
         pytest.skip(
             f"building images needs root and {', '.join(missing) or 'its tools'}: see tests/testbed/packages.txt"
         )
-    from tests.testbed import engine
     from tests.testbed.stack_images import built, environment
 
-    was_up = engine.is_up()
     built(UNASKED)
-    yield Docker(environment=environment())
-    if not was_up:
-        engine.stop()
+    return Docker(environment=environment())
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """A testbed: a few hosts with systemd and sshd, their keys, and an inventory that reaches them."""
 
-import fcntl
 import json
 import shutil
 import socket
@@ -10,11 +9,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TextIO
 
 from tests.testbed import engine, images
 from tests.testbed.engine import docker
-from tests.testbed.paths import CACHE
+from tests.testbed.paths import CACHE, exclusive
 from tests.testbed.standin import pci
 from tests.testbed.variables import CONTAINED
 from tests.wait import wait_until
@@ -188,14 +186,6 @@ class Testbed:
         # A host that is still booting refuses logins (pam_nologin) though sshd answers.
         state = docker("exec", self.container(node), "systemctl", "is-system-running", check=False).stdout.strip()
         return state in ("running", "degraded")
-
-
-def exclusive() -> TextIO:
-    """One process at a time makes images or starts the engine."""
-    CACHE.mkdir(parents=True, exist_ok=True)
-    lock = (CACHE / "lock").open("w")
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    return lock
 
 
 def ensure_network(name: str, subnet: str) -> None:

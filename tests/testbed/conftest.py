@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.testbed import Node, Testbed, breakages, engine, playbook
+from tests.testbed import Node, Testbed, breakages, playbook
 from tests.testbed.on_nodes import Nodes, beats, on_hosts
 from tests.testbed.paths import REPO
 from tests.testbed.standin import image, swift_image
@@ -114,8 +114,6 @@ def lab(name: str, nodes: list[Node], repository: Repository) -> Iterator[Lab]:
     finally:
         if not os.environ.get("GPULAB_TESTBED_KEEP"):
             bed.down()
-            if not engine.docker("ps", "-q", "--filter", "label=testbed").stdout:
-                engine.stop()
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.testbed import engine
 from tests.testbed.engine import docker
 from tests.testbed.images import have, rootfs, run
-from tests.testbed.paths import CACHE
+from tests.testbed.paths import CACHE, exclusive
 
 DEBIAN = "bookworm"
 DEBIANS_OWN = "3.11"
@@ -26,6 +26,11 @@ rm -rf var/cache/apt/archives/*.deb var/lib/apt/lists/* usr/share/doc/* usr/shar
 
 def python_base(version: str) -> str:
     """The image with Python `version` (X.Y): Debian's own, or else pyenv's copied to /usr/local."""
+    with exclusive():
+        return _python_base(version)
+
+
+def _python_base(version: str) -> str:
     tarball = rootfs(DEBIAN, PACKAGES, RECIPE)
     tag = f"testbed/python:{version}-{tarball.name.split('.')[0].rsplit('-', 1)[1]}"
     if have(tag):

@@ -15,7 +15,7 @@ from gpulab.image import Image
 from gpulab.stacks import load_stack
 from tests.testbed import engine
 from tests.testbed.bed import Testbed
-from tests.testbed.paths import REPO, SOCKET
+from tests.testbed.paths import REPO, SOCKET, exclusive
 from tests.testbed.plugins import docker_config
 from tests.testbed.pythons import python_base
 
@@ -27,9 +27,11 @@ def environment() -> dict[str, str]:
 
 def built(stack: str) -> str:
     """The tag of the stack's image, by `./inv build` as a user types it."""
-    engine.start()
     image = Image(load_stack(stack))
-    if engine.docker("image", "inspect", image.tag, check=False).returncode != 0:
+    with exclusive():
+        engine.start()
+        if engine.docker("image", "inspect", image.tag, check=False).returncode == 0:
+            return image.tag
         own = {"GPULAB_BASE_IMAGE": python_base(python(image.stack))}
         done = subprocess.run(
             [REPO / "inv", "build", stack, "--json"], env=environment() | own, capture_output=True, text=True

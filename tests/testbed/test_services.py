@@ -15,12 +15,11 @@ from typing import Any
 import pytest
 
 from gpulab.distribution import compose
-from gpulab.image import Image
 from gpulab.paths import ROOT
-from gpulab.stacks import load_stack
 from tests.testbed import engine
 from tests.testbed.paths import SOCKET
 from tests.testbed.plugins import docker_config
+from tests.testbed.stack_images import built
 
 NAME = "Qwen3-0.6B"
 
@@ -47,10 +46,7 @@ class Project:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    engine.start()
-    image = Image(load_stack("cpu")).tag
-    if engine.docker("image", "inspect", image, check=False).returncode != 0:
-        pytest.skip(f"the testbed's engine has no {image}: ./inv build cpu")
+    image = built("cpu")
     tmp = tmp_path_factory.mktemp("project")
     (tmp / "gpulab").mkdir()
     shutil.copy(ROOT / "gpulab" / "ready.py", tmp / "gpulab")  # mounted from beside compose/

@@ -31,7 +31,17 @@ MISTAKES = {
     "a rank where nothing spreads": (("{model}\n", "{model} --seed {node_rank}\n"), 9, "step that spreads", "spread"),
     "a reference to what may be left out": (
         ("    makes: [logging.jsonl]\n", "    makes: [logging.jsonl]\n    gpus: 4\n"),
-        14,
+        13,
+        "may be left out",
+        "another",
+    ),
+    "a proof about what may be left out": (
+        (
+            "    proves: [loss falls]\n  chat:\n"
+            "    run: swift infer --adapters {train}/last-checkpoint --temperature 0\n",
+            "    gpus: 4\n  chat:\n    run: swift infer --temperature 0\n    proves: [exact match above train]\n",
+        ),
+        12,
         "may be left out",
         "another",
     ),
