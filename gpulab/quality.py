@@ -49,8 +49,13 @@ def run_tests(*, fast: bool, match: str) -> Outcome:
     command += [] if match else ["-n", AT_ONCE, "--dist", "loadgroup", "--no-loadscope-reorder"]
     command += ["-m", "not rehearsal and not testbed"] if fast else []
     command += ["-k", match] if match else []
-    done = subprocess.run(command, cwd=ROOT, stdout=console.file, check=False)
-    if done.returncode == 5:
+    with subprocess.Popen(command, cwd=ROOT, stdout=console.file) as pytest:
+        try:
+            code = pytest.wait()
+        except KeyboardInterrupt:
+            pytest.wait()  # it heard it, too, and takes its hosts down
+            raise
+    if code == 5:
         raise UsageError(f"no test matches {match!r}", "see pytest's -k")
-    failures = [*lint.failures, *(["pytest found failures, see above"] if done.returncode else [])]
-    return Outcome({"lint": lint.data.get("checks", {}), "pytest": done.returncode}, failures=failures)
+    failures = [*lint.failures, *(["pytest found failures, see above"] if code else [])]
+    return Outcome({"lint": lint.data.get("checks", {}), "pytest": code}, failures=failures)
