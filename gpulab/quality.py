@@ -46,7 +46,7 @@ def run_tests(*, fast: bool, match: str) -> Outcome:
     """Lint, then pytest (fast tests first, real hosts last). Raises UsageError when nothing matches."""
     lint = Outcome() if match else run_lint()
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
-    command += [] if match else ["-n", AT_ONCE, "--dist", "loadgroup", "--no-loadscope-reorder"]
+    command += [] if match else ["-n", AT_ONCE, "--dist", "loadscope", "--no-loadscope-reorder"]
     command += ["-m", "not rehearsal and not testbed"] if fast else []
     command += ["-k", match] if match else []
     with subprocess.Popen(command, cwd=ROOT, stdout=console.file) as pytest:

@@ -1,30 +1,33 @@
-"""Which tests belong together when several run at a time (`pytest -n 2 --dist loadgroup`), and whose the engine is."""
+"""Which tests run in one process when several do (`pytest -n 2`), in what order, and whose the testbed's engine is."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.testbed import engine
 
-TESTS = Path(__file__).parent
-# What the tests of several files stand on: hosts, one image, this machine's ports.
-HOSTS = ("hosts", "slurm_ground", "nodes")
-FOLDERS = ("images", "labs")
+# Files here stand alone. Those of other folders share something: hosts, an image, an engine, this machine's ports.
+ALONE = (Path("tests/unit"), Path("tests/testbed"))
+IMAGES = Path("tests/images")
 WAS_UP = pytest.StashKey[bool]()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(group(item)))
+class Together(LoadScopeScheduling):
+    """Tests that share something run one after the other, in one process."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = Path(nodeid.partition("::")[0])
+        if file.is_relative_to(IMAGES):
+            return str(IMAGES)
+        return str(file if file.parent in ALONE else file.parent)
 
 
-def group(item: pytest.Item) -> str:
-    """The tests of one name run in one process, in their order."""
-    shared = [fixture for fixture in HOSTS if fixture in getattr(item, "fixturenames", ())]
-    path = item.path.relative_to(TESTS)
-    return next(iter(shared), path.parts[0] if path.parts[0] in FOLDERS else str(path))
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling | None:
+    return Together(config, log) if config.getoption("dist") == "loadscope" else None
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

@@ -1,4 +1,4 @@
-"""`inv` on hosts that are ready for labs, with labs of the tests' own (nodes_labs/), and what it leaves."""
+"""`inv` on hosts that are ready for labs, with labs of the tests' own (nodes/labs/), and what it leaves."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.testbed.bed import Testbed
 from tests.testbed.paths import REPO
 from tests.testbed.prepared import prepared
 
-LABS = Path(__file__).with_name("nodes_labs")
+LABS = Path(__file__).with_name("nodes") / "labs"
 LABEL = "--filter label=gpulab.run"
 
 

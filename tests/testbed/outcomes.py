@@ -22,3 +22,8 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     if not hasattr(session.config, "workerinput"):
         Path(os.environ["TESTBED_OUTCOMES"]).write_text(json.dumps(outcomes))
+
+
+def failed(outcomes: dict[str, str]) -> set[str]:
+    """The checks of such an object that failed."""
+    return {check for check, outcome in outcomes.items() if outcome == "failed"}

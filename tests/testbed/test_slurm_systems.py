@@ -6,8 +6,8 @@ import pytest
 
 from tests.testbed import Node
 from tests.testbed.conftest import WITHOUT_DRIVER, Lab, lab
+from tests.testbed.outcomes import failed
 from tests.testbed.standin.repository import Repository
-from tests.testbed.test_fresh_hosts import failed
 
 # (the controller's system, the node's): Slurm 23.11 with 22.05, and 22.05 with 21.08.
 PAIRS = (("noble", "bookworm"), ("bookworm", "jammy"))

@@ -123,12 +123,14 @@ def test_an_interrupt_leaves_no_process_not_even_those_of_a_new_session(engine, 
         "subprocess.Popen(['sleep', '600'], start_new_session=True); "
         "os.kill(os.getppid(), signal.SIGINT); import time; time.sleep(600)"
     )
+    before = set(psutil.Process().children(recursive=True))
     made = engine(server(tmp_path, until="never"), step(tmp_path, spawn))
     with pytest.raises(KeyboardInterrupt), made.closing():
         made.carry_out("serve")
         made.carry_out("work")
     assert not belonging(tmp_path)
-    assert not [p for p in psutil.Process().children(recursive=True) if p.status() != psutil.STATUS_ZOMBIE]
+    left = set(psutil.Process().children(recursive=True)) - before
+    assert not [p for p in left if p.status() != psutil.STATUS_ZOMBIE]
 
 
 def together(tmp_path: Path, *codes: str) -> list[Command]:

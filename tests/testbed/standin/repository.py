@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import yaml
 
@@ -84,8 +85,10 @@ class Repository:
         return Handler
 
     def _index(self) -> None:
-        home = self.folder / "gnupg"
-        home.mkdir(mode=0o700)
+        with TemporaryDirectory() as home:  # short: the agent's socket is in it
+            self._sign(Path(home))
+
+    def _sign(self, home: Path) -> None:
         gpg = ["gpg", "--homedir", str(home), "--batch", "--pinentry-mode", "loopback", "--passphrase", ""]
         self._run([*gpg, "--quick-generate-key", "testbed stand-in <testbed@localhost>", "ed25519", "sign", "never"])
         listing = self._run([*gpg, "--with-colons", "--list-keys"])

@@ -16,7 +16,7 @@ import pytest
 from gpulab.image import Image
 from gpulab.stacks import load_stack
 from tests.testbed import engine as testbed
-from tests.testbed.paths import SOCKET
+from tests.testbed.paths import SOCKET, exclusive
 from tests.unit.hosts.conftest import sshd  # noqa: F401 (a fixture of these tests, too)
 from tests.wait import wait_until
 
@@ -26,16 +26,14 @@ MakeImage = Callable[..., str]
 
 
 @pytest.fixture(scope="session")
-def dockerd() -> Iterator[str]:
-    """The testbed's engine, and its address. Stopped at the end where nobody else had started it."""
+def dockerd() -> str:
+    """The testbed's engine: its address."""
     missing = [tool for tool in ("dockerd", "docker", "iptables") if not shutil.which(tool)]
     if missing or os.geteuid() != 0:
         pytest.skip(f"an engine needs root and {', '.join(missing) or 'its tools'}: see tests/testbed/packages.txt")
-    ours = not testbed.is_up()
-    testbed.start()
-    yield f"unix://{SOCKET}"
-    if ours:
-        testbed.stop()
+    with exclusive():
+        testbed.start()
+    return f"unix://{SOCKET}"
 
 
 @pytest.fixture
@@ -78,7 +76,7 @@ def forget(*stacks: str) -> None:
     """Remove every image of these stacks (of both, unless named), under whatever name."""
     for stack in stacks or (ONE, TWO):
         names = docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}").split()
-        if mine := [name for name in names if f"gpulab/{stack}:" in name]:
+        if mine := [name for name in names if f"gpulab/{stack}:" in name and "<none>" not in name]:
             docker("image", "rm", "--force", *mine)
 
 

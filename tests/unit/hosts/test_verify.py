@@ -72,5 +72,5 @@ def test_results_by_check_and_host(tmp_path: Path) -> None:
 def test_every_check_is_broken_by_some_scenario() -> None:
     written = "".join(path.read_text() for path in sorted((ROOT / "tests/hosts").glob("test_*.py")))
     checks = re.findall(r'^@check\(\s*"([\w.-]+)"', written, re.MULTILINE)
-    scenarios = "".join(path.read_text() for path in sorted((ROOT / "tests/testbed").glob("*.py")))
+    scenarios = "".join(path.read_text() for path in sorted((ROOT / "tests/testbed").rglob("*.py")))
     assert [check for check in checks if not re.search(rf'"{re.escape(check)}["@]', scenarios)] == []

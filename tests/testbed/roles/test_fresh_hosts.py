@@ -2,6 +2,7 @@
 
 from tests.testbed.breakages import BETWEEN_HOSTS, OTHERWISE, REPAIRED
 from tests.testbed.conftest import Lab
+from tests.testbed.outcomes import failed
 
 SNAPSHOT = """
 dpkg-query --show
@@ -9,10 +10,6 @@ find /etc /srv /opt /usr/local -type f -exec sha256sum {} + | sort
 systemctl list-unit-files --no-pager
 """
 WOULD = "Say what would be installed"
-
-
-def failed(outcomes: dict[str, str]) -> set[str]:
-    return {check for check, outcome in outcomes.items() if outcome == "failed"}
 
 
 def test_a_check_of_fresh_hosts_changes_nothing_and_says_what_would(hosts: Lab) -> None:

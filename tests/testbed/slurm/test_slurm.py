@@ -6,7 +6,7 @@ import pytest
 
 from tests.testbed.breakages import SICK_NODES, SLURM, Sickness
 from tests.testbed.conftest import Lab
-from tests.testbed.test_fresh_hosts import failed
+from tests.testbed.outcomes import failed
 from tests.wait import wait_until
 
 ROLE = ("--tags", "slurm")

@@ -23,7 +23,7 @@ from tests.wait import wait_until
 def test_two_hosts_train_as_one(nodes: Nodes, tmp_path: Path) -> None:
     """The lab train/multi-node with the real ms-swift: proven there, recorded here."""
     done = subprocess.run(
-        [REPO / "inv", "lab", "multi-node", "--hosts", nodes.inventory, "--only", "swift,deepspeed", "--json"],
+        [REPO / "inv", "lab", "multi-node", "--hosts", nodes.inventory, "--only", "swift,deepspeed,ray", "--json"],
         env={**os.environ, "GPULAB_RUNS": str(tmp_path)}, capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr[-3000:]
@@ -33,9 +33,9 @@ def test_two_hosts_train_as_one(nodes: Nodes, tmp_path: Path) -> None:
     steps = {s["step"]: {p["proof"]: p["evidence"] for p in s.get("proofs", [])} for s in told["steps"]}
     states = steps["deepspeed"]["each rank holds at most 55% of the optimizer states"]
     assert states == "each of 2 ranks has at most 50% of the optimizer states", "ZeRO-2, over the network"
-    evidence = steps["swift"]
-    assert evidence["every rank took part"] == "2 ranks on 2 nodes over gloo"
-    assert "the same weights on 2 ranks" in evidence["ranks hold the same weights"]
+    for launcher in ("swift", "ray"):
+        assert steps[launcher]["every rank took part"] == "2 ranks on 2 nodes over gloo"
+        assert "the same weights on 2 ranks" in steps[launcher]["ranks hold the same weights"]
     folder = tmp_path / told["run"]
     assert {f.name for f in (folder / "swift" / "ranks").iterdir()} == {"0.json", "1.json"}
     assert {json.loads(f.read_text())["host"] for f in (folder / "swift" / "ranks").iterdir()} == set(nodes.hosts)
@@ -107,6 +107,18 @@ def test_a_dead_host_is_named_within_the_deadline(nodes: Nodes, beating: Any) ->
     # what knocked while it was away is still in sshd's queue, which turns others away
     ask = [REPO / "inv", "hosts", "--hosts", nodes.inventory]
     wait_until(lambda: subprocess.run(ask, capture_output=True).returncode == 0, "gpu2 lets us in again")
+
+
+@pytest.mark.rehearsal
+def test_a_rank_that_is_killed_while_it_trains_is_named(nodes: Nodes, tmp_path: Path) -> None:
+    """Not its container: the launcher lives on, and the other node's rank fails for want of it."""
+    process = nodes.start(tmp_path, lab="train")
+    wait_until(lambda: "'5/" in log(tmp_path, "train"), "it trains", timeout=120)
+    nodes.bed.sh("gpu2", "pkill -KILL --newest -f cli/sft")
+    said = process.communicate(timeout=60)[0]
+    assert process.returncode == 1
+    assert "node 1 (gpu2) of train ended with exit" in record(tmp_path)["failures"][0], said[-3000:]
+    assert not nodes.containers()
 
 
 @pytest.mark.rehearsal

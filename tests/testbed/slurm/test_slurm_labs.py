@@ -23,7 +23,7 @@ from tests.testbed.stack_images import built, give
 from tests.testbed.standin.swift_image import stand_in
 from tests.wait import wait_until
 
-LABS = Path(__file__).with_name("slurm_labs")
+LABS = Path(__file__).with_name("labs")
 NODES = ("node1", "node2")
 SLOW = ("--set", "train.max_steps=600")  # a minute, long enough to be disturbed
 
@@ -340,3 +340,21 @@ def test_two_nodes_of_a_job_train_as_one(cluster: Lab, tmp_path: Path) -> None:
         assert "the same weights on 2 ranks" in evidence["ranks hold the same weights"]
         assert {json.loads(f.read_text())["host"] for f in (inv.folder / name / "ranks").iterdir()} == set(NODES)
         assert steps[name]["peaks"]["rss_mib"] > 0, "what the nodes use is on record"
+
+
+@pytest.mark.rehearsal
+@pytest.mark.usefixtures("real_images")
+def test_three_nodes_of_a_job_train_as_one(cluster: Lab, tmp_path: Path) -> None:
+    """The controller runs jobs, too, as a small team may want it. Four samples on each node."""
+    nodes = ["head", *NODES]
+    cluster.bed.sh("head", "usermod --append --groups docker lab")
+    cluster.converged("--tags", "slurm", "--extra-vars", json.dumps({"slurm_nodes": nodes}))
+    give(cluster.bed, ["head"], built("cpu"))
+    inv = Inv(cluster, tmp_path / "runs", REPO / "labs")
+    words = ("--only", "swift", "--nodes", "3", "--rehearse", "--set", "single.gradient_accumulation_steps=3")
+    code, out = finish(inv.lab(*words, name="multi-node"), timeout=600)
+    assert code == 0, out
+    evidence = {proof["proof"]: proof["evidence"] for proof in inv.record["steps"][-1]["proofs"] if proof["holds"]}
+    assert evidence["every rank took part"] == "3 ranks on 3 nodes over gloo"
+    assert "the same weights on 3 ranks" in evidence["ranks hold the same weights"]
+    assert {json.loads(f.read_text())["host"] for f in (inv.folder / "swift" / "ranks").iterdir()} == set(nodes)
