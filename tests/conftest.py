@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 from tests.testbed import engine
+from tests.wait import wait_until
 
 # Files here stand alone. Those of other folders share something: hosts, an image, an engine, this machine's ports.
 ALONE = (Path("tests/unit"), Path("tests/testbed"))
@@ -39,5 +42,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     one_of_several = hasattr(session.config, "workerinput")
     if one_of_several or session.config.stash[WAS_UP] or not engine.is_up():
         return
-    if not engine.docker("ps", "-q", "--filter", "label=testbed").stdout:
+    if not os.environ.get("GPULAB_TESTBED_KEEP"):
+        with suppress(TimeoutError):  # after Ctrl-C the others are still taking their hosts down
+            wait_until(lambda: not engine.docker("ps", "-q", "--filter", "label=testbed").stdout, "no hosts", 60)
         engine.stop()

@@ -163,10 +163,17 @@ def slurm_cluster(slurm_ground: Lab) -> Lab:
 
 
 @pytest.fixture(scope="session")
-def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
+def two_hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
     """Two hosts that are ready for labs."""
     with on_hosts(("gpu1", "gpu2"), "nodes", tmp_path_factory.mktemp("labs"), gpus=1) as two:
         yield two
+
+
+@pytest.fixture
+def nodes(two_hosts: Nodes) -> Iterator[Nodes]:
+    """The same, nothing of the test's left on them."""
+    yield two_hosts
+    two_hosts.clear()
 
 
 @pytest.fixture
@@ -177,4 +184,3 @@ def beating(nodes: Nodes, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str
     yield process, tmp_path
     if process.poll() is None:
         process.kill()
-    nodes.clear()

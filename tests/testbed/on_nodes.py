@@ -52,9 +52,9 @@ class Nodes:
         said = process.communicate(timeout=timeout)[0]
         return process.returncode, said
 
-    def containers(self) -> str:
+    def containers(self, which: str = "--all") -> str:
         """What is there of the lab's runs, on all hosts, running or not."""
-        return "".join(self.bed.sh(host, f"docker ps -aq {LABEL}", check=False) for host in self.hosts)
+        return "".join(self.bed.sh(host, f"docker ps -q {which} {LABEL}", check=False) for host in self.hosts)
 
     def kill(self, host: str) -> None:
         """Kill what runs of the lab's on a host."""

@@ -35,7 +35,7 @@ def test_what_ended_while_nobody_followed_is_judged_by_its_exit(nodes: Nodes, tm
     process = nodes.start(tmp_path, beats=60)
     wait_until(lambda: beats(tmp_path, 1), "both nodes beat", timeout=60)
     nodes.left(process, tmp_path)
-    wait_until(lambda: not nodes.containers(), "both nodes end by themselves", timeout=60)
+    wait_until(lambda: not nodes.containers("--filter status=running"), "both nodes end by themselves", timeout=60)
     following = nodes.inv(tmp_path, "attach", "last")
     said = following.communicate(timeout=120)[0]
     assert following.returncode == 0, said[-3000:]
