@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 import signal
 import time
@@ -26,6 +27,8 @@ from gpulab.stacks import Stack
 from gpulab.watch import Watch
 
 KILLED = (137, -9)  # SIGKILL, of a container and of a process: by hand, or for want of memory
+# What torchrun says of a rank that did not end by itself; its own status is 1.
+RANK_KILLED = re.compile(r"Signal \d+ \((SIG(?!TERM|INT)\w+)\) received by PID")
 POLL = 0.2  # seconds between two looks at a running command
 SETTLE = 2.0  # seconds between the first bad end of a node and the verdict on which it began with
 QUIET = 60.0  # seconds without a line from any node after which it is asked whether they reach each other still
@@ -249,13 +252,17 @@ class Engine(ABC):
         others then fail for want of it), else the one that was `seen` to end badly first."""
         lost = {rank: why for rank, job in jobs.items() if (why := job.lost())}
         bad = {rank: status for rank, job in jobs.items() if (status := job.poll())}
+        by = {rank: signals[-1] for rank in bad if (signals := RANK_KILLED.findall(self._said(commands[rank])))}
         killed = [rank for rank, status in bad.items() if status in KILLED]
-        rank = next(iter([*lost, *killed, seen]))
-        how = lost.get(rank) or f"ended with exit {bad[rank]}"
+        rank = next(iter([*lost, *killed, *by, seen]))
+        how = lost.get(rank) or f"ended with exit {bad[rank]}" + (f", a rank of it by {by[rank]}" if rank in by else "")
         others = [f"node {r} ({commands[r].node}) with exit {s}" for r, s in bad.items() if r != rank]
         after = f"; after that {', '.join(others)}" if others else ""
         text = f"node {rank} ({commands[rank].node}) of {commands[rank].step} {how}{after}; the others were stopped"
         return Ended(bad.get(rank), text, self.log(commands[rank].name))
+
+    def _said(self, command: Command) -> str:
+        return self.log(command.name).read_text(encoding="utf-8", errors="replace")
 
     def let_go(self, step: str, keep: str | None = None) -> list[str]:
         """The step is done and on record: stop the servers whose last user it was, but not `keep`. What is over now."""

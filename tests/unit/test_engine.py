@@ -170,6 +170,14 @@ def test_a_killed_node_is_named_before_those_that_failed_for_want_of_it(engine, 
         assert made.carry_out("nodes").failure.startswith("node 1 (host1) of nodes ended with exit -9")
 
 
+def test_the_node_whose_rank_was_killed_is_named_though_its_launcher_ends_as_any_other(engine, tmp_path):
+    launcher = "print('traceback : Signal 9 (SIGKILL) received by PID 47'); raise SystemExit(1)"
+    made = engine(*together(tmp_path, "raise SystemExit(1)", launcher))
+    with made.closing():
+        failure = made.carry_out("nodes").failure
+    assert failure.startswith("node 1 (host1) of nodes ended with exit 1, a rank of it by SIGKILL; after that node 0")
+
+
 def test_silent_nodes_are_asked_whether_they_reach_each_other(engine, tmp_path, monkeypatch):
     monkeypatch.setattr("gpulab.engines.engine.QUIET", 0.5)
     made = engine(*together(tmp_path, "import time; time.sleep(600)", "import time; time.sleep(600)"))

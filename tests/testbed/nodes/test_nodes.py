@@ -117,7 +117,9 @@ def test_a_rank_that_is_killed_while_it_trains_is_named(nodes: Nodes, tmp_path: 
     nodes.bed.sh("gpu2", "pkill -KILL --newest -f cli/sft")
     said = process.communicate(timeout=60)[0]
     assert process.returncode == 1
-    assert "node 1 (gpu2) of train ended with exit" in record(tmp_path)["failures"][0], said[-3000:]
+    assert "node 1 (gpu2) of train ended with exit 1, a rank of it by SIGKILL" in record(tmp_path)["failures"][0], said[
+        -3000:
+    ]
     assert not nodes.containers()
 
 
