@@ -109,11 +109,14 @@ class RemoteDockerEngine(DockerEngine):
         plan = self.plan
         claim(self._dockers, list(self.seats.values()), plan, self.image.tag)
         folders = ["logs", "../../../models/twins", *dict.fromkeys(c.out.name for c in plan.commands)]
-        self._ship(shipped(plan), folders)
-        if len(self.seats) > 1:
-            meeting.must_share(list(self.seats.values()), self._run_folder(plan) / ".gpulab" / "plan.py")
-            if any(c.rank is not None for c in plan.commands):
-                meeting.must_meet(list(self.seats.values()), int(plan.rendezvous))
+        seats, spreads = list(self.seats.values()), any(c.rank is not None for c in plan.commands)
+        with ThreadPoolExecutor() as pool:
+            meet = pool.submit(meeting.must_meet, seats, int(plan.rendezvous)) if spreads and len(seats) > 1 else None
+            self._ship(shipped(plan), folders)
+            if len(seats) > 1:
+                meeting.must_share(seats, self._run_folder(plan) / ".gpulab" / "plan.py")
+            if meet:
+                meet.result()
 
     def take_over(self, handover: Handover) -> Taken:
         """See Engine; on the host, and of what came back from there here, too."""

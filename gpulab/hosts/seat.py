@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -118,11 +119,13 @@ def refuse_skew(seats: list[Seat]) -> None:
 def take_seats(hosts: list[Host], inventory: str) -> list[Seat | UsageError]:
     """The hosts' seats, all asked at once; where a host has none, why, and the cure."""
     where = {h.name: [str(shared_folder(h) / "runs"), ENVIRONMENT, h.address] for h in hosts}
-    began = time.time()
-    answers = ask(hosts, lambda h: ["python3", "-", *where[h.name]], stdin=LOOK, inventory=inventory)
-    asked = (began + time.time()) / 2
-    facts = look_at([h for h in hosts if not answers[h.name].problem], ["system", "memory", "gpus"], inventory)
-    return [_seat(host, answers[host.name], facts.get(host.name, {}), asked, inventory) for host in hosts]
+    with ThreadPoolExecutor() as pool:
+        looking = pool.submit(look_at, hosts, ["system", "memory", "gpus"], inventory)
+        began = time.time()
+        answers = ask(hosts, lambda h: ["python3", "-", *where[h.name]], stdin=LOOK, inventory=inventory)
+        asked = (began + time.time()) / 2
+        facts = looking.result()
+    return [_seat(host, answers[host.name], facts[host.name], asked, inventory) for host in hosts]
 
 
 def _seat(

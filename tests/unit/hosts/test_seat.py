@@ -48,21 +48,14 @@ def test_where_all_are_off_it_ends_with_why(inventory, monkeypatch):
         seat.find_seats(Needs(gpus=0), "gpus.ini", "", 2)
 
 
-def test_a_host_that_does_not_answer_is_not_asked_again(monkeypatch):
-    looked = []
-    monkeypatch.setattr(
-        seat, "ask", lambda hosts, *_, **__: {h.name: Answer(problem="it does not answer") for h in hosts}
-    )
-
-    def look_at(hosts, *_):
-        looked.extend(hosts)
-        return {}
-
-    monkeypatch.setattr(seat, "look_at", look_at)
+def test_a_host_that_does_not_answer_is_named(monkeypatch):
+    """Both questions are asked at once; one answer does not do."""
+    silent, known = Answer(problem="it does not answer"), {h.name: {"gpus": {}} for h in HOSTS[:3]}
+    monkeypatch.setattr(seat, "ask", lambda hosts, *_, **__: dict.fromkeys((h.name for h in hosts), silent))
+    monkeypatch.setattr(seat, "look_at", lambda *_: known)
     first, *_ = seat.take_seats(HOSTS[:3], "gpus.ini")
     assert isinstance(first, UsageError)
     assert first.message == "gpu0: it does not answer"
-    assert looked == []
 
 
 def skewed(*ahead: float) -> list[seat.Seat]:
