@@ -180,6 +180,9 @@ class LabRun:
             self.record.data["failures"].append(
                 f"the run's record can't be written: {error.strerror} ({error.filename})"
             )
+        except Exception as error:  # a mistake of the lab's own: the record says so, too
+            self.record.data["failures"].append(f"inv itself failed: {type(error).__name__}: {error}")
+            raise
         finally:
             self._finish(state)
         code = {"done": 0, "interrupted": 130}.get(state, 1)

@@ -207,7 +207,7 @@ class RemoteDockerEngine(DockerEngine):
     def apart(self, commands: Sequence[Command]) -> str | None:
         """See Engine; libraries may wait for hours for a node that is cut off."""
         seats = [self.seats[command.node] for command in commands]
-        return meeting.cut_off(seats, int(commands[0].env["MASTER_PORT"]))
+        return meeting.cut_off(seats, int(self.plan.rendezvous))
 
     def _is_there(self, command: Command) -> bool:
         """Whether a command's container is there to be taken up; where its host does not answer it is waited for."""

@@ -14,6 +14,7 @@ from gpulab.errors import UsageError
 from gpulab.labrun import run_lab
 from gpulab.leftovers import belonging
 from gpulab.ports import is_free
+from gpulab.record import read
 from tests.labs.conftest import ROOT
 from tests.wait import wait_until
 
@@ -143,3 +144,15 @@ def test_a_program_that_the_stack_lacks_is_named_before_anything_starts(tmp_path
     with pytest.raises(UsageError, match=r"lab\.yaml:8: the stack cpu has no program 'swft'"):
         run_lab("misspelt", rehearse=True, dry=False, settings=[], keep_serving=False, hub="hf")
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_mistake_of_the_labs_own_is_on_record(tmp_path, monkeypatch):
+    def broken(*_):
+        raise KeyError("MASTER_PORT")
+
+    monkeypatch.setattr("gpulab.engines.local.LocalEngine.carry_out", broken)
+    monkeypatch.setenv("GPULAB_RUNS", str(tmp_path / "runs"))
+    with pytest.raises(KeyError):
+        run_lab("quickstart", rehearse=True)
+    (record,) = (read(f.parent) for f in tmp_path.glob("runs/*/*/run.json"))
+    assert (record["state"], record["failures"]) == ("failed", ["inv itself failed: KeyError: 'MASTER_PORT'"])
