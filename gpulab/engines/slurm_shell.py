@@ -112,7 +112,7 @@ everywhere() {{
   export -f "$1"
   srun --label --kill-on-bad-exit=1 bash -euc "$1" </dev/null >> "$2" 2>&1 &
   local all=$! asking status=0
-  end_when_apart $all "$2" &
+  end_when_apart $all "$2" >/dev/null 2>&1 &
   asking=$!
   wait $all || status=$?
   kill $asking 2>/dev/null || true

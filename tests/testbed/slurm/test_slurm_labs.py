@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -313,16 +312,10 @@ def test_nodes_that_are_cut_off_from_each_other_are_named_and_the_job_ends(inv: 
         wait_until(lambda node=node: left_on(inv, node) == "", f"nothing is left on {node}", 60)  # type: ignore[misc]
 
 
-@pytest.fixture
-def real_images(cluster: Lab) -> Iterator[None]:
-    """The stack's real image on the nodes, in the place of the stand-in."""
-    tag = built("cpu")
-    for node in NODES:
-        cluster.bed.sh(node, f"docker tag {tag} standin:kept")
-    give(cluster.bed, NODES, tag)
-    yield
-    for node in NODES:
-        cluster.bed.sh(node, f"docker tag standin:kept {tag}")
+@pytest.fixture(scope="module")
+def real_images(cluster: Lab) -> None:
+    """The stack's real image on the nodes, in the place of the stand-in: for the last scenarios."""
+    give(cluster.bed, NODES, built("cpu"))
 
 
 @pytest.mark.rehearsal
