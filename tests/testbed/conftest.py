@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -163,17 +164,23 @@ def slurm_cluster(slurm_ground: Lab) -> Lab:
 
 
 @pytest.fixture(scope="session")
-def two_hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
-    """Two hosts that are ready for labs."""
-    with on_hosts(("gpu1", "gpu2"), "nodes", tmp_path_factory.mktemp("labs"), gpus=1) as two:
-        yield two
+def three_hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
+    """Three hosts that are ready for labs."""
+    with on_hosts(("gpu1", "gpu2", "gpu3"), "nodes", tmp_path_factory.mktemp("labs"), gpus=1) as three:
+        yield three
 
 
 @pytest.fixture
-def nodes(two_hosts: Nodes) -> Iterator[Nodes]:
+def three(three_hosts: Nodes) -> Iterator[Nodes]:
     """The same, nothing of the test's left on them."""
-    yield two_hosts
-    two_hosts.clear()
+    yield three_hosts
+    three_hosts.clear()
+
+
+@pytest.fixture
+def nodes(three: Nodes) -> Nodes:
+    """The first two, which labs take that say no number."""
+    return replace(three, hosts=three.hosts[:2])
 
 
 @pytest.fixture

@@ -129,6 +129,6 @@ def test_a_host_without_the_image_is_told_how_to_get_it(nodes: Nodes, tmp_path: 
 
 
 def test_more_nodes_than_hosts_is_wrong_usage(nodes: Nodes, tmp_path: Path) -> None:
-    code, said = nodes.run(tmp_path, "--nodes", "3")
+    code, said = nodes.run(tmp_path, "--nodes", "4")
     assert code == 2
-    assert "3 nodes are asked for" in said
+    assert "4 nodes are asked for" in said

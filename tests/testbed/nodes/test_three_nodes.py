@@ -5,29 +5,20 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.testbed.on_nodes import Nodes, beats, on_hosts, record
+from tests.testbed.on_nodes import Nodes, beats, record
 from tests.testbed.paths import REPO
 from tests.wait import wait_until
-
-HOSTS = ("gpu1", "gpu2", "gpu3")
-
-
-@pytest.fixture(scope="module")
-def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
-    with on_hosts(HOSTS, "three", tmp_path_factory.mktemp("labs")) as nodes:
-        yield nodes
 
 
 def test_three_hosts_meet(three: Nodes, tmp_path: Path) -> None:
     code, said = three.run(tmp_path, "--nodes", "3")
     assert code == 0, said
     told = record(tmp_path)
-    assert told["hosts"] == list(HOSTS)
+    assert told["hosts"] == list(three.hosts)
     folder = tmp_path / told["run"]
     assert (folder / "pair" / "met.txt").read_text() == "together"
     for rank in range(3):
@@ -60,4 +51,4 @@ def test_three_hosts_train_as_one(three: Nodes, tmp_path: Path) -> None:
     assert evidence["every rank took part"] == "3 ranks on 3 nodes over gloo"
     assert "the same weights on 3 ranks" in evidence["ranks hold the same weights"]
     ranks = [json.loads(f.read_text()) for f in (tmp_path / told["run"] / "swift" / "ranks").iterdir()]
-    assert {rank["host"] for rank in ranks} == set(HOSTS)
+    assert {rank["host"] for rank in ranks} == set(three.hosts)
