@@ -124,6 +124,22 @@ def test_a_rank_that_is_killed_while_it_trains_is_named(nodes: Nodes, tmp_path: 
 
 
 @pytest.mark.rehearsal
+def test_a_disk_that_is_full_on_one_node_while_it_trains_is_named_as_the_cause(nodes: Nodes, tmp_path: Path) -> None:
+    """The folder that the first node saves into is on a file system of 64 KiB from one step to the next."""
+    process = nodes.start(tmp_path, lab="train")
+    wait_until(lambda: "'3/" in log(tmp_path, "train"), "it trains", timeout=120)
+    out = tmp_path / record(tmp_path)["run"] / "train"
+    pid = "$(docker inspect -f '{{.State.Pid}}' $(docker ps -q --filter label=gpulab.run))"
+    nodes.bed.sh("gpu1", f"nsenter -t {pid} -m mount -t tmpfs -o size=64k,mode=777 none {out}")
+    said = process.communicate(timeout=90)[0]
+    first, cause = record(tmp_path)["failures"]
+    assert process.returncode == 1
+    assert "node 0 (gpu1) of train ended with exit 1" in first, said[-3000:]
+    assert "disk is full" in cause
+    assert not nodes.containers()
+
+
+@pytest.mark.rehearsal
 def test_a_cut_between_the_nodes_is_reported_in_time_and_the_run_resumes(nodes: Nodes, tmp_path: Path) -> None:
     """Packets between the hosts are dropped while the real ms-swift trains; the way from here stays open."""
     process = nodes.start(tmp_path, lab="train")
