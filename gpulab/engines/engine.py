@@ -26,9 +26,10 @@ from gpulab.script import Shell
 from gpulab.stacks import Stack
 from gpulab.watch import Watch
 
-KILLED = (137, -9)  # SIGKILL, of a container and of a process: by hand, or for want of memory
+# SIGKILL, of a container, of a process, of one below the `swift` command: by hand, or for want of memory.
+KILLED = (137, -9, 247)
 # What torchrun says of a rank that did not end by itself; its own status is 1.
-RANK_KILLED = re.compile(r"Signal \d+ \((SIG(?!TERM|INT)\w+)\) received by PID")
+RANK_KILLED = re.compile(r"Signal \d+ \((SIG(?!TERM|INT)\w+)\) received by PID|exitcode\s*: 247\b")
 POLL = 0.2  # seconds between two looks at a running command
 SETTLE = 2.0  # seconds between the first bad end of a node and the verdict on which it began with
 QUIET = 60.0  # seconds without a line from any node after which it is asked whether they reach each other still
@@ -252,7 +253,8 @@ class Engine(ABC):
         others then fail for want of it), else the one that was `seen` to end badly first."""
         lost = {rank: why for rank, job in jobs.items() if (why := job.lost())}
         bad = {rank: status for rank, job in jobs.items() if (status := job.poll())}
-        by = {rank: signals[-1] for rank in bad if (signals := RANK_KILLED.findall(self._said(commands[rank])))}
+        found = {rank: RANK_KILLED.search(self._said(commands[rank])) for rank in bad}
+        by = {rank: match[1] or "SIGKILL" for rank, match in found.items() if match}
         killed = [rank for rank, status in bad.items() if status in KILLED]
         rank = next(iter([*lost, *killed, *by, seen]))
         how = lost.get(rank) or f"ended with exit {bad[rank]}" + (f", a rank of it by {by[rank]}" if rank in by else "")
