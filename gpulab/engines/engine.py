@@ -169,6 +169,11 @@ class Engine(ABC):
         """Where a step's, or a node's, output goes."""
         return self.plan.run / "logs" / f"{name}.log"
 
+    def said(self, name: str) -> str:
+        """All that a step, or a node, has said so far."""
+        log = self.log(name)
+        return log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
+
     def judge(self, command: Command) -> checks.Judgement:
         """Did the step make and prove what it claims?"""
         return checks.judge(self.question(command))
@@ -253,7 +258,7 @@ class Engine(ABC):
         others then fail for want of it), else the one that was `seen` to end badly first."""
         lost = {rank: why for rank, job in jobs.items() if (why := job.lost())}
         bad = {rank: status for rank, job in jobs.items() if (status := job.poll())}
-        found = {rank: RANK_KILLED.search(self._said(commands[rank])) for rank in bad}
+        found = {rank: RANK_KILLED.search(self.said(commands[rank].name)) for rank in bad}
         by = {rank: match[1] or "SIGKILL" for rank, match in found.items() if match}
         killed = [rank for rank, status in bad.items() if status in KILLED]
         rank = next(iter([*lost, *killed, *by, seen]))
@@ -262,9 +267,6 @@ class Engine(ABC):
         after = f"; after that {', '.join(others)}" if others else ""
         text = f"node {rank} ({commands[rank].node}) of {commands[rank].step} {how}{after}; the others were stopped"
         return Ended(bad.get(rank), text, self.log(commands[rank].name))
-
-    def _said(self, command: Command) -> str:
-        return self.log(command.name).read_text(encoding="utf-8", errors="replace")
 
     def let_go(self, step: str, keep: str | None = None) -> list[str]:
         """The step is done and on record: stop the servers whose last user it was, but not `keep`. What is over now."""

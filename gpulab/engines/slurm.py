@@ -199,10 +199,10 @@ class SlurmEngine(RemoteDockerEngine):
     def _failed_node(self, step: str) -> Ended | None:
         """Of a spread step the node that it began with, as srun says: it stops the others, and its own status is
         theirs."""
-        log = self.log(step).read_text(encoding="utf-8", errors="replace") if self.log(step).is_file() else ""
-        if apart := APART.search(log):
+        said = self.said(step)
+        if apart := APART.search(said):
             return Ended(None, f"{apart[0]}; the nodes of {step} were stopped")
-        if not (found := FIRST_BAD.search(log)):
+        if not (found := FIRST_BAD.search(said)):
             return None
         text = f"node {found['rank']} ({found['node']}) of {step} ended with exit {found['exit']}"
         return Ended(int(found["exit"]), f"{text}; the others were stopped")

@@ -158,11 +158,12 @@ docker network create --label gpulab.job="$SLURM_JOB_ID" "$NETWORK" >/dev/null
         if command.rank:  # of a spread step the first node's line starts all
             return []
         step, run, log = command.step, function(command), f'"$RUN"/logs/{command.step}.log'
+        call = f"{run} >> {log} 2>&1" if command.rank is None else f"everywhere {run} {log}"
         return self._server(command, log) if command.ready else [
             f"if ! finished {step}; then",
             f"say {step} begins",
             *self._function(command),
-            f"{f'everywhere {run} {log}' if command.rank is not None else f'{run} >> {log} 2>&1'} || fail {step} $?",
+            f"{call} || fail {step} $?",
             f"judge {step}",
             f"say {step} done",
             "fi",

@@ -35,16 +35,9 @@ def claim(dockers: Mapping[str, Docker], seats: Sequence[Seat], plan: Plan, imag
     if not (gpus or any(command.rank is not None for command in plan.commands)):
         return
     first, *others = sorted(dockers)  # the first alone: it decides between two runs, or each might have one host
-    for names in ([first], others):
-        with ThreadPoolExecutor(len(dockers)) as pool:
-            holders = list(pool.map(lambda name: _take(dockers[name], plan.run, image), names))
-        for name, other in zip(names, holders, strict=True):
-            if other:
-                raise UsageError(
-                    f"{name} is in use by the run {other.parent.name}/{other.name} ({other})",
-                    "wait for its end, take other hosts (--limit), or share them by a queue (docs/slurm.md); of a run "
-                    f"whose record is lost: `docker rm {NAME}` there",
-                )
+    _take(first, dockers[first], plan.run, image)
+    with ThreadPoolExecutor(len(dockers)) as pool:
+        list(pool.map(lambda name: _take(name, dockers[name], plan.run, image), others))
     if gpus:
         for name, answer in ask([seat.host for seat in seats], lambda _: APPS).items():
             if answer.stdout.strip():
@@ -54,8 +47,7 @@ def claim(dockers: Mapping[str, Docker], seats: Sequence[Seat], plan: Plan, imag
                 )
 
 
-def _take(docker: Docker, run: Path, image: str) -> Path | None:
-    """Whose an engine's claim is already; None where it is this run's now."""
+def _take(name: str, docker: Docker, run: Path, image: str) -> None:
     words = ("create", "--name", NAME, "--label", f"{RUN}={run}", image, "true")
     while (said := docker.try_run(*words)).returncode:
         if "is already in use" not in said.stderr:
@@ -65,9 +57,12 @@ def _take(docker: Docker, run: Path, image: str) -> Path | None:
             continue  # it was given up just now
         other = Path(json.loads(held.stdout)[RUN])
         if not _is_over(other):
-            return other
+            raise UsageError(
+                f"{name} is in use by the run {other.parent.name}/{other.name} ({other})",
+                "wait for its end, take other hosts (--limit), or share them by a queue (docs/slurm.md); of a run "
+                f"whose record is lost: `docker rm {NAME}` there",
+            )
         remove(docker, other)  # its host could not be asked when it ended
-    return None
 
 
 def _is_over(run: Path) -> bool:
