@@ -34,15 +34,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    session.config.stash[WAS_UP] = engine.is_up()
+    if not hasattr(session.config, "workerinput"):  # it is the whole run's, not one process's
+        session.config.stash[WAS_UP] = engine.is_up()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """The testbed's engine ends with the tests that started it, unless hosts are left for a look."""
-    one_of_several = hasattr(session.config, "workerinput")
-    if one_of_several or session.config.stash[WAS_UP] or not engine.is_up():
+    if session.config.stash.get(WAS_UP, True) or os.environ.get("GPULAB_TESTBED_KEEP") or not engine.is_up():
         return
-    if not os.environ.get("GPULAB_TESTBED_KEEP"):
-        with suppress(TimeoutError):  # after Ctrl-C the others are still taking their hosts down
-            wait_until(lambda: not engine.docker("ps", "-q", "--filter", "label=testbed").stdout, "no hosts", 60)
-        engine.stop()
+    with suppress(TimeoutError):  # after Ctrl-C the others are still taking their hosts down
+        wait_until(lambda: not engine.has_hosts(), "no hosts", 60)
+    engine.stop()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 
 from gpulab.leftovers import belonging
+from tests.runs import newest, record
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -27,13 +27,14 @@ class Lab:
     @property
     def record(self) -> dict[str, Any]:
         """Its run.json as it stands; empty before there is one."""
-        found = sorted(self.runs.glob("*/*/run.json"))
-        return json.loads(found[-1].read_text()) if found else {}
+        return record(self.runs)
 
     @property
     def folder(self) -> Path:
         """The run's folder."""
-        return sorted(self.runs.glob("*/*/run.json"))[-1].parent
+        folder = newest(self.runs)
+        assert folder, "there is no run yet"
+        return folder
 
     def state(self, step: str) -> str | None:
         """A step's state in the record."""

@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from gpulab.plan import TOOLS
 from gpulab.stacks import load_stack
 from gpulab.weights import Weights
 from tests.labs.conftest import ROOT, Lab
+from tests.runs import start
 from tests.wait import wait_until
 
 pytestmark = pytest.mark.rehearsal
@@ -59,12 +59,7 @@ def labs(tmp_path: Path) -> Path:
 
 
 def inv(labs: Path, runs: Path, *words: str) -> Lab:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.testbed.inv_on_labs", labs, *words], cwd=ROOT, text=True,
-        env={**os.environ, "GPULAB_RUNS": str(runs)}, start_new_session=True,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
-    return Lab(process, runs)
+    return Lab(start(labs, runs, *words, stderr=subprocess.PIPE), runs)
 
 
 def test_what_is_resumed_ends_as_if_it_had_never_stopped(labs, tmp_path):

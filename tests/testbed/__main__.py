@@ -20,7 +20,7 @@ def down(name: str) -> None:
     bed = Testbed(name, [])
     serving.stop(bed.directory)
     bed.down()
-    if engine.is_up() and not engine.docker("ps", "-q", "--filter", "label=testbed").stdout:
+    if engine.is_up() and not engine.has_hosts():
         engine.stop()
 
 

@@ -5,7 +5,8 @@ import shutil
 import socket
 import subprocess
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -105,6 +106,22 @@ class Testbed:
     def sh(self, node: str, script: str, check: bool = True) -> str:
         """Run a script as root on a host, past ssh: for planting faults and looking at the outcome."""
         return docker("exec", "-i", self.container(node), "sh", "-e", input=script, check=check).stdout
+
+    @contextmanager
+    def planted(self, fault: str, undo: str, *nodes: str) -> Iterator[None]:
+        """A fault on hosts, by a script as root, for as long as it is needed; another takes it away."""
+        for node in nodes:
+            self.sh(node, fault)
+        try:
+            yield
+        finally:
+            for node in nodes:
+                self.sh(node, undo)
+
+    def cut(self, node: str, other: str) -> AbstractContextManager[None]:
+        """No packet passes between two hosts; the way from here to each stays open."""
+        rules = "iptables -{0} INPUT -s {1} -j DROP; iptables -{0} OUTPUT -d {1} -j DROP"
+        return self.planted(*(rules.format(how, self.addresses[other]) for how in "ID"), node)
 
     def down(self) -> None:
         """Remove this testbed's hosts and network; the engine goes with the last testbed."""

@@ -8,7 +8,7 @@ import signal
 import subprocess
 from pathlib import Path
 
-from tests.testbed.paths import CACHE, RUNTIME, SOCKET
+from tests.testbed.paths import CACHE, RUNTIME, SOCKET, exclusive
 from tests.wait import wait_until
 
 PIDFILE = RUNTIME / "dockerd.pid"
@@ -33,8 +33,18 @@ def is_up() -> bool:
     return SOCKET.exists() and docker("version", check=False, timeout=20).returncode == 0
 
 
+def has_hosts() -> bool:
+    """Whether hosts of any testbed run on it."""
+    return bool(docker("ps", "-q", "--filter", "label=testbed").stdout)
+
+
 def start() -> None:
     """Start the engine unless it runs already."""
+    with exclusive():
+        _start()
+
+
+def _start() -> None:
     # The hosts' systemd all count as one user's on the machine, and each wants some: 128 are too few for eight hosts.
     if int(INOTIFY.read_text()) < ENOUGH_INOTIFY:
         INOTIFY.write_text(str(ENOUGH_INOTIFY))

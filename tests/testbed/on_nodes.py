@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.runs import record, start
 from tests.testbed.bed import Testbed
 from tests.testbed.paths import REPO
 from tests.testbed.prepared import prepared
@@ -40,11 +39,7 @@ class Nodes:
 
     def inv(self, runs: Path, *words: str) -> subprocess.Popen[str]:
         """Start any verb of inv's on them."""
-        argv = [sys.executable, "-m", "tests.testbed.inv_on_labs", self.labs, *words]
-        return subprocess.Popen(
-            argv, cwd=REPO, env={**os.environ, "GPULAB_RUNS": str(runs)}, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
+        return start(self.labs, runs, *words)
 
     def run(self, runs: Path, *words: str, timeout: float = 120, **how: Any) -> tuple[int, str]:
         """Run a lab to its end: exit status and all that was said."""
@@ -85,12 +80,6 @@ def on_hosts(hosts: Sequence[str], name: str, place: Path, gpus: int = 0) -> Ite
     finally:
         if not os.environ.get("GPULAB_TESTBED_KEEP"):
             bed.down()
-
-
-def record(runs: Path) -> dict[str, Any]:
-    """The newest run's record; empty before there is one."""
-    found = sorted(runs.glob("*/*/run.json"))
-    return json.loads(found[-1].read_text()) if found else {}
 
 
 def log(runs: Path, name: str = "pair") -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tests.testbed.on_nodes import Nodes, beats, log, record
+from tests.runs import record
+from tests.testbed.on_nodes import Nodes, beats, log
 from tests.wait import wait_until
 
 

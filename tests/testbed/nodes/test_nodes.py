@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from gpulab.engines.engine import QUIET
+from tests.runs import record
 from tests.testbed import engine
-from tests.testbed.on_nodes import Nodes, beats, log, record, runs_now
+from tests.testbed.on_nodes import LABEL, Nodes, beats, log, runs_now
 from tests.testbed.paths import REPO
 from tests.wait import wait_until
 
@@ -117,9 +118,8 @@ def test_a_rank_that_is_killed_while_it_trains_is_named(nodes: Nodes, tmp_path: 
     nodes.bed.sh("gpu2", "pkill -KILL --newest -f cli/sft")
     said = process.communicate(timeout=60)[0]
     assert process.returncode == 1
-    assert "node 1 (gpu2) of train ended with exit 1, a rank of it by SIGKILL" in record(tmp_path)["failures"][0], said[
-        -3000:
-    ]
+    failure = record(tmp_path)["failures"][0]
+    assert "node 1 (gpu2) of train ended with exit 1, a rank of it by SIGKILL" in failure, said[-3000:]
     assert not nodes.containers()
 
 
@@ -129,7 +129,7 @@ def test_a_disk_that_is_full_on_one_node_while_it_trains_is_named_as_the_cause(n
     process = nodes.start(tmp_path, lab="train")
     wait_until(lambda: "'3/" in log(tmp_path, "train"), "it trains", timeout=120)
     out = tmp_path / record(tmp_path)["run"] / "train"
-    pid = "$(docker inspect -f '{{.State.Pid}}' $(docker ps -q --filter label=gpulab.run))"
+    pid = f"$(docker inspect -f '{{{{.State.Pid}}}}' $(docker ps -q {LABEL}))"
     nodes.bed.sh("gpu1", f"nsenter -t {pid} -m mount -t tmpfs -o size=64k,mode=777 none {out}")
     said = process.communicate(timeout=90)[0]
     first, cause = record(tmp_path)["failures"]
@@ -144,12 +144,8 @@ def test_a_cut_between_the_nodes_is_reported_in_time_and_the_run_resumes(nodes: 
     """Packets between the hosts are dropped while the real ms-swift trains; the way from here stays open."""
     process = nodes.start(tmp_path, lab="train")
     wait_until(lambda: "'15/" in log(tmp_path, "train"), "it trains", timeout=120)
-    other = nodes.bed.addresses["gpu1"]
-    nodes.bed.sh("gpu2", f"iptables -I INPUT -s {other} -j DROP; iptables -I OUTPUT -d {other} -j DROP")
-    try:
+    with nodes.bed.cut("gpu2", "gpu1"):
         said = process.communicate(timeout=QUIET + 60)[0]
-    finally:
-        nodes.bed.sh("gpu2", f"iptables -D INPUT -s {other} -j DROP; iptables -D OUTPUT -d {other} -j DROP")
     old = record(tmp_path)
     assert (process.returncode, old["state"]) == (1, "failed"), said[-2000:]
     assert re.search(r"gpu2 does not reach gpu1 at \S+ any more \(timed out\)", old["failures"][0]), old["failures"]

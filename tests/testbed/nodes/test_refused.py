@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from gpulab.hosts import claim
+from tests.runs import record
 from tests.testbed.conftest import WITHOUT_DRIVER
-from tests.testbed.on_nodes import Nodes, beats, record
+from tests.testbed.on_nodes import Nodes, beats
 from tests.testbed.stack_images import built
 from tests.wait import wait_until
 
@@ -43,26 +44,18 @@ def test_a_claim_that_a_run_left_on_a_host_that_could_not_be_asked_is_forgotten(
 
 
 def test_gpus_that_another_program_uses_are_refused(nodes: Nodes, tmp_path: Path) -> None:
-    for host in nodes.hosts:
-        nodes.bed.sh(host, WITHOUT_DRIVER)
-    nodes.bed.sh("gpu1", "echo '4711, /usr/bin/python3' > /run/nvidia-standin/jobs")
-    try:
+    with nodes.bed.planted(WITHOUT_DRIVER, "rm -r /usr/bin/nvidia-smi /run/nvidia-standin", *nodes.hosts):
+        nodes.bed.sh("gpu1", "echo '4711, /usr/bin/python3' > /run/nvidia-standin/jobs")
         code, said = nodes.run(tmp_path, lab="gpu", how="")
-    finally:
-        for host in nodes.hosts:
-            nodes.bed.sh(host, "rm -r /usr/bin/nvidia-smi /run/nvidia-standin")
     assert code == 2
     assert "the GPUs of gpu1 are in use: 4711, /usr/bin/python3" in said, said
     assert nodes.containers() == "", "its claim is given up"
 
 
 def test_a_taken_master_port_is_said_before_anything_starts(nodes: Nodes, tmp_path: Path) -> None:
-    nodes.bed.sh("gpu1", "systemd-run -q --unit taken python3 -c 'import socket, time; "
-                 "s = socket.create_server((\"0.0.0.0\", 29400)); time.sleep(600)'")  # fmt: skip
-    try:
+    listen = 'import socket, signal; s = socket.create_server(("0.0.0.0", 29400)); signal.pause()'
+    with nodes.bed.planted(f"systemd-run -q --unit taken python3 -c '{listen}'", "systemctl stop taken", "gpu1"):
         code, said = nodes.run(tmp_path)
-    finally:
-        nodes.bed.sh("gpu1", "systemctl stop taken")
     assert code == 2
     assert "port 29400 of gpu1" in said
     assert not list(tmp_path.glob("*/*")) + list(tmp_path.glob(".active/*")), "nothing started, so there is no run"
@@ -71,59 +64,44 @@ def test_a_taken_master_port_is_said_before_anything_starts(nodes: Nodes, tmp_pa
 def test_clocks_that_differ_are_said_before_anything_starts(nodes: Nodes, tmp_path: Path) -> None:
     """Of whoever logs in to gpu2: hosts in containers share one clock."""
     library = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
-    nodes.bed.sh("gpu2", f"printf 'LD_PRELOAD={library}\nFAKETIME=+2m\n' >> /etc/environment")
-    try:
+    ahead = f"printf 'LD_PRELOAD={library}\nFAKETIME=+2m\n' >> /etc/environment"
+    with nodes.bed.planted(ahead, "sed -i '/LD_PRELOAD/d; /FAKETIME/d' /etc/environment", "gpu2"):
         code, said = nodes.run(tmp_path)
-    finally:
-        nodes.bed.sh("gpu2", "sed -i '/LD_PRELOAD/d; /FAKETIME/d' /etc/environment")
     assert code == 2
     assert re.search(r"the clocks of gpu1 and gpu2 differ by 1[12]\d s", said), said
 
 
 def test_a_node_without_the_shared_folder_is_said_before_anything_starts(nodes: Nodes, tmp_path: Path) -> None:
-    nodes.bed.sh("gpu2", "mount -t tmpfs none /srv/gpulab && install -d -m 2777 -g gpulab /srv/gpulab/runs")
-    try:
+    own = "mount -t tmpfs none /srv/gpulab && install -d -m 2777 -g gpulab /srv/gpulab/runs"
+    with nodes.bed.planted(own, "umount /srv/gpulab", "gpu2"):
         code, said = nodes.run(tmp_path)
-    finally:
-        nodes.bed.sh("gpu2", "umount /srv/gpulab")
     assert code == 2
     assert "gpu2 does not see" in said
     assert "is not shared" in said
 
 
 def test_a_full_shared_disk_is_one_line(nodes: Nodes, tmp_path: Path) -> None:
-    for host in nodes.hosts:
-        nodes.bed.sh(host, "mount -t tmpfs -o size=64k none /srv/gpulab/runs && chown gpulab:gpulab /srv/gpulab/runs "
-                     "&& chmod 2775 /srv/gpulab/runs")  # fmt: skip
-    try:
+    runs = "/srv/gpulab/runs"
+    small = f"mount -t tmpfs -o size=64k none {runs} && chown gpulab:gpulab {runs} && chmod 2775 {runs}"
+    with nodes.bed.planted(small, f"umount {runs}", *nodes.hosts):
         code, said = nodes.run(tmp_path)
-    finally:
-        for host in nodes.hosts:
-            nodes.bed.sh(host, "umount /srv/gpulab/runs")
     assert code == 2
     assert re.search(r"GiB free|disk of gpu1 is full", said), said
 
 
 def test_another_image_under_the_same_tag_is_refused(nodes: Nodes, tmp_path: Path) -> None:
     tag = built("cpu")
-    nodes.bed.sh(
-        "gpu2", f"docker tag {tag} kept:1; printf 'FROM kept:1\\nLABEL other=1\\n' | docker build -q -t {tag} -"
-    )
-    try:
+    other = f"docker tag {tag} kept:1; printf 'FROM kept:1\\nLABEL other=1\\n' | docker build -q -t {tag} -"
+    with nodes.bed.planted(other, f"docker tag kept:1 {tag}", "gpu2"):
         code, said = nodes.run(tmp_path)
-    finally:
-        nodes.bed.sh("gpu2", f"docker tag kept:1 {tag}")
     assert code == 2
     assert "gpu2 and gpu1 have different images" in said
 
 
 def test_a_host_without_the_image_is_told_how_to_get_it(nodes: Nodes, tmp_path: Path) -> None:
     tag = built("cpu")
-    nodes.bed.sh("gpu2", f"docker tag {tag} kept:1; docker rmi -f {tag}")
-    try:
+    with nodes.bed.planted(f"docker tag {tag} kept:1; docker rmi -f {tag}", f"docker tag kept:1 {tag}", "gpu2"):
         code, said = nodes.run(tmp_path)
-    finally:
-        nodes.bed.sh("gpu2", f"docker tag kept:1 {tag}")
     assert code == 2
     assert f"gpu2 has no image {tag}" in said
 

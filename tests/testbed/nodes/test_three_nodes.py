@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.testbed.on_nodes import Nodes, beats, record
+from tests.runs import record
+from tests.testbed.on_nodes import Nodes, beats
 from tests.testbed.paths import REPO
 from tests.wait import wait_until
 

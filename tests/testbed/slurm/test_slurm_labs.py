@@ -1,14 +1,11 @@
 """Labs as jobs: submitted, followed, recorded; left, found again, cancelled; a node that dies. Slurm, munge, ssh and
-Docker are real. ms-swift's image is a stand-in (standin/swift_image), but in the last scenario."""
+Docker are real, ms-swift's image is a stand-in (standin/swift_image)."""
 
 import json
 import os
 import signal
-import subprocess
-import sys
 import uuid
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,68 +14,11 @@ from gpulab.image import Image
 from gpulab.stacks import load_stack
 from tests.testbed.conftest import WITHOUT_DRIVER, Lab
 from tests.testbed.engine import docker
-from tests.testbed.paths import REPO
-from tests.testbed.stack_images import built, give
+from tests.testbed.jobs import NODES, Inv, finish, left_on
 from tests.testbed.standin.swift_image import stand_in
 from tests.wait import wait_until
 
-LABS = Path(__file__).with_name("labs")
-NODES = ("node1", "node2")
 SLOW = ("--set", "train.max_steps=600")  # a minute, long enough to be disturbed
-
-
-class Inv:
-    """`./inv` on the tests' own labs and the cluster, its runs in a folder of their own."""
-
-    def __init__(self, cluster: Lab, runs: Path, labs: Path = LABS) -> None:
-        self.cluster, self.runs, self.labs = cluster, runs, labs
-
-    def start(self, *words: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "tests.testbed.inv_on_labs", str(self.labs), *words], cwd=REPO, text=True,
-            env={**os.environ, "GPULAB_RUNS": str(self.runs)}, start_new_session=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-
-    def lab(self, *words: str, name: str = "job") -> subprocess.Popen[str]:
-        return self.start("lab", name, "--engine", "slurm", "--hosts", str(self.cluster.inventory), *words)
-
-    def run(self, *words: str) -> tuple[int, str]:
-        return finish(self.start(*words))
-
-    @property
-    def record(self) -> dict[str, Any]:
-        """The newest run's record as it stands; empty before there is one."""
-        found = sorted(self.runs.glob("*/*/run.json"))
-        return json.loads(found[-1].read_text()) if found else {}
-
-    @property
-    def folder(self) -> Path:
-        return sorted(self.runs.glob("*/*/run.json"))[-1].parent
-
-    def wait_for_steps(self, count: int) -> None:
-        """Until the training's log, as it is mirrored here, has so many steps."""
-        wait_until(lambda: self.record.get("job") and self.steps() >= count, f"{count} steps are seen here", 60)
-
-    def steps(self) -> int:
-        log = self.folder / "train" / "logging.jsonl"
-        return log.read_text().count("\n") if log.is_file() else 0
-
-    def job(self) -> dict[str, str]:
-        words = self.cluster.bed.sh("head", f"scontrol --oneliner show job {self.record['job']}").split()
-        return dict(word.split("=", 1) for word in words if "=" in word)
-
-
-def left_on(inv: Inv, node: str) -> str:
-    """The containers and networks of jobs on a node."""
-    return "".join(
-        inv.cluster.bed.sh(node, f"docker {what} -q --filter label=gpulab.job") for what in ("ps -a", "network ls")
-    )
-
-
-def finish(process: subprocess.Popen[str], timeout: float = 150) -> tuple[int, str]:
-    out, _ = process.communicate(timeout=timeout)
-    return process.returncode, out
 
 
 @pytest.fixture(scope="module")
@@ -105,10 +45,7 @@ def test_a_job_is_followed_and_leaves_the_same_record(inv: Inv) -> None:
     assert ask["artefacts"][0]["path"] == "answer.txt" and (inv.folder / "ask/answer.txt").read_text() == "Melvik"
     assert "from step 1 of 8" in (inv.folder / "logs/train.log").read_text()
     for node in NODES:
-        left = inv.cluster.bed.sh(
-            node, "docker ps -aq --filter label=gpulab.job; docker network ls -q --filter label=gpulab.job"
-        )
-        assert left == "", f"left on {node}"
+        assert left_on(inv, node) == "", f"left on {node}"
 
 
 def test_a_step_that_fails_ends_the_job_with_its_status(inv: Inv) -> None:
@@ -298,56 +235,10 @@ def test_nodes_that_are_cut_off_from_each_other_are_named_and_the_job_ends(inv: 
     followed = inv.lab(name="wait")
     log = "*/*/logs/train.log"
     wait_until(lambda: any(f.read_text().count("met") == 2 for f in inv.runs.glob(log)), "the nodes meet", 60)
-    first = inv.cluster.bed.addresses["node1"]
-    rules = ("INPUT -s", "OUTPUT -d")
-    inv.cluster.bed.sh("node2", "".join(f"iptables -I {rule} {first} -j DROP\n" for rule in rules))
-    try:
+    with inv.cluster.bed.cut("node2", "node1"):
         code, out = finish(followed, timeout=QUIET + 60)
-    finally:
-        inv.cluster.bed.sh("node2", "".join(f"iptables -D {rule} {first} -j DROP\n" for rule in rules))
     assert code == 1, out
     address = inv.cluster.bed.addresses["node2"]
     assert f"node1 does not reach node2 at {address} any more (timed out); the nodes" in inv.record["failures"][0]
     for node in NODES:
         wait_until(lambda node=node: left_on(inv, node) == "", f"nothing is left on {node}", 60)  # type: ignore[misc]
-
-
-@pytest.fixture(scope="module")
-def real_images(cluster: Lab) -> None:
-    """The stack's real image on the nodes, in the place of the stand-in: for the last scenarios."""
-    give(cluster.bed, NODES, built("cpu"))
-
-
-@pytest.mark.rehearsal
-@pytest.mark.usefixtures("real_images")
-def test_two_nodes_of_a_job_train_as_one(cluster: Lab, tmp_path: Path) -> None:
-    """The lab train/multi-node with the real ms-swift, started by itself and by torchrun; proven in the job."""
-    inv = Inv(cluster, tmp_path / "runs", REPO / "labs")
-    code, out = finish(inv.lab("--only", "swift,torchrun", "--rehearse", name="multi-node"), timeout=600)
-    assert code == 0, out
-    steps = {step["step"]: step for step in inv.record["steps"]}
-    assert list(steps) == ["twin", "single", "swift", "torchrun"]
-    for name in ("swift", "torchrun"):
-        evidence = {proof["proof"]: proof["evidence"] for proof in steps[name]["proofs"] if proof["holds"]}
-        assert evidence["every rank took part"] == "2 ranks on 2 nodes over gloo"
-        assert "the same weights on 2 ranks" in evidence["ranks hold the same weights"]
-        assert {json.loads(f.read_text())["host"] for f in (inv.folder / name / "ranks").iterdir()} == set(NODES)
-        assert steps[name]["peaks"]["rss_mib"] > 0, "what the nodes use is on record"
-
-
-@pytest.mark.rehearsal
-@pytest.mark.usefixtures("real_images")
-def test_three_nodes_of_a_job_train_as_one(cluster: Lab, tmp_path: Path) -> None:
-    """The controller runs jobs, too, as a small team may want it. Four samples on each node."""
-    nodes = ["head", *NODES]
-    cluster.bed.sh("head", "usermod --append --groups docker lab")
-    cluster.converged("--tags", "slurm", "--extra-vars", json.dumps({"slurm_nodes": nodes}))
-    give(cluster.bed, ["head"], built("cpu"))
-    inv = Inv(cluster, tmp_path / "runs", REPO / "labs")
-    words = ("--only", "swift", "--nodes", "3", "--rehearse", "--set", "single.gradient_accumulation_steps=3")
-    code, out = finish(inv.lab(*words, name="multi-node"), timeout=600)
-    assert code == 0, out
-    evidence = {proof["proof"]: proof["evidence"] for proof in inv.record["steps"][-1]["proofs"] if proof["holds"]}
-    assert evidence["every rank took part"] == "3 ranks on 3 nodes over gloo"
-    assert "the same weights on 3 ranks" in evidence["ranks hold the same weights"]
-    assert {json.loads(f.read_text())["host"] for f in (inv.folder / "swift" / "ranks").iterdir()} == set(nodes)

@@ -16,7 +16,7 @@ import pytest
 from gpulab.image import Image
 from gpulab.stacks import load_stack
 from tests.testbed import engine as testbed
-from tests.testbed.paths import SOCKET, exclusive
+from tests.testbed.paths import SOCKET
 from tests.unit.hosts.conftest import sshd  # noqa: F401 (a fixture of these tests, too)
 from tests.wait import wait_until
 
@@ -31,8 +31,7 @@ def dockerd() -> str:
     missing = [tool for tool in ("dockerd", "docker", "iptables") if not shutil.which(tool)]
     if missing or os.geteuid() != 0:
         pytest.skip(f"an engine needs root and {', '.join(missing) or 'its tools'}: see tests/testbed/packages.txt")
-    with exclusive():
-        testbed.start()
+    testbed.start()
     return f"unix://{SOCKET}"
 
 

@@ -1,0 +1,51 @@
+"""Labs as jobs with the real ms-swift: nodes that train as one, after the scenarios with the stand-in."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.testbed.conftest import Lab
+from tests.testbed.jobs import NODES, Inv, finish
+from tests.testbed.paths import REPO
+from tests.testbed.stack_images import built, give
+
+pytestmark = pytest.mark.rehearsal
+
+
+@pytest.fixture(scope="module")
+def cluster(slurm_cluster: Lab) -> Lab:
+    """With the stack's real image on the nodes, also where a stand-in was."""
+    give(slurm_cluster.bed, NODES, built("cpu"))
+    return slurm_cluster
+
+
+def test_two_nodes_of_a_job_train_as_one(cluster: Lab, tmp_path: Path) -> None:
+    """The lab train/multi-node with the real ms-swift, started by itself and by torchrun; proven in the job."""
+    inv = Inv(cluster, tmp_path / "runs", REPO / "labs")
+    code, out = finish(inv.lab("--only", "swift,torchrun", "--rehearse", name="multi-node"), timeout=600)
+    assert code == 0, out
+    steps = {step["step"]: step for step in inv.record["steps"]}
+    assert list(steps) == ["twin", "single", "swift", "torchrun"]
+    for name in ("swift", "torchrun"):
+        evidence = {proof["proof"]: proof["evidence"] for proof in steps[name]["proofs"] if proof["holds"]}
+        assert evidence["every rank took part"] == "2 ranks on 2 nodes over gloo"
+        assert "the same weights on 2 ranks" in evidence["ranks hold the same weights"]
+        assert {json.loads(f.read_text())["host"] for f in (inv.folder / name / "ranks").iterdir()} == set(NODES)
+        assert steps[name]["peaks"]["rss_mib"] > 0, "what the nodes use is on record"
+
+
+def test_three_nodes_of_a_job_train_as_one(cluster: Lab, tmp_path: Path) -> None:
+    """The controller runs jobs, too, as a small team may want it. Four samples on each node."""
+    nodes = ["head", *NODES]
+    cluster.bed.sh("head", "usermod --append --groups docker lab")
+    cluster.converged("--tags", "slurm", "--extra-vars", json.dumps({"slurm_nodes": nodes}))
+    give(cluster.bed, ["head"], built("cpu"))
+    inv = Inv(cluster, tmp_path / "runs", REPO / "labs")
+    words = ("--only", "swift", "--nodes", "3", "--rehearse", "--set", "single.gradient_accumulation_steps=3")
+    code, out = finish(inv.lab(*words, name="multi-node"), timeout=600)
+    assert code == 0, out
+    evidence = {proof["proof"]: proof["evidence"] for proof in inv.record["steps"][-1]["proofs"] if proof["holds"]}
+    assert evidence["every rank took part"] == "3 ranks on 3 nodes over gloo"
+    assert "the same weights on 3 ranks" in evidence["ranks hold the same weights"]
+    assert {json.loads(f.read_text())["host"] for f in (inv.folder / "swift" / "ranks").iterdir()} == set(nodes)
