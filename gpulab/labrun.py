@@ -267,11 +267,11 @@ class LabRun:
         command = self.engine.plan.command(server)
         assert command.ready  # noqa: S101 (only servers are kept)
         body = json.dumps({"model": command.ready.chat, "messages": [{"role": "user", "content": "Hello"}]})
-        console.print(f"[bold]{server}[/] serves at {self.engine.reach(command)} until Ctrl-C; try it:")
-        console.print(
-            f"  curl {command.url}/chat/completions -H 'Content-Type: application/json' -d '{body}'", markup=False
-        )
-        with contextlib.suppress(KeyboardInterrupt):
+        with contextlib.suppress(KeyboardInterrupt):  # it may come the moment that the first line is out
+            console.print(f"[bold]{server}[/] serves at {self.engine.reach(command)} until Ctrl-C; try it:")
+            console.print(
+                f"  curl {command.url}/chat/completions -H 'Content-Type: application/json' -d '{body}'", markup=False
+            )
             self.engine.serve_on(server)
 
     def _write_script(self) -> None:
