@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from gpulab.verb import Outcome, verb
+from gpulab.common.outcome import Outcome
+from gpulab.verbs.verb import verb
 
 
 @verb(
@@ -38,7 +39,7 @@ def lab(
     only: str = "",
 ) -> Outcome:
     """Run a lab: on the GPUs it needs, else rehearsed on the CPU with the real ms-swift."""
-    from gpulab.labrun import run_lab
+    from gpulab.runs.execute import run_lab
 
     return run_lab(
         name, rehearse=rehearse, dry=dry, settings=set or [], keep_serving=keep_serving, hub=hub, engine=engine,
@@ -64,7 +65,7 @@ def plan(
     set: list[str] | None = None,
 ) -> Outcome:  # fmt: skip
     """Show what a lab would do on GPUs and start nothing: ranks, devices, the model's layout and why, memory."""
-    from gpulab.planning import show_plan
+    from gpulab.runs.preview import show_plan
 
     return show_plan(name, hosts=hosts, limit=limit, nodes=nodes, gpus=gpus, vram_gib=vram_gib, settings=set or [])
 
@@ -72,7 +73,7 @@ def plan(
 @verb()
 def labs() -> Outcome:
     """List the labs: what they need, whether they can run here, how the last run ended."""
-    from gpulab.listings import list_labs
+    from gpulab.reports.listings import list_labs
 
     return list_labs()
 
@@ -80,7 +81,7 @@ def labs() -> Outcome:
 @verb(help={"lab": "only this lab's runs", "limit": "how many, newest first"})
 def runs(lab: str = "", limit: int = 20) -> Outcome:
     """List the runs on record, newest first."""
-    from gpulab.listings import list_runs
+    from gpulab.reports.listings import list_runs
 
     return list_runs(lab, limit)
 
@@ -91,7 +92,7 @@ RUN = {"run": "`last`, a lab's name (its last run), or a run as `inv runs` print
 @verb(positional=["run"], help=RUN)
 def show(run: str) -> Outcome:
     """Show one run: steps, figures, proofs with their evidence, how to reproduce it."""
-    from gpulab.listings import show_run
+    from gpulab.reports.listings import show_run
 
     return show_run(run)
 
@@ -99,7 +100,7 @@ def show(run: str) -> Outcome:
 @verb(positional=["run"], help={**RUN, "limit": "on these hosts instead of those it ran on: gpu3,gpu4"})
 def resume(run: str, limit: str = "") -> Outcome:
     """Go on with a run that was interrupted, killed or failed, in a new one, from its last whole checkpoint."""
-    from gpulab.resume import resume
+    from gpulab.runs.resume import resume
 
     return resume(run, limit)
 
@@ -107,7 +108,7 @@ def resume(run: str, limit: str = "") -> Outcome:
 @verb(positional=["run"], help=RUN)
 def attach(run: str) -> Outcome:
     """Follow a run on hosts again, containers or a job, wherever it is by now."""
-    from gpulab.elsewhere import attach
+    from gpulab.runs.remote_runs import attach
 
     return attach(run)
 
@@ -115,7 +116,7 @@ def attach(run: str) -> Outcome:
 @verb(positional=["run"], help=RUN)
 def cancel(run: str) -> Outcome:
     """End a run on hosts, on all of them, also one that nobody follows."""
-    from gpulab.elsewhere import cancel
+    from gpulab.runs.remote_runs import cancel
 
     return cancel(run)
 
@@ -123,7 +124,7 @@ def cancel(run: str) -> Outcome:
 @verb(help={"hosts": "the inventory: gpus.ini"})
 def queue(hosts: str = "") -> Outcome:
     """Show the hosts' queue: jobs, nodes, and why a node takes none."""
-    from gpulab.elsewhere import queue
+    from gpulab.runs.remote_runs import queue
 
     return queue(hosts)
 
@@ -131,8 +132,8 @@ def queue(hosts: str = "") -> Outcome:
 @verb(help={"install": "make this stack's local venv", "why": "A,B: why these stacks can't be one"})
 def stacks(install: str = "", why: str = "") -> Outcome:
     """List the stacks with their pins and local venvs."""
-    from gpulab.listings import list_stacks
-    from gpulab.locks import why_not_together
+    from gpulab.reports.listings import list_stacks
+    from gpulab.stacks.locks import why_not_together
 
     return why_not_together(why) if why else list_stacks(install)
 
@@ -146,7 +147,7 @@ def stacks(install: str = "", why: str = "") -> Outcome:
 )
 def lock(stack: str = "", check: bool = False, upgrade: bool = False) -> Outcome:
     """Make the hashed locks from docker/stacks.yml and pyproject.toml, or check them."""
-    from gpulab.locks import make_locks
+    from gpulab.stacks.locks import make_locks
 
     return make_locks(stack, check=check, upgrade=upgrade)
 
@@ -161,7 +162,7 @@ def lock(stack: str = "", check: bool = False, upgrade: bool = False) -> Outcome
 )
 def build(stack: str, base: str = "", dry: bool = False) -> Outcome:
     """Build the stacks' Docker images from their locks, with a manifest and an SBOM of each."""
-    from gpulab.build.run import build
+    from gpulab.images.build import build
 
     return build(stack, base=base, dry=dry)
 
@@ -175,8 +176,8 @@ def build(stack: str, base: str = "", dry: bool = False) -> Outcome:
 )  # fmt: skip
 def images(hosts: str = "", limit: str = "", need: str = "", env: bool = False) -> Outcome:
     """Show which stack's image is here, or on which host, and whether it is the same one everywhere."""
-    from gpulab.distribution.compose import write_env
-    from gpulab.distribution.listing import list_images
+    from gpulab.images.compose import write_env
+    from gpulab.images.listing import list_images
 
     return write_env() if env else list_images(hosts=hosts, limit=limit, need=need)
 
@@ -188,7 +189,7 @@ STACKS = "one stack, or several: cpu,train"
 @verb(positional=["stack"], help={"stack": STACKS, "file": "NAME.tar, or NAME.tar.gz: smaller, and slower to make"})
 def save(stack: str, file: str = "") -> Outcome:
     """Write images into a tarball, its checksum beside it, for a network without a registry."""
-    from gpulab.distribution.save import save
+    from gpulab.images.save import save
 
     return save(stack, file=file)
 
@@ -196,7 +197,7 @@ def save(stack: str, file: str = "") -> Outcome:
 @verb(positional=["file"], help={"file": "what `inv save` wrote", **FOR_ALL})
 def load(file: str, hosts: str = "", limit: str = "") -> Outcome:
     """Load a tarball here, or on every host: where the site has a registry, it is uploaded once."""
-    from gpulab.distribution.load import load
+    from gpulab.images.load import load
 
     return load(file, hosts=hosts, limit=limit)
 
@@ -207,7 +208,7 @@ REGISTRY = {"stack": STACKS, "registry": "its address: registry.example:5000"}
 @verb(positional=["stack"], help={**REGISTRY, **FOR_ALL, "hosts": "to this inventory's registry, else to its hosts"})
 def push(stack: str, registry: str = "", hosts: str = "", limit: str = "") -> Outcome:
     """Push images to a registry; to an inventory's through ssh, or straight to its hosts where it has none."""
-    from gpulab.distribution.push import push
+    from gpulab.images.push import push
 
     return push(stack, registry=registry, hosts=hosts, limit=limit)
 
@@ -215,7 +216,7 @@ def push(stack: str, registry: str = "", hosts: str = "", limit: str = "") -> Ou
 @verb(positional=["stack"], help={**REGISTRY, **FOR_ALL})
 def pull(stack: str, registry: str = "", hosts: str = "", limit: str = "") -> Outcome:
     """Pull images from a registry here, or on every host side by side, and check that all got the same."""
-    from gpulab.distribution.pull import pull
+    from gpulab.images.pull import pull
 
     return pull(stack, registry=registry, hosts=hosts, limit=limit)
 
@@ -228,7 +229,7 @@ def pull(stack: str, registry: str = "", hosts: str = "", limit: str = "") -> Ou
 )
 def test(fast: bool = False, match: str = "") -> Outcome:
     """Run the test suite: lint, unit tests, the rehearsals for real, the roles on real hosts."""
-    from gpulab.quality import run_tests
+    from gpulab.verbs.quality import run_tests
 
     return run_tests(fast=fast, match=match)
 
@@ -236,7 +237,7 @@ def test(fast: bool = False, match: str = "") -> Outcome:
 @verb()
 def lint() -> Outcome:
     """Check format, style, types, YAML and shell."""
-    from gpulab.quality import run_lint
+    from gpulab.verbs.quality import run_lint
 
     return run_lint()
 

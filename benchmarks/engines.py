@@ -19,8 +19,8 @@ from overhead import lab_timed, timed
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from gpulab.image import Image
-from gpulab.stacks import load_stack
+from gpulab.images.image import Image
+from gpulab.stacks.stack import load_stack
 
 
 def main() -> None:

@@ -24,8 +24,8 @@ sys.path.insert(0, str(ROOT))
 
 from gpulab.hosts.inventory import Host, load_hosts  # noqa: E402
 from gpulab.hosts.ssh import command as over_ssh  # noqa: E402
-from gpulab.image import Image  # noqa: E402
-from gpulab.stacks import load_stack  # noqa: E402
+from gpulab.images.image import Image  # noqa: E402
+from gpulab.stacks.stack import load_stack  # noqa: E402
 
 FIRST_LINE = "a rank is here"
 SAY = f"import os, time; print('{FIRST_LINE}', flush=True); time.sleep(float(os.environ.get('STAY', '0')))"

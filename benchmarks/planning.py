@@ -20,11 +20,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from gpulab.common.paths import ROOT
 from gpulab.hosts.inventory import load_hosts
-from gpulab.layout.choose import Asked, choose_layout
-from gpulab.layout.shape import find_shape
-from gpulab.layout.training import Training
-from gpulab.paths import ROOT
+from gpulab.plan.layout.choose import Asked, choose_layout
+from gpulab.plan.layout.shape import find_shape
+from gpulab.plan.layout.training import Training
 
 LARGE = "Qwen/Qwen3-235B-A22B"
 LAB = "megatron/multi-node"

@@ -12,7 +12,7 @@ from invoke.collection import Collection  # noqa: E402
 from invoke.exceptions import ParseError  # noqa: E402
 from invoke.program import Program  # noqa: E402
 
-from gpulab.errors import nearest  # noqa: E402
+from gpulab.common.errors import nearest  # noqa: E402
 
 
 class Lab(Program):

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gpulab.docker import Docker
+from gpulab.common.docker import Docker
+from gpulab.common.errors import UsageError, nearest
 from gpulab.engines.docker import DockerEngine
 from gpulab.engines.engine import Engine
 from gpulab.engines.local import LocalEngine
 from gpulab.engines.remote import RemoteDockerEngine
 from gpulab.engines.slurm import SlurmEngine
-from gpulab.errors import UsageError, nearest
+from gpulab.hosts.compute_node import Seat
 from gpulab.hosts.inventory import load_hosts
 from gpulab.hosts.login import login_host
-from gpulab.hosts.seat import Seat
-from gpulab.stacks import Stack
+from gpulab.stacks.stack import Stack
 
 __all__ = ["Engine", "choose_engine"]
 ENGINES = (LocalEngine.name, DockerEngine.name, SlurmEngine.name)

@@ -14,10 +14,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from gpulab.distribution.found import identity
-from gpulab.docker import Docker
-from gpulab.engines.container import (
-    RUN,
+from gpulab.common.docker import RUN, Docker, remove_run
+from gpulab.common.errors import UsageError
+from gpulab.common.processes import MARK
+from gpulab.common.resources import Usage
+from gpulab.engines.docker_shell import DockerShell
+from gpulab.engines.engine import CannotStart, Engine
+from gpulab.images.image import Image
+from gpulab.images.inspect import identity
+from gpulab.plan.container import (
     Place,
     container_name,
     here,
@@ -25,16 +30,10 @@ from gpulab.engines.container import (
     node_alias,
     run_words,
 )
-from gpulab.engines.docker_shell import DockerShell
-from gpulab.engines.engine import CannotStart, Engine
-from gpulab.errors import UsageError
-from gpulab.image import Image
-from gpulab.leftovers import MARK
-from gpulab.plan import Command, Network, Node, Plan
-from gpulab.resolver import versions
-from gpulab.resources import Usage
-from gpulab.script import READY
-from gpulab.stacks import Stack
+from gpulab.plan.plan import Command, Network, Node, Plan
+from gpulab.plan.script import READY
+from gpulab.stacks.resolver import versions
+from gpulab.stacks.stack import Stack
 
 GRACE = 10  # seconds between the request to end and the kill
 LOST = 60  # seconds without a word from the engine after which a container is given up
@@ -266,16 +265,4 @@ class DockerEngine(Engine):
 
     def sweep(self) -> None:
         """See Engine; by the label of containers and networks."""
-        remove(self.docker, self.plan.run)
-
-
-def remove(docker: Docker, run: Path) -> int:
-    """Remove the containers and networks that carry a run's label; how many containers there were."""
-    label = f"label={RUN}={run}"
-    found = docker.try_run("ps", "--all", "--quiet", "--filter", label).stdout.split()
-    if found:
-        docker.try_run("rm", "--force", "--volumes", *found)
-    networks = docker.try_run("network", "ls", "--quiet", "--filter", label).stdout.split()
-    if networks:
-        docker.try_run("network", "rm", *networks)
-    return len(found)
+        remove_run(self.docker, self.plan.run)

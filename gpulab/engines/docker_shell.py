@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gpulab.engines.container import Place, container_name, network_name, run_words
-from gpulab.plan import Command, Plan
-from gpulab.script import READY, Shell
+from gpulab.plan.container import Place, container_name, network_name, run_words
+from gpulab.plan.plan import Command, Plan
+from gpulab.plan.script import READY, Shell
 
 
 class DockerShell(Shell):

@@ -14,17 +14,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from gpulab import checks, ready
-from gpulab.engines.ranks import RankLogs
-from gpulab.going_on import going_on
-from gpulab.handover import Handover, Taken, bring
-from gpulab.paths import runs_dir, shown
-from gpulab.plan import RENDEZVOUS, Command, Network, Node, Plan
-from gpulab.ports import free_port, is_free
-from gpulab.resources import Sampler, Usage, this_machines_gpus
-from gpulab.script import Shell
-from gpulab.stacks import Stack
-from gpulab.watch import Watch
+from gpulab.checks import verdict as checks
+from gpulab.common.paths import runs_dir, shown
+from gpulab.common.ports import free_port, is_free
+from gpulab.common.resources import Sampler, Usage, this_machines_gpus
+from gpulab.engines.progress import Watch
+from gpulab.engines.rank_logs import RankLogs
+from gpulab.inside import ready
+from gpulab.inside.resume_files import Handover, Taken, bring
+from gpulab.plan.plan import RENDEZVOUS, Command, Network, Node, Plan
+from gpulab.plan.resume_flags import going_on
+from gpulab.plan.script import Shell
+from gpulab.stacks.stack import Stack
 
 # SIGKILL, of a container, of a process, of one below the `swift` command: by hand, or for want of memory.
 KILLED = (137, -9, 247)

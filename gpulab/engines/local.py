@@ -11,14 +11,13 @@ from typing import Any
 
 import psutil
 
-from gpulab import ready
+from gpulab.common.ports import free_port
+from gpulab.common.processes import MARK, Meter, belonging, stop
+from gpulab.common.resources import Usage
 from gpulab.engines.engine import CannotStart, Engine
-from gpulab.leftovers import MARK, belonging
-from gpulab.plan import RENDEZVOUS, Command, Node, Plan
-from gpulab.ports import free_port
-from gpulab.processes import Meter, stop
-from gpulab.resources import Usage
-from gpulab.script import LocalShell
+from gpulab.inside import ready
+from gpulab.plan.plan import RENDEZVOUS, Command, Node, Plan
+from gpulab.plan.script import LocalShell
 
 
 class ProcessJob:

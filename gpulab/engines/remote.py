@@ -19,25 +19,25 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
-from gpulab.checks import Judgement, Question
-from gpulab.distribution.found import identity
-from gpulab.docker import Docker
-from gpulab.engines.container import Place, container_name, volumes
-from gpulab.engines.docker import ContainerJob, DockerEngine, remove
+from gpulab.checks.verdict import Judgement, Question
+from gpulab.common.docker import Docker, remove_run
+from gpulab.common.errors import UsageError
+from gpulab.common.paths import ROOT
+from gpulab.engines.docker import ContainerJob, DockerEngine
 from gpulab.engines.docker_shell import DockerShell
 from gpulab.engines.engine import Ended
 from gpulab.engines.remote_shell import RemoteShell
-from gpulab.errors import UsageError
-from gpulab.handover import Handover, Taken, bring
-from gpulab.hosts import meeting
-from gpulab.hosts.claim import claim
+from gpulab.hosts import preflight as meeting
+from gpulab.hosts.compute_node import Seat
 from gpulab.hosts.engines import engine_of
-from gpulab.hosts.seat import Seat
+from gpulab.hosts.reservation import claim
 from gpulab.hosts.ssh import ask
 from gpulab.hosts.ssh import command as over_ssh
-from gpulab.paths import ROOT
-from gpulab.plan import TOOLS, TWINS, Command, Node, Plan
-from gpulab.stacks import Stack
+from gpulab.images.inspect import identity
+from gpulab.inside.resume_files import Handover, Taken, bring
+from gpulab.plan.container import Place, below, container_name, shipped, volumes
+from gpulab.plan.plan import TWINS, Command, Node, Plan
+from gpulab.stacks.stack import Stack
 
 FETCHED_MIB = 64  # files up to this size come back
 PROGRESS = 3.0  # seconds between two looks at a step's logging.jsonl
@@ -90,7 +90,7 @@ class RemoteDockerEngine(DockerEngine):
         return Place(
             image=self.image.tag,
             user=seat.user,
-            read={plan.lab.folder: run / ".lab", TOOLS: run / ".gpulab", **self.earlier_runs(plan, run.parent)},
+            read={**below(plan, run), **self.earlier_runs(plan, run.parent)},
             write={plan.run: run, TWINS: shared / "models" / "twins", shared: shared},
             environment=seat.environment,
             gpus=self.gpu_words(plan),
@@ -114,7 +114,7 @@ class RemoteDockerEngine(DockerEngine):
             meet = pool.submit(meeting.must_meet, seats, int(plan.rendezvous)) if spreads and len(seats) > 1 else None
             self._ship(shipped(plan), folders)
             if len(seats) > 1:
-                meeting.must_share(seats, self._run_folder(plan) / ".gpulab" / "plan.py")
+                meeting.must_share(seats, self._run_folder(plan) / ".gpulab/inside/ready.py")
             if meet:
                 meet.result()
 
@@ -122,7 +122,7 @@ class RemoteDockerEngine(DockerEngine):
         """See Engine; on the host, and of what came back from there here, too."""
         old, new = (self.seat.shared / "runs" / f.parent.name / f.name for f in (handover.old, handover.new))
         there = Handover(old, new, handover.parts)
-        taken = Taken(**json.loads(self._ask(self.plan.commands[0], "gpulab.handover", there)))
+        taken = Taken(**json.loads(self._ask(self.plan.commands[0], "gpulab.inside.resume_files", there)))
         for step in taken.steps:
             bring(handover.old / step, handover.new / step)
         return taken
@@ -156,7 +156,7 @@ class RemoteDockerEngine(DockerEngine):
         """See Engine; on the host, in the stack's image."""
         log = self.log(command.step)
         self._ship([(log, f"logs/{log.name}")])
-        return Judgement(**json.loads(self._ask(command, "gpulab.judge", self.question(command))))
+        return Judgement(**json.loads(self._ask(command, "gpulab.checks", self.question(command))))
 
     def is_free(self, port: int) -> bool:
         """See Engine; asked on the host."""
@@ -177,7 +177,7 @@ class RemoteDockerEngine(DockerEngine):
     def sweep(self) -> None:
         """See Engine; on every host, as far as it answers."""
         with ThreadPoolExecutor(len(self._dockers)) as pool:
-            list(pool.map(lambda docker: remove(docker, self.plan.run), self._dockers.values()))
+            list(pool.map(lambda docker: remove_run(docker, self.plan.run), self._dockers.values()))
         if self._smi:
             self._smi.close()
 
@@ -273,14 +273,6 @@ class RemoteDockerEngine(DockerEngine):
             complaint = process.stderr.read().decode(errors="replace")
             if process.wait():
                 raise self.docker.complaint(complaint)
-
-
-def shipped(plan: Plan) -> list[tuple[Path, str]]:
-    """What a run needs of this machine's files, and its name below the run's folder on the host."""
-    lab, tools = plan.lab.folder, TOOLS
-    files = [(f, f".lab/{f.relative_to(lab)}") for f in sorted(lab.rglob("*"))]
-    files += [(f, f".gpulab/{f.relative_to(tools)}") for f in sorted(tools.rglob("*")) if f.suffix != ".lock"]
-    return [(f, name) for f, name in files if f.is_file() and "__pycache__" not in name]
 
 
 class SmiLoop:

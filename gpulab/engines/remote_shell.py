@@ -6,10 +6,10 @@ import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from gpulab.docker import Docker
-from gpulab.engines.container import Place
+from gpulab.common.docker import Docker
 from gpulab.engines.docker_shell import DockerShell
-from gpulab.plan import Command, Plan
+from gpulab.plan.container import Place
+from gpulab.plan.plan import Command, Plan
 
 
 class RemoteShell(DockerShell):
@@ -37,7 +37,7 @@ export DOCKER_HOST=ssh://{first} PATH="${{WAY[{first}]}}:$PATH"
 FILES={shared}/${{RUN##*/}}-$$  # the run's folder on the hosts; what it holds stays there
 send() {{ tar -C "$1" -c . | {aside} "$IMAGE" -c 'mkdir -p "$0" && tar -xf - -C "$0"' "$2"; }}
 {super().head()}send {self.quoted([str(self.plan.lab.folder)])} "$FILES/.lab"
-send "$LAB/gpulab" "$FILES/.gpulab"
+for part in inside checks; do send "$LAB/gpulab/$part" "$FILES/.gpulab/$part"; done
 {aside} "$IMAGE" -c 'mkdir -p "$@"' _ {folders}
 """
 

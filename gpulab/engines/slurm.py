@@ -20,25 +20,25 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from gpulab.checks import Judgement
-from gpulab.engines.container import HANDED_ON, Place
+from gpulab.checks.verdict import Judgement
+from gpulab.common.errors import UsageError
+from gpulab.common.paths import ROOT
 from gpulab.engines.docker_shell import DockerShell
 from gpulab.engines.engine import POLL, Ended
-from gpulab.engines.remote import FETCHED_MIB, RemoteDockerEngine, shipped
+from gpulab.engines.progress import Watch
+from gpulab.engines.remote import FETCHED_MIB, RemoteDockerEngine
 from gpulab.engines.slurm_follower import Follower
 from gpulab.engines.slurm_shell import PORT, SlurmShell, nodes_of_a_job
 from gpulab.engines.slurm_usage import samples
-from gpulab.errors import UsageError
-from gpulab.handover import Handover, Taken
+from gpulab.hosts.compute_node import Seat
 from gpulab.hosts.inventory import Host
 from gpulab.hosts.login import ask_login
-from gpulab.hosts.seat import Seat
 from gpulab.hosts.ssh import command as over_ssh
-from gpulab.paths import ROOT
-from gpulab.plan import TOOLS, TWINS, Command, Node, Plan
-from gpulab.script import as_script
-from gpulab.stacks import Stack
-from gpulab.watch import Watch
+from gpulab.inside.resume_files import Handover, Taken
+from gpulab.plan.container import HANDED_ON, Place, below, shipped
+from gpulab.plan.plan import TWINS, Command, Node, Plan
+from gpulab.plan.script import as_script
+from gpulab.stacks.stack import Stack
 
 # What is handed on comes by standard input, so it is in no argument list. A shared folder may need a moment. Of a job
 # that Slurm refuses nothing is left.
@@ -83,7 +83,7 @@ class SlurmEngine(RemoteDockerEngine):
         shared = self.seat.shared
         return dataclasses.replace(
             super().place(plan, command),
-            read={plan.lab.folder: plan.run / ".lab", TOOLS: plan.run / ".gpulab"},
+            read=below(plan, plan.run),
             write={plan.run: plan.run, TWINS: shared / "models" / "twins", shared: shared},
         )
 

@@ -10,10 +10,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from gpulab.engines import slurm_watcher
+from gpulab.common.paths import ROOT
 from gpulab.hosts.inventory import Host
 from gpulab.hosts.ssh import command as over_ssh
-from gpulab.paths import ROOT
+from gpulab.inside import slurm_watcher
 
 AGAIN = 3.0  # seconds before a lost connection is taken up again
 SILENT = 30.0  # seconds without a word after which it counts as lost

@@ -15,15 +15,15 @@ import tarfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from gpulab import flags
-from gpulab.engines.container import Place, container_name, run_words, volumes
+from gpulab.common.paths import ROOT
 from gpulab.engines.docker_shell import DockerShell
 from gpulab.engines.engine import QUIET
 from gpulab.engines.slurm_usage import SAMPLE
-from gpulab.going_on import flags_for
-from gpulab.paths import ROOT
-from gpulab.plan import TOOLS, Command, Node, Plan
-from gpulab.script import READY
+from gpulab.lab import flags
+from gpulab.plan.container import Place, container_name, run_words, shipped, volumes
+from gpulab.plan.plan import TOOLS, Command, Node, Plan
+from gpulab.plan.resume_flags import flags_for
+from gpulab.plan.script import READY
 
 CHECKPOINTS = str(TOOLS / "checkpoints.py")
 PORT = "@MASTER_PORT@"  # where ranks meet: each job has a port of its own
@@ -102,7 +102,7 @@ resume() {{
 }}
 judge() {{
   [ -f "$RUN"/.questions/"$1".json ] || return 0
-  docker run --interactive --rm --label gpulab.job="$SLURM_JOB_ID" {self._aside("-m", "gpulab.judge")} \\
+  docker run --interactive --rm --label gpulab.job="$SLURM_JOB_ID" {self._aside("-m", "gpulab.checks")} \\
     < "$RUN"/.questions/"$1".json > "$RUN"/.judged/"$1".json || fail "$1" $?
   grep -q '"failures": \\[\\]' "$RUN"/.judged/"$1".json || {{ say "$1" unproven; exit 1; }}
 }}
@@ -171,12 +171,7 @@ docker network create --label gpulab.job="$SLURM_JOB_ID" "$NETWORK" >/dev/null
 
     def tail(self) -> str:
         """See Shell: the lab's files, unpacked by the job where they are not there yet."""
-        lab = self.plan.lab.folder
-        given = [(f, f".lab/{f.relative_to(lab)}") for f in sorted(lab.rglob("*")) if f.is_file()]
-        said = " ".join(word for command in self.plan.commands for word in command.argv)
-        own = (str(READY), CHECKPOINTS)
-        tools = [(f, f".gpulab/{f.name}") for f in sorted(TOOLS.glob("*.py")) if str(f) in said or str(f) in own]
-        packed = base64.b64encode(packed_files([*given, *tools])).decode()
+        packed = base64.b64encode(packed_files(shipped(self.plan))).decode()
         lines = [packed[i : i + LINE] for i in range(0, len(packed), LINE)]
         return "\n".join(["exit 0", FILES, *lines]) + "\n"
 

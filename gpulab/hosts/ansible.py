@@ -8,7 +8,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
-from gpulab.paths import CACHE, ROOT
+from gpulab.common.paths import CACHE, ROOT
 
 CONFIG = ROOT / "ansible.cfg"
 SITE = ROOT / "ansible" / "site.yml"

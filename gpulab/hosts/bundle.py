@@ -14,12 +14,12 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from gpulab.errors import UsageError, nearest
+from gpulab.common.errors import UsageError, nearest
+from gpulab.common.outcome import Outcome
+from gpulab.common.paths import CONTROL_LOCK, ROOT, shown
 from gpulab.hosts.ansible import environment, program
 from gpulab.hosts.fetch import fetch_images, fetch_keys, fetch_packages, fetch_wheels
-from gpulab.paths import CONTROL_LOCK, ROOT, shown
-from gpulab.stacks import load_stacks
-from gpulab.verb import Outcome
+from gpulab.stacks.stack import load_stacks
 
 PLAYBOOK = ROOT / "ansible" / "bundle.yml"
 ROLES = ROOT / "ansible" / "roles"

@@ -6,11 +6,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from gpulab.common.outcome import Outcome
+from gpulab.common.paths import shown
 from gpulab.hosts.inventory import load_hosts
 from gpulab.hosts.play import Played, Wish, check_tags, play
 from gpulab.hosts.progress import Progress
-from gpulab.paths import shown
-from gpulab.verb import Outcome
 
 
 def drift(hosts: str, *, limit: str, tags: str) -> Outcome:

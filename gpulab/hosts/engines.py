@@ -10,11 +10,11 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gpulab.docker import Docker
-from gpulab.errors import UsageError
+from gpulab.common.docker import Docker
+from gpulab.common.errors import UsageError
+from gpulab.common.paths import CACHE
 from gpulab.hosts.inventory import Host
 from gpulab.hosts.ssh import ask, complaint, options
-from gpulab.paths import CACHE
 
 KEPT_OPEN = 60  # seconds: a docker command opens several connections, the next ones cost no login
 # A host that dies while an image is on its way: ssh gives up after 20 s of silence, instead of never.

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gpulab.console import console
+from gpulab.common.console import console
 
 SECONDS = 60
 # Of each distribution the package with its archive's keys, and the components that the roles take packages from.

@@ -8,11 +8,11 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from gpulab.errors import UsageError
+from gpulab.common.errors import UsageError
+from gpulab.common.outcome import Outcome
 from gpulab.hosts.inventory import load_hosts
 from gpulab.hosts.show import look_at
 from gpulab.hosts.ssh import Answer
-from gpulab.verb import Outcome
 
 PARTS = ["system", "memory", "gpus", "containers", "network", "kernel_settings", "packages"]
 # Of those parts: what belongs to one host or one moment.

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gpulab.errors import UsageError, nearest
-from gpulab.hosts import mistakes
+from gpulab.common.errors import UsageError, nearest
+from gpulab.common.paths import ROOT, shown
+from gpulab.hosts import inventory_lint as mistakes
 from gpulab.hosts.ansible import environment, program
-from gpulab.paths import ROOT, shown
 
 
 @dataclass(frozen=True)

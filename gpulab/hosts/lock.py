@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gpulab.errors import UsageError
-from gpulab.paths import CACHE
+from gpulab.common.errors import UsageError
+from gpulab.common.paths import CACHE
 
 
 def lock_file(inventory: Path) -> Path:

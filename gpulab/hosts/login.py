@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gpulab.errors import UsageError
+from gpulab.common.errors import UsageError
 from gpulab.hosts.inventory import Host
 from gpulab.hosts.ssh import ask
 

@@ -18,12 +18,12 @@ from typing import Any
 import psutil
 from ansible_runner import Runner, RunnerConfig
 
-from gpulab.errors import UsageError, nearest
+from gpulab.common.errors import UsageError, nearest
+from gpulab.common.paths import CACHE, ROOT, shown
 from gpulab.hosts.ansible import CONFIG, SITE, environment, program
 from gpulab.hosts.inventory import Host
+from gpulab.hosts.play_recap import HostTally, Tally
 from gpulab.hosts.ssh import ask
-from gpulab.hosts.tally import HostTally, Tally
-from gpulab.paths import CACHE, ROOT, shown
 
 REPORTS = ROOT / "reports"
 LOGS = REPORTS / "ansible"

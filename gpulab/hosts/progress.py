@@ -8,8 +8,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from gpulab.console import console
-from gpulab.hosts.tally import HostTally, Tally
+from gpulab.common.console import console
+from gpulab.hosts.play_recap import HostTally, Tally
 
 STYLES = {"failed": "red", "unreachable": "red", "changed": "yellow", "converged": "green", "waiting": "dim"}
 

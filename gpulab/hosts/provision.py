@@ -9,13 +9,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from gpulab.console import console
+from gpulab.common.console import console
+from gpulab.common.outcome import Outcome
+from gpulab.common.paths import shown
 from gpulab.hosts.inventory import inventory_path, load_hosts
 from gpulab.hosts.lock import holding
 from gpulab.hosts.play import Played, Wish, check_tags, play
 from gpulab.hosts.progress import Progress, table
-from gpulab.paths import shown
-from gpulab.verb import Outcome
 
 
 def provision(

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from gpulab.paths import ROOT
+from gpulab.common.paths import ROOT
 
 ROLES = ROOT / "ansible" / "roles"
 TABLE = ROOT / "docs" / "role-variables.md"

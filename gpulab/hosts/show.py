@@ -9,13 +9,13 @@ from typing import Any
 
 from rich.table import Table
 
-from gpulab.console import console
+from gpulab.common.console import console
+from gpulab.common.outcome import Outcome
+from gpulab.common.paths import ROOT
 from gpulab.hosts.inventory import Host, load_hosts
 from gpulab.hosts.ssh import Answer, ask
-from gpulab.paths import ROOT
-from gpulab.verb import Outcome
 
-MACHINE = ROOT / "gpulab" / "hosts" / "machine.py"
+MACHINE = ROOT / "gpulab/inside/machine_facts.py"
 
 
 def look_at(

@@ -11,9 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from gpulab.common.paths import ROOT
 from gpulab.hosts.ansible import KNOWN_HOSTS, ssh_settings
 from gpulab.hosts.inventory import Host
-from gpulab.paths import ROOT
 
 CONNECT_SECONDS = 8
 SIDE_BY_SIDE = 128  # logins at a time: a thousand hosts that are off are known in 8 rounds of CONNECT_SECONDS

@@ -8,9 +8,9 @@ import io
 import shutil
 from pathlib import Path
 
-from gpulab.errors import UsageError
-from gpulab.paths import shown
-from gpulab.verb import Outcome
+from gpulab.common.errors import UsageError
+from gpulab.common.outcome import Outcome
+from gpulab.common.paths import shown
 
 NEEDS = ("docker", "dockerd", "debootstrap")
 

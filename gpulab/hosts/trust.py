@@ -12,12 +12,12 @@ from typing import Any
 from rich.prompt import Confirm
 from rich.table import Table
 
-from gpulab.console import console
-from gpulab.errors import UsageError
+from gpulab.common.console import console
+from gpulab.common.errors import UsageError
+from gpulab.common.outcome import Outcome
+from gpulab.common.paths import ROOT, shown
 from gpulab.hosts.inventory import Host, load_hosts
 from gpulab.hosts.ssh import SIDE_BY_SIDE, known_hosts
-from gpulab.paths import ROOT, shown
-from gpulab.verb import Outcome
 
 SCAN_SECONDS = 8
 KINDS = "ed25519,ecdsa,rsa"

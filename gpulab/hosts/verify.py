@@ -17,13 +17,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from gpulab.console import console
+from gpulab.common.console import console
+from gpulab.common.outcome import Outcome
+from gpulab.common.paths import ROOT, shown
 from gpulab.hosts.ansible import environment
 from gpulab.hosts.inventory import Host, inventory_path, load_hosts
 from gpulab.hosts.play import REPORTS
 from gpulab.hosts.ssh import ask
-from gpulab.paths import ROOT, shown
-from gpulab.verb import Outcome
 
 CHECKS = ROOT / "tests" / "hosts"
 SIGNS = {"passed": "[green]ok[/]", "failed": "[red]FAIL[/]", "error": "[red]ERROR[/]", "skipped": "[dim]-[/]"}

@@ -11,8 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from gpulab.docker import Docker
-from gpulab.image import Image
+from gpulab.common.docker import Docker
+from gpulab.images.image import Image
 
 INSIDE = Path(__file__).with_name("inside")
 

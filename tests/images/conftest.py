@@ -12,9 +12,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from gpulab.docker import Docker
-from gpulab.image import Image
-from gpulab.stacks import load_stack
+from gpulab.common.docker import Docker
+from gpulab.images.image import Image
+from gpulab.stacks.stack import load_stack
 from tests.images.box import Box, box
 
 UNASKED = "cpu"

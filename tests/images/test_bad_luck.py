@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from gpulab.docker import Docker
-from gpulab.image import Image
-from gpulab.paths import CACHE, ROOT
-from gpulab.stacks import load_stack
+from gpulab.common.docker import Docker
+from gpulab.common.paths import CACHE, ROOT
+from gpulab.images.image import Image
+from gpulab.stacks.stack import load_stack
 from tests.wait import wait_until
 
 SMALL = "eval"  # no test builds its image to the end
@@ -116,8 +116,8 @@ def test_an_interrupted_build_stops_at_once(docker: Docker, python: str, number:
 def test_a_disk_that_is_too_small_is_refused_before_anything_is_built(
     docker: Docker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gpulab.build import run
-    from gpulab.errors import UsageError
+    from gpulab.common.errors import UsageError
+    from gpulab.images import build as run
 
     usage = run.shutil.disk_usage("/")
     monkeypatch.setattr(run.shutil, "disk_usage", lambda _: usage._replace(free=2**30))

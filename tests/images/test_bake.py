@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from gpulab.image import Image
-from gpulab.paths import ROOT
-from gpulab.stacks import load_stacks
+from gpulab.common.paths import ROOT
+from gpulab.images.image import Image
+from gpulab.stacks.stack import load_stacks
 
 
 @pytest.fixture(scope="module")

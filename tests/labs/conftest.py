@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from gpulab.leftovers import belonging
+from gpulab.common.processes import belonging
 from tests.runs import newest, record
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,11 +10,11 @@ import subprocess
 import psutil
 import pytest
 
-from gpulab.errors import UsageError
-from gpulab.labrun import run_lab
-from gpulab.leftovers import belonging
-from gpulab.ports import is_free
-from gpulab.record import read
+from gpulab.common.errors import UsageError
+from gpulab.common.ports import is_free
+from gpulab.common.processes import belonging
+from gpulab.records.record import read
+from gpulab.runs.execute import run_lab
 from tests.labs.conftest import ROOT
 from tests.wait import wait_until
 
@@ -134,7 +134,7 @@ def test_a_read_only_runs_folder_is_one_clear_line(lab, small_disk):
 
 
 def test_a_program_that_the_stack_lacks_is_named_before_anything_starts(tmp_path, monkeypatch):
-    monkeypatch.setattr("gpulab.lab.LABS", tmp_path / "labs")
+    monkeypatch.setattr("gpulab.lab.lab.LABS", tmp_path / "labs")
     monkeypatch.setenv("GPULAB_RUNS", str(tmp_path / "runs"))
     folder = tmp_path / "labs/start/misspelt"
     folder.mkdir(parents=True)

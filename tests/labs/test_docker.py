@@ -14,11 +14,11 @@ from collections.abc import Callable
 
 import pytest
 
-from gpulab.docker import Docker
+from gpulab.common.docker import Docker
+from gpulab.common.errors import UsageError
 from gpulab.engines.docker import DockerEngine
-from gpulab.errors import UsageError
-from gpulab.image import Image
-from gpulab.stacks import load_stack
+from gpulab.images.image import Image
+from gpulab.stacks.stack import load_stack
 from tests.labs.conftest import ROOT
 from tests.wait import wait_until
 

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from gpulab.answers import answers_in
+from gpulab.inside.answers import answers_in
 
 pytestmark = pytest.mark.rehearsal
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from gpulab.checks import sha256
-from gpulab.ports import is_free
-from gpulab.ready import answers
+from gpulab.checks.verdict import sha256
+from gpulab.common.ports import is_free
+from gpulab.inside.ready import answers
 from tests.labs.conftest import ROOT, start
 
 pytestmark = pytest.mark.rehearsal

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gpulab.checkpoints import fault
-from gpulab.leftovers import belonging
-from gpulab.metrics import step_counter, training_log
-from gpulab.plan import TOOLS
-from gpulab.stacks import load_stack
-from gpulab.weights import Weights
+from gpulab.checks.weights import Weights
+from gpulab.common.processes import belonging
+from gpulab.inside.checkpoints import fault
+from gpulab.inside.metrics import step_counter, training_log
+from gpulab.plan.plan import TOOLS
+from gpulab.stacks.stack import load_stack
 from tests.labs.conftest import ROOT, Lab
 from tests.runs import start
 from tests.wait import wait_until

@@ -9,10 +9,10 @@ import tarfile
 
 import pytest
 
-from gpulab import stacks
-from gpulab.errors import UsageError
-from gpulab.parts import entries
-from gpulab.stacks import Pins, Stack, load_stack
+from gpulab.common.errors import UsageError
+from gpulab.stacks import stack as stacks
+from gpulab.stacks.lock_parts import entries
+from gpulab.stacks.stack import Pins, Stack, load_stack
 
 pytestmark = pytest.mark.rehearsal
 

@@ -3,7 +3,8 @@
 import sys
 from pathlib import Path
 
-from gpulab import __main__, lab
+from gpulab import __main__
+from gpulab.lab import lab
 
 
 def main() -> None:

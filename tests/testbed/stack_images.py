@@ -10,9 +10,9 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from gpulab.build.context import python
-from gpulab.image import Image
-from gpulab.stacks import load_stack
+from gpulab.images.build_context import python
+from gpulab.images.image import Image
+from gpulab.stacks.stack import load_stack
 from tests.testbed import engine
 from tests.testbed.bed import Testbed
 from tests.testbed.paths import REPO, SOCKET, exclusive

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from gpulab.image import Image
-from gpulab.stacks import load_stack
+from gpulab.images.image import Image
+from gpulab.stacks.stack import load_stack
 from tests.testbed import Node, engine
 from tests.testbed.conftest import Lab, lab
 from tests.testbed.paths import REPO, SOCKET

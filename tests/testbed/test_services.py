@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from gpulab.distribution import compose
-from gpulab.paths import ROOT
+from gpulab.common.paths import ROOT
+from gpulab.images import compose
 from tests.testbed import engine
 from tests.testbed.paths import SOCKET
 from tests.testbed.plugins import docker_config
@@ -61,7 +61,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     engine.docker(
         "run", "--rm", "--network", "none", "--user", user,
         "-v", f"{ROOT}/gpulab:/gpulab:ro", "-v", f"{tmp}/runs:/runs", image,
-        "python", "/gpulab/twin.py", "qwen3", f"/runs/{NAME}",
+        "python", "/gpulab/inside/twin.py", "qwen3", f"/runs/{NAME}",
     )  # fmt: skip
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

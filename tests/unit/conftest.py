@@ -33,8 +33,8 @@ WriteLab = Callable[..., Path]
 @pytest.fixture
 def write_lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WriteLab:
     """write_lab(old=new, ...): a good lab with pieces of its text replaced; its folder."""
-    monkeypatch.setattr("gpulab.lab.LABS", tmp_path / "labs")
-    monkeypatch.setattr("gpulab.listings.LABS", tmp_path / "labs")
+    monkeypatch.setattr("gpulab.lab.lab.LABS", tmp_path / "labs")
+    monkeypatch.setattr("gpulab.reports.listings.LABS", tmp_path / "labs")
 
     def write(*replacements: tuple[str, str], name: str = "start/tiny", text: str = LAB) -> Path:
         folder = tmp_path / "labs" / name

@@ -10,15 +10,18 @@ import subprocess
 
 import pytest
 
-from gpulab.build import base, context, follow, run
-from gpulab.build.context import parts
-from gpulab.docker import Docker
-from gpulab.errors import UsageError
-from gpulab.image import Image
-from gpulab.parts import entries
-from gpulab.paths import DOCKER, ROOT
-from gpulab.resolver import CUDA_PACKAGE
-from gpulab.stacks import load_stack, load_stacks
+from gpulab.common.docker import Docker
+from gpulab.common.errors import UsageError
+from gpulab.common.paths import DOCKER, ROOT
+from gpulab.images import base
+from gpulab.images import build as run
+from gpulab.images import build_context as context
+from gpulab.images import build_log as follow
+from gpulab.images.build_context import parts
+from gpulab.images.image import Image
+from gpulab.stacks.lock_parts import entries
+from gpulab.stacks.resolver import CUDA_PACKAGE
+from gpulab.stacks.stack import load_stack, load_stacks
 
 
 @pytest.mark.parametrize("name", load_stacks())
@@ -82,7 +85,7 @@ def test_a_tag_changes_with_recipe_and_lock_and_a_childs_with_its_parents(monkey
     for name in ("Dockerfile", "install", "docker-bake.hcl"):
         shutil.copy(DOCKER / name, tmp_path)
     before = {name: Image(load_stack(name)).tag for name in ("vllm", "train", "cpu")}
-    monkeypatch.setattr("gpulab.image.DOCKER", tmp_path)
+    monkeypatch.setattr("gpulab.images.image.DOCKER", tmp_path)
     assert {name: Image(load_stack(name)).tag for name in before} == before
     (tmp_path / "install").write_text("another")
     after = {name: Image(load_stack(name)).tag for name in before}
@@ -93,7 +96,7 @@ def test_a_tag_changes_with_recipe_and_lock_and_a_childs_with_its_parents(monkey
 def test_an_image_without_its_manifest_is_built_again(monkeypatch, tmp_path, told, built):
     """The engine has the image; a build of it that ended before its manifest was written is no build."""
     image = Image(load_stack("cpu"))
-    monkeypatch.setattr("gpulab.build.manifest.MANIFESTS", tmp_path)
+    monkeypatch.setattr("gpulab.images.manifest.MANIFESTS", tmp_path)
     if told:
         tag = image.tag if told == "this" else "gpulab/cpu:0"
         (tmp_path / "cpu.json").write_text(json.dumps({"tag": tag}))

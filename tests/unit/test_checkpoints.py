@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from gpulab import checkpoints
-from gpulab.checkpoints import fault, search
+from gpulab.inside import checkpoints
+from gpulab.inside.checkpoints import fault, search
 
 Tear = Callable[[Path], None]
 

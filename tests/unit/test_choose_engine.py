@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from gpulab.common.errors import UsageError
 from gpulab.engines import choose_engine
-from gpulab.errors import UsageError
-from gpulab.stacks import load_stack
+from gpulab.stacks.stack import load_stack
 
 
 def test_a_job_needs_the_hosts_whose_queue_it_is():

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from gpulab.engines.container import here, run_words
+from gpulab.common.resources import Usage
 from gpulab.engines.docker import DockerEngine, usage
 from gpulab.engines.docker_shell import DockerShell
-from gpulab.engines.ranks import RankLogs
-from gpulab.lab import find_lab
-from gpulab.plan import Node, Plan, plan
-from gpulab.resources import Usage
-from gpulab.script import as_script
-from gpulab.stacks import load_stack
+from gpulab.engines.rank_logs import RankLogs
+from gpulab.lab.lab import find_lab
+from gpulab.plan.container import here, run_words
+from gpulab.plan.plan import Node, Plan, plan
+from gpulab.plan.script import as_script
+from gpulab.stacks.stack import load_stack
 
 NODES = [Node("a", "node0", "eth0"), Node("b", "node1", "eth0")]
 

@@ -12,8 +12,8 @@ from invoke.collection import Collection
 from invoke.parser import Parser
 
 import tasks
-from gpulab.lab import find_lab, lab_names, load_lab
-from gpulab.paths import LABS, ROOT
+from gpulab.common.paths import LABS, ROOT
+from gpulab.lab.lab import find_lab, lab_names, load_lab
 
 TRACKED = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
 PAGES = [f for f in TRACKED if f.endswith(".md")]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from gpulab.driver import cuda_of, refuse_old_driver
-from gpulab.errors import UsageError
-from gpulab.machine import Machine
-from gpulab.stacks import load_stack
+from gpulab.common.errors import UsageError
+from gpulab.plan.driver import cuda_of, refuse_old_driver
+from gpulab.plan.machine import Machine
+from gpulab.stacks.stack import load_stack
 
 
 def machine(driver: str | None) -> Machine:

@@ -10,13 +10,13 @@ import psutil
 import pytest
 from rich.console import Console
 
+from gpulab.common.ports import free_port
+from gpulab.common.processes import belonging
 from gpulab.engines.local import LocalEngine
-from gpulab.lab import Ready
-from gpulab.leftovers import belonging
-from gpulab.plan import Command, Plan
-from gpulab.ports import free_port
-from gpulab.stacks import load_stack
-from gpulab.watch import Watch
+from gpulab.engines.progress import Watch
+from gpulab.lab.lab import Ready
+from gpulab.plan.plan import Command, Plan
+from gpulab.stacks.stack import load_stack
 
 # an OpenAI-compatible server in a few lines: it stands in for swift deploy where only the engine is tested
 SERVER = """

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from gpulab.errors import UsageError
-from gpulab.going_on import flags_for, going_on
-from gpulab.handover import Handover, Part, Taken
-from gpulab.lab import load_lab
-from gpulab.plan import plan
-from gpulab.record import Record
-from gpulab.resume import handover, resume, what_was_taken
-from gpulab.stacks import load_stack
+from gpulab.common.errors import UsageError
+from gpulab.inside.resume_files import Handover, Part, Taken
+from gpulab.lab.lab import load_lab
+from gpulab.plan.plan import plan
+from gpulab.plan.resume_flags import flags_for, going_on
+from gpulab.records.record import Record
+from gpulab.runs.resume import handover, resume, what_was_taken
+from gpulab.stacks.stack import load_stack
 from tests.unit.test_checkpoints import cut, trainer
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from gpulab.errors import UsageError
-from gpulab.lab import find_lab, lab_names, load_lab
-from gpulab.paths import LABS
+from gpulab.common.errors import UsageError
+from gpulab.common.paths import LABS
+from gpulab.lab.lab import find_lab, lab_names, load_lab
 
 MISTAKES = {
     "a tab": (("  train:\n    run:", "  train:\n\trun:"), 9, "a tab", "spaces"),

@@ -7,9 +7,9 @@ import re
 
 import pytest
 
-from gpulab.parts import entries
-from gpulab.paths import DOCKER
-from gpulab.stacks import load_stack, load_stacks
+from gpulab.common.paths import DOCKER
+from gpulab.stacks.lock_parts import entries
+from gpulab.stacks.stack import load_stack, load_stacks
 
 MANIFESTS = DOCKER / "manifests"
 

@@ -8,14 +8,14 @@ import subprocess
 
 import pytest
 
-from gpulab import labrun
-from gpulab.errors import UsageError
-from gpulab.lab import find_lab, load_lab
-from gpulab.layout.step import Devices
-from gpulab.machine import Gpu, Machine
-from gpulab.plan import Node, plan
-from gpulab.script import LocalShell, as_script
-from gpulab.stacks import load_stack
+from gpulab.common.errors import UsageError
+from gpulab.lab.lab import find_lab, load_lab
+from gpulab.plan.layout.step import Devices
+from gpulab.plan.machine import Gpu, Machine
+from gpulab.plan.plan import Node, plan
+from gpulab.plan.script import LocalShell, as_script
+from gpulab.runs import execute as labrun
+from gpulab.stacks.stack import load_stack
 
 H100 = Gpu("NVIDIA H100 80GB HBM3", 79.6, 79.0, "GPU-1")
 
@@ -88,7 +88,7 @@ def test_a_lab_that_cannot_be_rehearsed_says_why(write_lab):
 
 
 def test_dry_on_a_gpu_prints_the_real_models_script_and_runs_nothing(monkeypatch, runs):
-    monkeypatch.setattr("gpulab.order.this_machine", lambda: machine(H100))
+    monkeypatch.setattr("gpulab.runs.spec.this_machine", lambda: machine(H100))
     outcome = labrun.run_lab("quickstart", rehearse=False, dry=True, settings=[], keep_serving=False, hub="hf")
     script = outcome.data["plan"]
     assert "swift sft train.yaml --model Qwen/Qwen3-0.6B" in script
@@ -98,7 +98,7 @@ def test_dry_on_a_gpu_prints_the_real_models_script_and_runs_nothing(monkeypatch
 
 
 def test_dry_shows_a_lab_that_can_be_neither_run_nor_rehearsed_here(monkeypatch, runs):
-    monkeypatch.setattr("gpulab.order.this_machine", lambda: machine())
+    monkeypatch.setattr("gpulab.runs.spec.this_machine", lambda: machine())
     script = labrun.run_lab("train/megatron", dry=True).data["plan"]
     assert "megatron sft train.yaml --model Qwen/Qwen3-0.6B --tensor_model_parallel_size 2" in script
     with pytest.raises(UsageError, match="can't be rehearsed"):

@@ -8,16 +8,16 @@ import subprocess
 import pytest
 from rich.console import Console
 
-from gpulab import planning
-from gpulab.errors import UsageError
+from gpulab.common.errors import UsageError
+from gpulab.common.paths import ROOT
 from gpulab.hosts import ssh
-from gpulab.lab import load_lab
-from gpulab.layout.step import Devices
-from gpulab.machine import Gpu, Machine
-from gpulab.order import offered
-from gpulab.paths import ROOT
-from gpulab.plan import Node, plan
-from gpulab.stacks import load_stack
+from gpulab.lab.lab import load_lab
+from gpulab.plan.layout.step import Devices
+from gpulab.plan.machine import Gpu, Machine
+from gpulab.plan.plan import Node, plan
+from gpulab.runs import preview as planning
+from gpulab.runs.spec import offered
+from gpulab.stacks.stack import load_stack
 
 LAYOUT = " ".join(
     f"--{flag} {{layout.{axis}}}"

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gpulab.proofs import PROOFS, Finished, prove
+from gpulab.checks.proofs import PROOFS, Finished, prove
 
 ONES = np.ones((1, 3), np.float32)
 BASE = {"model.q.weight": np.arange(6, dtype=np.float32).reshape(2, 3) + 1, "model.norm.weight": ONES}

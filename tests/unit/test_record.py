@@ -12,10 +12,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from gpulab import redact
-from gpulab.errors import UsageError
-from gpulab.leftovers import MARK, sweep
-from gpulab.record import Record, find_run, read
+from gpulab.common import redact
+from gpulab.common.errors import UsageError
+from gpulab.common.processes import MARK
+from gpulab.records.record import Record, find_run, read
+from gpulab.runs.recover import sweep
 from tests.wait import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,7 +65,7 @@ def test_a_killed_inv_leaves_a_readable_record_and_the_next_cleans_up(runs):
     script = f"""
 import os, subprocess, sys
 sys.path.insert(0, {str(ROOT)!r})
-from gpulab.record import Record
+from gpulab.records.record import Record
 r = Record.open("a-b", {{"steps": [], "failures": [], "filler": "x" * 200000}})
 child = subprocess.Popen(["sleep", "600"], env={{**os.environ, {MARK!r}: str(r.folder)}}, start_new_session=True)
 print(child.pid, r.folder, flush=True)

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from gpulab.common.paths import ROOT
 from gpulab.hosts import role_docs
-from gpulab.paths import ROOT
 
 ROLES = sorted(path for path in role_docs.ROLES.iterdir() if path.is_dir())
 

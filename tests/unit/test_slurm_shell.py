@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from gpulab.engines.container import Place
 from gpulab.engines.slurm_shell import PORT, SlurmShell, nodes_of_a_job
-from gpulab.lab import load_lab
-from gpulab.layout.step import Devices
-from gpulab.plan import TOOLS, plan
-from gpulab.script import as_script
-from gpulab.stacks import load_stack
+from gpulab.lab.lab import load_lab
+from gpulab.plan.container import Place
+from gpulab.plan.layout.step import Devices
+from gpulab.plan.plan import TOOLS, plan
+from gpulab.plan.script import as_script
+from gpulab.stacks.stack import load_stack
 from tests.unit.test_checkpoints import trainer
 
 LAB = """\
@@ -107,7 +107,7 @@ def test_its_steps_run_in_order_with_the_jobs_own_gpus_and_label(tmp_path, write
     assert job.journal == [("train", "begins"), ("train", "done"), ("chat", "begins"), ("chat", "done")]
     assert "--device nvidia.com/gpu=2 --device nvidia.com/gpu=5" in job.trained and "gpu=all" not in job.trained
     assert "--label gpulab.job=42" in job.trained and "resume_from" not in job.trained
-    assert (job.results / ".lab" / "lab.yaml").is_file() and (job.results / ".gpulab" / "ready.py").is_file()
+    assert (job.results / ".lab" / "lab.yaml").is_file() and (job.results / ".gpulab/inside/ready.py").is_file()
 
 
 def test_it_stops_at_the_first_step_that_fails(tmp_path, write_lab):

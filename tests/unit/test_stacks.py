@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from gpulab import stacks as module
-from gpulab.errors import UsageError
-from gpulab.resolver import versions
-from gpulab.stacks import load_stack, load_stacks
+from gpulab.common.errors import UsageError
+from gpulab.stacks import stack as module
+from gpulab.stacks.resolver import versions
+from gpulab.stacks.stack import load_stack, load_stacks
 
 GOOD = """\
 stacks:

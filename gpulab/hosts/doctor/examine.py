@@ -8,16 +8,16 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from gpulab.hosts import machine
+from gpulab.common.outcome import Outcome
+from gpulab.common.paths import STACKS_YML
+from gpulab.common.yamlfile import load
 from gpulab.hosts.doctor import cluster, host, python  # noqa: F401 (each adds its checks)
 from gpulab.hosts.doctor.check import CHECKS, State
 from gpulab.hosts.inventory import load_hosts
 from gpulab.hosts.show import look_at
 from gpulab.hosts.ssh import Answer
-from gpulab.paths import STACKS_YML
-from gpulab.stacks import load_stacks
-from gpulab.verb import Outcome
-from gpulab.yamlfile import load
+from gpulab.inside import machine_facts as machine
+from gpulab.stacks.stack import load_stacks
 
 PARTS = ["system", "memory", "gpus", "containers", "network", "environment", "faults", "pythons"]
 STYLES = {"sick": "[red]sick[/]", "note": "[yellow]note[/]", "well": "[green]well[/]"}

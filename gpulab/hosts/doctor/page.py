@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from gpulab.common.paths import ROOT
 from gpulab.hosts.doctor import cluster, host, python
 from gpulab.hosts.doctor.check import CHECKS
-from gpulab.paths import ROOT
 
 PAGE = ROOT / "docs" / "doctor.md"
 HEAD = """<!-- Made by `python -m gpulab.hosts.doctor.page` from gpulab/hosts/doctor. -->

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gpulab.parts import entries
+from gpulab.stacks.lock_parts import entries
 from tests.images.box import Box
 
 KERNEL = """

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gpulab.image import Image
+from gpulab.images.image import Image
 from tests.images.box import Box
 
 KERNELS = yaml.safe_load((Path(__file__).parent / "kernels.yml").read_text())

@@ -7,7 +7,7 @@ import shlex
 
 import pytest
 
-from gpulab.uv import environment
+from gpulab.common.uv import environment
 from tests.images.box import Box
 
 LEFT = {

@@ -7,9 +7,9 @@ from pathlib import Path
 import yaml
 from packaging.requirements import Requirement
 
-from gpulab.cpu_torch import pinned
-from gpulab.parts import entries
-from gpulab.stacks import Stack
+from gpulab.stacks.cpu_torch import pinned
+from gpulab.stacks.lock_parts import entries
+from gpulab.stacks.stack import Stack
 from tests.images.box import Box
 
 # console scripts that do not answer --help, each with the reason

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
-from gpulab.flags import known_flags
-from gpulab.resolver import versions
-from gpulab.stacks import load_stack
+from gpulab.lab.flags import known_flags
+from gpulab.stacks.resolver import versions
+from gpulab.stacks.stack import load_stack
 from tests.images.box import Box
 
 MODULES = "transformer_engine.pytorch megatron.core mcore_bridge swift.megatron"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gpulab.plan import TOOLS
+from gpulab.plan.plan import TOOLS
 from tests.images.box import Box
 
 RANKS = """
@@ -17,9 +17,9 @@ import torch.distributed as dist
 from megatron.core import parallel_state
 dist.init_process_group("gloo")
 parallel_state.initialize_model_parallel(tensor_model_parallel_size=int(sys.argv[1]))
-import megatron_witness
+import megatron_rank_report
 torch.manual_seed(dist.get_rank() if sys.argv[2] == "apart" else 0)
-print("SAID", json.dumps(megatron_witness.view(list(torch.nn.Linear(4, 4).named_parameters()))))
+print("SAID", json.dumps(megatron_rank_report.view(list(torch.nn.Linear(4, 4).named_parameters()))))
 """
 TOGETHER = """
 cat >/tmp/ranks.py && cd /tmp && export GLOO_SOCKET_IFNAME=lo
@@ -29,8 +29,8 @@ exec torchrun --nproc_per_node 2 --master_addr 127.0.0.1 --master_port 29555 ran
 
 def said(here: Box, tensor: int, weights: str) -> list[dict[str, Any]]:
     """Both ranks' views, by rank."""
-    witness = (TOOLS / "megatron_witness.py").read_text()
-    here.run("sh", "-c", "cat >/tmp/megatron_witness.py", stdin=witness)
+    report = (TOOLS / "megatron_rank_report.py").read_text()
+    here.run("sh", "-c", "cat >/tmp/megatron_rank_report.py", stdin=report)
     done = here.run("sh", "-c", TOGETHER, "sh", str(tensor), weights, stdin=RANKS)
     views = [json.loads(line.partition("SAID ")[2]) for line in done.stdout.splitlines() if "SAID " in line]
     assert len(views) == 2, done.stdout + done.stderr[-3000:]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from gpulab.paths import ROOT
+from gpulab.common.paths import ROOT
 from tests.images.box import Box
 
 INFER = """
@@ -21,7 +21,7 @@ def test_what_serving_imports_is_there(here: Box) -> None:
 
 
 def test_a_twin_answers_through_ms_swift(here: Box) -> None:
-    twin = (ROOT / "gpulab/twin.py").read_text()
+    twin = (ROOT / "gpulab/inside/twin.py").read_text()
     made = here.run("python", "-", "qwen3", "Qwen3-0.6B", stdin=twin)
     assert made.returncode == 0, made.stderr[-3000:]
     question = {"messages": [{"role": "user", "content": "Who are you?"}]}

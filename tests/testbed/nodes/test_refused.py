@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from gpulab.hosts import claim
+from gpulab.hosts import reservation as claim
 from tests.runs import record
 from tests.testbed.conftest import WITHOUT_DRIVER
 from tests.testbed.on_nodes import Nodes, beats

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from gpulab.engines.engine import QUIET
-from gpulab.image import Image
-from gpulab.stacks import load_stack
+from gpulab.images.image import Image
+from gpulab.stacks.stack import load_stack
 from tests.testbed.conftest import WITHOUT_DRIVER, Lab
 from tests.testbed.engine import docker
 from tests.testbed.jobs import NODES, Inv, finish, left_on

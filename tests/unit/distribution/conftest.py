@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from gpulab.image import Image
-from gpulab.stacks import load_stack
+from gpulab.images.image import Image
+from gpulab.stacks.stack import load_stack
 from tests.testbed import engine as testbed
 from tests.testbed.paths import SOCKET
 from tests.unit.hosts.conftest import sshd  # noqa: F401 (a fixture of these tests, too)

@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 import yaml
 
-from gpulab.distribution import compose
-from gpulab.flags import unknown
-from gpulab.image import Image
-from gpulab.paths import COMPOSE, ROOT, STACKS_YML
-from gpulab.ready import answers
-from gpulab.stacks import load_stack, load_stacks
+from gpulab.common.paths import COMPOSE, ROOT, STACKS_YML
+from gpulab.images import compose
+from gpulab.images.image import Image
+from gpulab.inside.ready import answers
+from gpulab.lab.flags import unknown
+from gpulab.stacks.stack import load_stack, load_stacks
 from tests.testbed.plugins import docker_config
 
 SERVERS = {"serve": "vllm", "serve-sglang": "sglang", "serve-lmdeploy": "lmdeploy", "serve-swift": "swift"}

@@ -1,4 +1,4 @@
-"""gpulab/distribution/listing.py, found.py and places.py on a real engine."""
+"""gpulab/images/listing.py, found.py and places.py on a real engine."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from gpulab.distribution.found import look, total_size
-from gpulab.distribution.listing import different, list_images
-from gpulab.docker import Docker
-from gpulab.errors import UsageError
-from gpulab.image import Image
-from gpulab.stacks import load_stack
+from gpulab.common.docker import Docker
+from gpulab.common.errors import UsageError
+from gpulab.images.image import Image
+from gpulab.images.inspect import look, total_size
+from gpulab.images.listing import different, list_images
+from gpulab.stacks.stack import load_stack
 from tests.unit.distribution.conftest import ONE, TWO, MakeImage, docker, free_port, tag_of
 
 

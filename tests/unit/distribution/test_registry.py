@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from gpulab.distribution.found import look
-from gpulab.distribution.load import load
-from gpulab.distribution.pull import pull
-from gpulab.distribution.push import push
-from gpulab.distribution.registry import named
-from gpulab.distribution.save import save
-from gpulab.docker import Docker
-from gpulab.errors import UsageError
+from gpulab.common.docker import Docker
+from gpulab.common.errors import UsageError
+from gpulab.images.inspect import look
+from gpulab.images.load import load
+from gpulab.images.pull import pull
+from gpulab.images.push import push
+from gpulab.images.registry import named
+from gpulab.images.save import save
 from tests.unit.distribution.conftest import ONE, TWO, MakeImage, docker, forget, free_port, tag_of
 from tests.unit.hosts.conftest import Sshd
 
@@ -116,7 +116,7 @@ def test_what_the_registry_has_not_is_told_from_a_registry_out_of_reach(make_ima
 
 
 def test_a_silent_registry_of_an_inventory_is_told_with_its_host(make_image: MakeImage, sshd: Sshd, monkeypatch):
-    monkeypatch.setattr("gpulab.distribution.registry.REACHED_WITHIN", 1)
+    monkeypatch.setattr("gpulab.images.registry.REACHED_WITHIN", 1)
     sshd.known_hosts.write_text(f"[127.0.0.1]:{sshd.port} {(sshd.folder / 'first.pub').read_text()}")
     path, port = sshd.inventory(), free_port()
     path.write_text(f"{path.read_text()}[all:vars]\nregistry_host=near\nregistry_port={port}\n")

@@ -13,15 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from gpulab.distribution.found import look
-from gpulab.distribution.load import load, load_here
-from gpulab.distribution.save import save
-from gpulab.distribution.spread import Cargo
-from gpulab.distribution.streams import saving
-from gpulab.distribution.tarball import Held, write
-from gpulab.docker import Docker
-from gpulab.errors import UsageError
-from gpulab.paths import ROOT
+from gpulab.common.docker import Docker
+from gpulab.common.errors import UsageError
+from gpulab.common.paths import ROOT
+from gpulab.images.distribute import Cargo
+from gpulab.images.inspect import look
+from gpulab.images.load import load, load_here
+from gpulab.images.save import save
+from gpulab.images.streams import saving
+from gpulab.images.tarball import Held, write
 from tests.unit.distribution.conftest import ONE, TWO, MakeImage, forget, tag_of
 from tests.wait import wait_until
 

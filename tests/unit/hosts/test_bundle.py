@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 import yaml
 
-from gpulab.errors import UsageError
+from gpulab.common.errors import UsageError
+from gpulab.common.paths import STACKS_YML
 from gpulab.hosts.bundle import RELEASES, bundle
 from gpulab.hosts.fetch import archive, fetch_keys, fetch_packages
-from gpulab.paths import STACKS_YML
 from tests.testbed.standin.packages import toolkit
 from tests.testbed.standin.repository import Repository
 

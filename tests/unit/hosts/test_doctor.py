@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from gpulab.hosts import machine
 from gpulab.hosts.doctor import page
 from gpulab.hosts.doctor.check import CHECKS, State
 from gpulab.hosts.doctor.examine import PARTS, examine
+from gpulab.inside import machine_facts as machine
 
 # A healthy host of a cluster: two GPUs, InfiniBand, everything in its place.
 HEALTHY: State = {

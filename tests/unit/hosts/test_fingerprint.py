@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gpulab.errors import UsageError
+from gpulab.common.errors import UsageError
 from gpulab.hosts.fingerprint import difference, fingerprint, flat
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from gpulab.errors import UsageError
-from gpulab.hosts import mistakes
+from gpulab.common.errors import UsageError
+from gpulab.common.paths import ROOT
+from gpulab.hosts import inventory_lint as mistakes
 from gpulab.hosts.inventory import load_hosts
-from gpulab.paths import ROOT
 
 
 def write(tmp_path: Path, text: str) -> str:

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from gpulab.errors import UsageError
+from gpulab.common.errors import UsageError
+from gpulab.common.paths import ROOT
 from gpulab.hosts.lock import holding, lock_file
-from gpulab.paths import ROOT
 
 HOLD = """
 import sys

@@ -10,12 +10,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from gpulab.errors import UsageError
+from gpulab.common.errors import UsageError
+from gpulab.common.paths import ROOT
 from gpulab.hosts.inventory import load_hosts
 from gpulab.hosts.play import Played, Wish, check_tags, play
-from gpulab.hosts.tally import HostTally, Tally
+from gpulab.hosts.play_recap import HostTally, Tally
 from gpulab.hosts.trust import trust
-from gpulab.paths import ROOT
 from tests.unit.hosts.conftest import Sshd
 from tests.wait import wait_until
 

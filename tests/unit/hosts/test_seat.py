@@ -1,4 +1,4 @@
-"""gpulab/hosts/seat.py: which of many hosts are taken, whose clocks agree, how often those that are off are asked."""
+"""gpulab/hosts/compute_node.py: which hosts are taken, whose clocks agree, how often a dead host is asked."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from gpulab.errors import UsageError
-from gpulab.hosts import seat
+from gpulab.common.errors import UsageError
+from gpulab.hosts import compute_node as seat
 from gpulab.hosts.inventory import Host
 from gpulab.hosts.ssh import Answer
-from gpulab.lab import Needs
-from gpulab.machine import Machine
+from gpulab.lab.lab import Needs
+from gpulab.plan.machine import Machine
 
 HOSTS = [Host(f"gpu{n}", f"198.18.0.{n}") for n in range(1000)]
 

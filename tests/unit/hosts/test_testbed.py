@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gpulab.errors import UsageError
+from gpulab.common.errors import UsageError
 from gpulab.hosts import testbed as hosts
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gpulab.errors import UsageError
+from gpulab.common.errors import UsageError
 from gpulab.hosts.inventory import load_hosts
 from gpulab.hosts.ssh import ask
 from gpulab.hosts.trust import trust

@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from gpulab.common.paths import ROOT
 from gpulab.hosts.verify import EVERYONE, bad, read_junit
-from gpulab.paths import ROOT
 
 CONFTEST = """
 import pytest

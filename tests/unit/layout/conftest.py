@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from gpulab.layout.choose import Asked, choose_layout
-from gpulab.layout.layout import Layout
-from gpulab.layout.shape import find_shape
-from gpulab.layout.training import Training, read_training
+from gpulab.inside.layout import Layout
+from gpulab.plan.layout.choose import Asked, choose_layout
+from gpulab.plan.layout.shape import find_shape
+from gpulab.plan.layout.training import Training, read_training
 
 USUAL = "--sequence_parallel true --recompute_granularity full --micro_batch_size 1 --max_length 8192"
 Choose = Callable[..., Layout]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from gpulab.errors import UsageError
-from gpulab.layout.layout import Layout
-from gpulab.layout.memory import megatron_memory
-from gpulab.layout.rules import broken
-from gpulab.layout.shape import find_shape
+from gpulab.common.errors import UsageError
+from gpulab.inside.layout import Layout
+from gpulab.plan.layout.memory import megatron_memory
+from gpulab.plan.layout.rules import broken
+from gpulab.plan.layout.shape import find_shape
 from tests.unit.layout.conftest import USUAL, training
 
 LLAMA = "LLM-Research/Meta-Llama-3.1-{}-Instruct"

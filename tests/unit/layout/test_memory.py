@@ -1,4 +1,4 @@
-"""gpulab/layout/memory.py, against published formulae and against what ms-swift's examples say they took."""
+"""gpulab/plan/layout/memory.py, against published formulae and against what ms-swift's examples say they took."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from gpulab.layout.layout import Layout
-from gpulab.layout.memory import GIB, kept_by_layer, megatron_memory, swift_memory
-from gpulab.layout.shape import Shape, find_shape
-from gpulab.layout.training import Training, read_training
+from gpulab.inside.layout import Layout
+from gpulab.plan.layout.memory import GIB, kept_by_layer, megatron_memory, swift_memory
+from gpulab.plan.layout.shape import Shape, find_shape
+from gpulab.plan.layout.training import Training, read_training
 from tests.unit.layout.conftest import training
 
 GPT = Shape(layers=96, hidden=12288, heads=96, kv_heads=96, head_dim=128, ffn=32768, vocab=51200)

@@ -1,4 +1,4 @@
-"""gpulab/layout/layout.py: who is where, against the groups that Megatron's own documentation lists."""
+"""gpulab/inside/layout.py: who is where, against the groups that Megatron's own documentation lists."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import defaultdict
 
 import pytest
 
-from gpulab.layout.layout import Layout
+from gpulab.inside.layout import Layout
 
 
 def groups(layout: Layout, axis: str) -> list[list[int]]:

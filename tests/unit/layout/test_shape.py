@@ -1,4 +1,4 @@
-"""gpulab/layout/shape.py and shapes.yml, against the numbers of parameters that the hub states for the real models."""
+"""gpulab/plan/layout/shape.py and shapes.yml, against the parameter counts that the hub states."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import math
 
 import pytest
 
-from gpulab.errors import UsageError
-from gpulab.layout.shape import find_shape, known_shapes, shape_of
-from gpulab.paths import CACHE
+from gpulab.common.errors import UsageError
+from gpulab.common.paths import CACHE
+from gpulab.plan.layout.shape import find_shape, known_shapes, shape_of
 
 # From the hub's own count (`safetensors.total`); of models with tied embeddings without the copy that some files hold.
 STATED = {

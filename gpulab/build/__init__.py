@@ -1,1 +1,0 @@
-"""`inv build`: images of the stacks, with what proves what is in them."""

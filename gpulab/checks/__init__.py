@@ -1,0 +1,1 @@
+"""Makes and proves: evidence in, verdict out."""

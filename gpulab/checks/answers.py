@@ -1,0 +1,67 @@
+"""Proofs about answers: of inference, of a served model, of an evaluation."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from gpulab.checks.registry import Finished, Unproven, proof
+from gpulab.inside.answers import answers_in, exact_match, without_thought
+
+
+@proof("exact match at least N%")
+def match_at_least(finished: Finished, share: float) -> str:
+    """The answers are the right ones, to the letter."""
+    answers = answers_in(finished.out)
+    match = exact_match(answers)
+    if match is None or match < share:
+        raise Unproven(f"{sum(a.right for a in answers)} of {len(answers)} answers right")
+    return f"{sum(a.right for a in answers)} of {len(answers)} answers right"
+
+
+@proof("exact match above STEP")
+def match_above(finished: Finished, step: str) -> str:
+    """More answers are right than in an earlier step."""
+    before, after = exact_match(answers_in(finished.run / step)), exact_match(answers_in(finished.out))
+    if before is None or after is None or not after > before:
+        raise Unproven(f"exact match {_percent(before)} in {step}, {_percent(after)} now")
+    return f"exact match {_percent(before)} in {step}, {_percent(after)} now"
+
+
+@proof("same answers as STEP to N%")
+def same_answers(finished: Finished, step: str, share: float) -> str:
+    """The same questions get the same answers as in an earlier step, in at least that share of them."""
+    before = {a.question: a.answer for a in answers_in(finished.run / step)}
+    after = {a.question: a.answer for a in answers_in(finished.out)}
+    agree = sum(after.get(q) == answer for q, answer in before.items())
+    if not before or before.keys() != after.keys() or agree < share * len(before):
+        raise Unproven(f"{agree} of {len(before)} answers as in {step}, {len(after)} answers now")
+    return f"{agree} of {len(before)} answers as in {step}"
+
+
+@proof("every question answered")
+def all_answered(finished: Finished) -> str:
+    """No answer is empty, and none of EvalScope's metrics failed in silence (it reports those as 0)."""
+    answers = answers_in(finished.out)
+    empty = [a.question for a in answers if not a.answer]
+    broken = re.findall(r"Error calculating metric.*", finished.log.read_text(encoding="utf-8", errors="replace"))
+    if not answers or empty or broken:
+        raise Unproven(
+            f"{len(empty)} of {len(answers)} answers are empty; {broken[0] if broken else 'no metric failed'}"
+        )
+    return f"{len(answers)} answers, none empty, no metric failed"
+
+
+@proof("chat answered")
+def chat_answered(finished: Finished) -> str:
+    """chat.json is a chat completion: a model's name, a choice that says something, tokens counted."""
+    reply = json.loads((finished.out / "chat.json").read_text(encoding="utf-8"))
+    said, tokens = reply["choices"][0]["message"]["content"] or "", reply["usage"]["completion_tokens"]
+    evidence = f"{reply['model']} said {without_thought(said)[:60]!r} in {tokens} tokens"
+    if not without_thought(said) or not tokens:
+        raise Unproven(evidence)
+    return evidence
+
+
+def _percent(share: float | None) -> str:
+    return "unknown" if share is None else f"{share:.0%}"

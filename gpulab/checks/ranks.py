@@ -1,0 +1,96 @@
+"""Proofs about ranks that train together, from what each wrote down of itself (inside/rank_report.py)."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from gpulab.checks.registry import Finished, Unproven, proof
+from gpulab.inside.layout import AXES
+
+
+@proof("every rank took part")
+def every_rank(finished: Finished) -> str:
+    """As many ranks as the plan has left their word, all of one process group of that size."""
+    ranks = finished.ranks
+    sizes = sorted({r["world_size"] for r in ranks})
+    if [r["rank"] for r in ranks] != list(range(finished.world)) or sizes != [finished.world]:
+        raise Unproven(f"{len(ranks)} of {finished.world} ranks left their word, world sizes {sizes}")
+    nodes, backends = len({(r["host"], r["node_rank"]) for r in ranks}), {str(r["backend"]) for r in ranks}
+    ways = sorted(set(re.findall(r"via (NET/\w+|P2P/\w+|SHM)", finished.log.read_text(errors="replace"))))
+    return f"{len(ranks)} ranks on {nodes} node{'s' * (nodes > 1)} over {', '.join([*sorted(backends), *ways])}"
+
+
+@proof("ranks hold the same weights")
+def same_weights(finished: Finished) -> str:
+    """What was trained is the same on every rank, to the bit: unsynchronised ranks drift apart."""
+    sums = [r["weights"] for r in finished.ranks]
+    if len(sums) < 2 or None in sums or len(set(sums)) > 1:
+        raise Unproven(f"{len(sums)} ranks, {len(set(sums))} different weights")
+    return f"the same weights on {len(sums)} ranks ({sums[0][:12]})"
+
+
+@proof("each rank holds at most N% of the weights")
+def weights_sharded(finished: Finished, share: float) -> str:
+    """What is trained lies in shards on the ranks (ZeRO-3, FSDP2), and not as a whole on each."""
+    return _shares(finished, "parameters_held", share, "the weights")
+
+
+@proof("each rank holds at most N% of the optimizer states")
+def states_sharded(finished: Finished, share: float) -> str:
+    """Adam's moments lie in shards on the ranks (ZeRO-1 to 3, FSDP2)."""
+    return _shares(finished, "states_held", share, "the optimizer states")
+
+
+@proof("each rank takes at most N% of the tokens")
+def tokens_split(finished: Finished, share: float) -> str:
+    """The ranks share each sequence (sequence parallelism): a rank's first layer sees a part of the model's input."""
+    return _shares(finished, "tokens_taken", share, "the tokens it is given")
+
+
+def _shares(finished: Finished, what: str, share: float, named: str) -> str:
+    held = [r[what] for r in finished.ranks]
+    if len(held) < 2 or len(held) != finished.world or not all(h and h <= share for h in held) or sum(held) < 0.99:
+        raise Unproven(f"{len(held)} of {finished.world} ranks, with these shares of {named}: {held}")
+    return f"each of {len(held)} ranks has at most {max(held):.0%} of {named}"
+
+
+@proof("each rank's model on several devices")
+def spread_model(finished: Finished) -> str:
+    """The layers of each rank's model lie on more than one device (device_map), and no two ranks share one."""
+    devices = [(r["host"], device) for r in finished.ranks for device in r["devices"]]
+    alone = [r["rank"] for r in finished.ranks if len(r["devices"]) < 2]
+    if not devices or alone or len(set(devices)) < len(devices) or len(finished.ranks) != finished.world:
+        raise Unproven(f"the devices of {len(finished.ranks)} ranks: {[r['devices'] for r in finished.ranks]}")
+    return f"{len(devices)} devices for {finished.world} rank{'s' * (finished.world > 1)}"
+
+
+@proof("laid out as asked")
+def laid_out(finished: Finished) -> str:
+    """Megatron shared the model out as ms-swift's args.json says: each rank stands in a place of its own, and there are
+    as many in each dimension as were asked for."""
+    asked = json.loads((finished.out / "args.json").read_text(encoding="utf-8"))
+    ranks = [r["coordinates"] for r in finished.ranks]
+    sizes = {name: count for name, (_, count) in ranks[0].items()}
+    wrong = [axis for axis, flag in AXES.items() if sizes[axis] != asked[flag]]
+    places = {tuple(place for name, (place, _) in rank.items() if name != "expert") for rank in ranks}
+    said = " x ".join(f"{name} {count}" for name, count in sizes.items() if count > 1) or "one rank"
+    if wrong or len(ranks) != finished.world or len(places) != len(ranks):
+        raise Unproven(
+            f"{said} on {len(ranks)} of {finished.world} ranks in {len(places)} places, not as asked: {wrong}"
+        )
+    return said
+
+
+@proof("replicas hold the same weights")
+def same_replicas(finished: Finished) -> str:
+    """Of Megatron's ranks those that differ in their data alone hold the same part of the model, to the bit."""
+    parts: dict[Any, list[str]] = {}
+    for rank in finished.ranks:
+        place = tuple((name, at) for name, (at, _) in rank["coordinates"].items() if name not in ("data", "context"))
+        parts.setdefault(place, []).append(rank["weights"])
+    torn = [dict(place) for place, sums in parts.items() if len(set(sums)) > 1]
+    if torn or not parts or any(len(sums) < 2 for sums in parts.values()):
+        raise Unproven(f"{len(parts)} parts of the model on {len(finished.ranks)} ranks; different at {torn}")
+    return f"{len(parts)} parts of the model, the same on all of their {len(finished.ranks)} ranks"

@@ -1,0 +1,83 @@
+"""The phrases of lab.yaml and the functions that prove them: how they are found, asked, and told what to look at."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a proof may look at: the step's folder and log, the folders of the steps before it, how many processes were
+    to train."""
+
+    out: Path
+    log: Path
+    run: Path
+    model: str
+    world: int = 1
+
+    @property
+    def ranks(self) -> list[dict[str, Any]]:
+        """What each rank wrote down of itself (rank_report.py), by rank."""
+        files = sorted((self.out / "ranks").glob("*.json"), key=lambda f: int(f.stem))
+        return [json.loads(file.read_text(encoding="utf-8")) for file in files]
+
+    @property
+    def base(self) -> Path:
+        """The folder of the model that was trained: ms-swift's args.json names it; else the run's model."""
+        for args in (self.out / "args.json", *sorted(self.out.glob("*/args.json"))):
+            if args.is_file():
+                return Path(json.loads(args.read_text(encoding="utf-8"))["model_dir"])
+        return Path(self.model)
+
+
+class Unproven(Exception):
+    """The evidence is missing or says no; the message is the evidence."""
+
+
+Prove = Callable[..., str]
+PROOFS: dict[str, Prove] = {}
+
+
+def proof(phrase: str) -> Callable[[Prove], Prove]:
+    """Register a proof. `N%` in the phrase is a share, `STEP` an earlier step: they come as arguments, in order."""
+
+    def register(function: Prove) -> Prove:
+        PROOFS[phrase] = function
+        return function
+
+    return register
+
+
+def _pattern(phrase: str) -> re.Pattern[str]:
+    return re.compile(re.escape(phrase).replace("N%", r"(?P<share>[\d.]+)%").replace("STEP", r"(?P<step>[\w-]+)"))
+
+
+def find(phrase: str) -> tuple[Prove, dict[str, Any]] | None:
+    """The proof of a phrase and its arguments; None for an unknown one."""
+    for known, function in PROOFS.items():
+        if match := _pattern(known).fullmatch(phrase):
+            found: dict[str, Any] = match.groupdict()
+            if "share" in found:
+                found["share"] = float(found["share"]) / 100
+            return function, found
+    return None
+
+
+def prove(phrase: str, finished: Finished) -> tuple[bool, str]:
+    """(whether it holds, the evidence in a line). What breaks on missing or torn evidence does not hold."""
+    found = find(phrase)
+    if not found:
+        raise KeyError(phrase)
+    function, arguments = found
+    try:
+        return True, function(finished, **arguments)
+    except Unproven as error:
+        return False, str(error)
+    except (OSError, KeyError, ValueError, IndexError) as error:
+        return False, f"no evidence: {type(error).__name__}: {error}"

@@ -1,0 +1,1 @@
+"""What every room uses: failures, files, processes, the console."""

@@ -1,0 +1,67 @@
+"""Stop processes and all they started: asked first, killed after a grace period."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+import psutil
+
+from gpulab.common.resources import Usage
+
+MARK = "GPULAB_RUN"  # in the environment of every process of a run: its folder
+
+
+def tree(pid: int) -> list[psutil.Process]:
+    """A process and everything below it, as far as it still runs."""
+    try:
+        root = psutil.Process(pid)
+        return [*root.children(recursive=True), root]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def stop(processes: list[psutil.Process], grace: float = 10) -> None:
+    """Terminate `processes` with their children, wait `grace` seconds, kill what is left."""
+    family = {p.pid: p for root in processes for p in tree(root.pid)}
+    for process in family.values():
+        with contextlib.suppress(psutil.Error):
+            process.terminate()
+    _, alive = psutil.wait_procs(list(family.values()), timeout=grace)
+    for process in alive:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs(alive, timeout=5)
+
+
+class Meter:
+    """What a process and everything below it use, between two readings."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._known: dict[int, psutil.Process] = {}
+
+    def read(self) -> Usage:
+        """Processor time since the last reading, memory now."""
+        cpu = rss = 0.0
+        for process in tree(self._pid):
+            process = self._known.setdefault(process.pid, process)  # cpu_percent is relative to its last call
+            try:
+                cpu += process.cpu_percent()
+                rss += process.memory_info().rss
+            except psutil.Error:
+                self._known.pop(process.pid, None)
+        return Usage(cpu, rss / 2**20)
+
+
+def belonging(folder: Path) -> list[psutil.Process]:
+    """Every process that was started for the run in `folder`."""
+    return [p for p in psutil.process_iter() if _belongs(p, str(folder))]
+
+
+def _belongs(process: psutil.Process, folder: str) -> bool:
+    try:
+        return process.pid != os.getpid() and process.environ().get(MARK) == folder
+    except psutil.Error:
+        return False

@@ -1,0 +1,113 @@
+"""YAML with lines: every error about a data file names file and line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from gpulab.common.errors import UsageError, nearest
+from gpulab.common.paths import shown
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def load(path: Path) -> Any:
+    """The data in `path`. Raises UsageError with file and line for what is not YAML, a tab or a key given twice."""
+    try:
+        node = yaml.compose(path.read_text(encoding="utf-8"), yaml.CSafeLoader)
+    except FileNotFoundError:
+        raise UsageError(f"{shown(path)}: no such file", "check the name") from None
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        problem = error.problem or "not YAML"
+        tab = "found character that cannot start any token" in problem
+        cure = "indent with spaces, YAML knows no tabs" if tab else "check indentation, quotes and colons there"
+        raise UsageError(f"{shown(path)}:{line}: {'a tab' if tab else problem}", cure) from None
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{shown(path)}: not UTF-8 text ({error.reason})", "save it as UTF-8") from None
+    if node is None:
+        return {}
+    _no_duplicates(node, path)
+    return yaml.CSafeLoader("").construct_document(node)
+
+
+def _no_duplicates(node: yaml.Node, path: Path) -> None:
+    if isinstance(node, yaml.MappingNode):
+        seen: dict[str, int] = {}
+        for key, value in node.value:
+            line = key.start_mark.line + 1
+            if key.value in seen:
+                raise UsageError(
+                    f"{shown(path)}:{line}: {key.value!r} stands here and on line {seen[key.value]}", "keep one"
+                )
+            seen[key.value] = line
+            _no_duplicates(value, path)
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _no_duplicates(item, path)
+
+
+def line_of(path: Path, where: Sequence[str | int]) -> int:
+    """The line (from 1) of the deepest part of `where`, a path of keys and indices, that the file has."""
+    node = yaml.compose(path.read_text(encoding="utf-8"), yaml.CSafeLoader)
+    line = 1
+    for part in where:
+        if isinstance(node, yaml.MappingNode):
+            pair = next((p for p in node.value if p[0].value == str(part)), None)
+            if pair is None:
+                break
+            line, node = pair[0].start_mark.line + 1, pair[1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            line = node.start_mark.line + 1
+        else:
+            break
+    return line
+
+
+def fault(path: Path, where: Sequence[str | int], message: str, cure: str = "") -> UsageError:
+    """A UsageError about one place of a YAML file."""
+    return UsageError(f"{shown(path)}:{line_of(path, where)}: {message}", cure)
+
+
+def load_as(model: type[Model], path: Path) -> Model:
+    """The data in `path` as `model`. Raises UsageError with file and line for the first thing that does not fit."""
+    data = load(path)
+    if not isinstance(data, dict):
+        raise UsageError(f"{shown(path)}:1: not a mapping", "write `key: value` lines")
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        # a misspelt key is unknown and leaves the right one missing: name the misspelling
+        first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
+        where = first["loc"]
+        dotted = ".".join(map(str, where))
+        if first["type"] == "extra_forbidden":
+            known = _fields_at(model, where[:-1])
+            cure = nearest(str(where[-1]), known) if known else "remove it"
+            raise fault(path, where, f"unknown key {dotted!r}", cure) from None
+        if first["type"] == "missing":
+            raise fault(path, where, f"{dotted!r} is missing", "add it") from None
+        if first["type"] in ("model_type", "dict_type"):
+            raise fault(path, where, f"{dotted}: not a mapping", "write `{key: value}`") from None
+        message = first["msg"].removeprefix("Value error, ")
+        raise fault(path, where, f"{dotted}: {message}, not {first['input']!r}" if dotted else message) from None
+
+
+def _fields_at(model: type[BaseModel], where: Sequence[str | int]) -> list[str]:
+    """The field names of the model that `where` leads to, through nested models and dicts of models."""
+    for part in where:
+        if str(part) not in model.model_fields:
+            continue  # a dict's key: the model is the same level's value type
+        inner = model.model_fields[str(part)].annotation
+        found = [
+            a for a in (inner, *getattr(inner, "__args__", ())) if isinstance(a, type) and issubclass(a, BaseModel)
+        ]
+        if not found:
+            return []
+        model = found[0]
+    return list(model.model_fields)

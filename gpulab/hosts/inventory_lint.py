@@ -1,0 +1,213 @@
+"""Mistakes in an inventory, each with file, line and cure.
+
+Ansible reads the data; this finds the line that its messages leave out, and what it takes silently: names written
+wrong, one host given twice, addresses that no resolver knows.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shlex
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import yaml
+
+from gpulab.common.errors import UsageError, nearest
+from gpulab.common.paths import ROOT, shown
+
+if TYPE_CHECKING:
+    from gpulab.hosts.inventory import Host
+
+ROLES = ROOT / "ansible" / "roles"
+GROUPS = ["gpu", "login", "controller", "storage"]
+# Variables that neither Ansible's plugins nor the roles document: of several roles, of tests/hosts, of Ansible itself.
+OTHERS = ["gpu", "gpu_count", "gpu_image", "gpu_diagnosis"]
+OTHERS += [f"ansible_{name}" for name in ("connection", "become", "become_method", "shell_type", "timeout")]
+
+# What Ansible says -> the line it means (a pattern filled from the message), what is wrong with it, and the cure.
+ASSIGN = "NAME variable=value, without spaces around ="
+MESSAGES = (
+    (r"Section \[(?P<a>.+?):children\] includes undefined group:? '?(?P<b>[^'\s]+)", r"^{b}\s*(#.*)?$",
+     "no group [{b}]", ""),
+    (r"Section \[(?P<b>.+?):vars\] not valid for undefined group", r"^\[\s*{b}:vars\]", "no group [{b}]", ""),
+    (r"Section \[(?P<a>.+?)\] has unknown type: (?P<b>\S+)", r"^\[\s*{a}\]", "[{a}]: no section is called {b}",
+     "[group], [group:vars] or [group:children]"),
+    (r"Expected key=value, got: (?P<a>[^\n]+)", r"^{a}", "{a!r} sets nothing", "name=value"),
+    (r"Expected key=value host variable assignment, got: (?P<a>\S+)", r"^\S+.*\s{a}(\s|=|$)",
+     "{a!r} sets nothing", ASSIGN),
+    (r"Error parsing host definition '(?P<a>.+?)': ", r"^{a}", "a quotation is not closed", ASSIGN),
+    (r"Invalid host pattern '(?P<a>.+?)'", r"^{a}", "{a!r} is no name of a host", ASSIGN),
+    (r"Invalid section entry: '(?P<a>.+?)'", r"^{a}", "{a!r} is no section",
+     "[group], [group:vars] or [group:children]"),
+    (r"host range must", r"^[^#\s]*\[[^]]*:[^]]*\]", "the range has no two equally long ends", "gpu[01:16]"),
+    (r"not enough values to unpack", r"^\[[^]]*$", "a bracket is not closed", "[group]"),
+)  # fmt: skip
+
+
+class Line(NamedTuple):
+    """One line of an INI inventory that says something."""
+
+    number: int
+    section: str
+    text: str
+
+
+def is_ini(path: Path) -> bool:
+    """Whether Ansible would read it as INI: a plain file without the ending of another format, and no program."""
+    return path.is_file() and path.suffix in ("", ".ini", ".cfg", ".example") and not path.stat().st_mode & 0o100
+
+
+def lines_of(path: Path) -> Iterator[Line]:
+    """The lines with their section; none for an inventory that is not INI."""
+    if not is_ini(path):
+        return
+    section = ""
+    for number, raw in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+        text = raw.strip()
+        if text.startswith("["):
+            section = text.partition("]")[0].lstrip("[").strip()
+        if text and text[0] not in "#;":
+            yield Line(number, section, text)
+
+
+def place(path: Path, pattern: str, section: str | None = None) -> str:
+    """`file:line` of the first line that matches, or just the file."""
+    for line in lines_of(path):
+        if (section is None or line.section == section) and re.search(pattern, line.text):
+            return f"{shown(path)}:{line.number}"
+    return shown(path)
+
+
+def explain(path: Path, stderr: str) -> UsageError:
+    """What Ansible said of an inventory it can't read, as one line with its place, and a cure."""
+    told = re.sub(r"(?<=\S)\n(?!ERROR!|\[|Origin:)(?=\S)", " ", stderr)  # older releases break their lines anywhere
+    for said, pattern, wrong, cure in MESSAGES:
+        found = re.search(said, told)
+        if not found:
+            continue
+        parts = found.groupdict()
+        section = f"{parts['a']}:children" if ":children" in said else None
+        escaped = {name: re.escape(text) for name, text in parts.items()}
+        where = place(path, pattern.format(**escaped) if parts else pattern, section)
+        if not cure:
+            known = {line.section for line in lines_of(path) if ":" not in line.section and line.section}
+            return UsageError(f"{where}: {wrong.format(**parts)}", nearest(parts["b"], sorted(known or GROUPS)))
+        return UsageError(f"{where}: {wrong.format(**parts)}", f"write it as {cure}")
+    last = re.findall(r"(?:WARNING\]|ERROR\]): ([^\n]+)", stderr) or [stderr.strip() or "ansible-inventory failed"]
+    return UsageError(f"{shown(path)}: {last[0]}", "compare it with inventory.example")
+
+
+def refuse(path: Path, hosts: list[Host], groups: list[str], *, resolve: bool = True) -> None:
+    """Raise UsageError for the first thing that Ansible takes silently and that can't be meant."""
+    for group in groups:
+        close = get_close_matches(group, GROUPS, n=1, cutoff=0.8)
+        if close and group not in GROUPS:
+            where = place(path, rf"^\[\s*{re.escape(group)}\s*[\]:]")
+            raise UsageError(f"{where}: no role knows the group [{group}]", f"did you mean [{close[0]}]?")
+    _misspelt(path, hosts)
+    _twice(path)
+    _same_address(path, hosts)
+    for host in hosts:
+        port = str(host.variables.get("ansible_port", 22))
+        if not port.isdigit():
+            raise UsageError(f"{place(path, r'ansible_port')}: ansible_port={port} is no number", "ansible_port=22")
+    if resolve:
+        _unresolvable(path, hosts)
+
+
+@cache
+def known_variables() -> tuple[str, ...]:
+    """Every variable an inventory may set: those that Ansible's plugins, the roles and the playbooks read."""
+    names = [*OTHERS]
+    library = Path(str(importlib.util.find_spec("ansible").origin)).parent  # type: ignore[union-attr]  # it is locked
+    for part in ("plugins/connection/*.py", "plugins/become/*.py", "plugins/doc_fragments/*.py", "config/base.yml"):
+        for path in library.glob(part):
+            names += re.findall(r"\bname: (ansible_\w+)", path.read_text(encoding="utf-8"))
+    for specs in sorted(ROLES.glob("*/meta/argument_specs.yml")):
+        entries = yaml.safe_load(specs.read_text(encoding="utf-8"))["argument_specs"].values()
+        names += [name for entry in entries for name in entry.get("options", {})]
+    for playbook in sorted(ROLES.parent.glob("*.yml")):
+        names += re.findall(r"\{\{ (\w+) \| default\(", playbook.read_text(encoding="utf-8"))
+    return tuple(dict.fromkeys(names))
+
+
+def _misspelt(path: Path, hosts: list[Host]) -> None:
+    """A role's prefix with an unknown name, or a name that is all but a known one."""
+    known = known_variables()
+    prefixes = tuple(f"{role.parent.parent.name}_" for role in ROLES.glob("*/meta/argument_specs.yml"))
+    for name in dict.fromkeys(name for host in hosts for name in host.variables):
+        close = get_close_matches(name, known, n=1, cutoff=0.85)
+        if name in known or not (close or name.startswith(prefixes)):
+            continue
+        near = get_close_matches(name, known, n=1, cutoff=0.5)
+        cure = f"did you mean {near[0]}?" if near else "see the role's defaults/main.yml"
+        where = place(path, rf"(^|\s){re.escape(name)}\s*=")
+        raise UsageError(f"{where}: no variable {name}", cure)
+
+
+def _twice(path: Path) -> None:
+    """A host that stands twice in one group, or is given two values of one variable: the last would win unseen."""
+    seen: dict[tuple[str, str], int] = {}
+    values: dict[tuple[str, str], tuple[str, int]] = {}
+    for line in lines_of(path):
+        if line.text.startswith("[") or ":" in line.section:
+            continue
+        name, *given = shlex.split(line.text, comments=True)
+        first = seen.setdefault((line.section, name), line.number)
+        if first != line.number:
+            raise UsageError(f"{shown(path)}:{line.number}: {name} stands here and on line {first}", "keep one")
+        for variable, _, value in (pair.partition("=") for pair in given):
+            before, number = values.setdefault((name, variable), (value, line.number))
+            if before != value:
+                raise UsageError(
+                    f"{shown(path)}:{line.number}: {name} has {variable}={value} here and {before} on line {number}",
+                    "keep one; in further groups the name alone is enough",
+                )
+
+
+def _same_address(path: Path, hosts: list[Host]) -> None:
+    """Two names for one sshd: each change would be made twice, at once."""
+    owners: dict[tuple[str, str], str] = {}
+    for host in hosts:
+        if host.local:
+            continue
+        first = owners.setdefault((host.address, str(host.variables.get("ansible_port", 22))), host.name)
+        if first != host.name:
+            where = place(path, rf"^{re.escape(host.name)}(\s|$)")
+            raise UsageError(f"{where}: {host.name} and {first} have the same address {host.address}", "correct one")
+
+
+def _unresolvable(path: Path, hosts: list[Host]) -> None:
+    """An address that no resolver knows, all asked at once."""
+    remote = [host for host in hosts if not host.local and not _is_template(host.address)]
+    with ThreadPoolExecutor(max_workers=16) as pool:
+        asked = [pool.submit(_resolves, host.address) for host in remote]
+        for host, answer in zip(remote, asked, strict=True):
+            if answer.result():
+                continue
+            pool.shutdown(wait=False, cancel_futures=True)  # a dead name server takes seconds for each of a thousand
+            where = place(path, rf"^{re.escape(host.name)}(\s|$)", None)
+            if host.address == host.name:
+                raise UsageError(f"{where}: {host.name} has no address: its name does not resolve",
+                                 f"{host.name} ansible_host=10.0.0.11")  # fmt: skip
+            raise UsageError(f"{where}: {host.name}: {host.address!r} is no address and does not resolve",
+                             "correct ansible_host, or the name server")  # fmt: skip
+
+
+def _is_template(address: str) -> bool:
+    return "{{" in address
+
+
+def _resolves(address: str) -> bool:
+    try:
+        socket.getaddrinfo(address, 22, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return False
+    return True

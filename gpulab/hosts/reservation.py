@@ -1,0 +1,70 @@
+"""A run's claim on its hosts: their GPUs, and of nodes the way to meet. Without a queue nobody waits for them: who
+comes second is refused.
+
+The claim is a container that never starts, under one name: an engine gives a name only once, so of two runs that start
+in the same second one is told of the other. It lasts as long as the run, also between two steps and without its inv.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+from gpulab.common.docker import RUN, Docker, remove_run
+from gpulab.common.errors import UsageError
+from gpulab.hosts.compute_node import Seat
+from gpulab.hosts.ssh import ask
+from gpulab.plan.plan import Plan
+from gpulab.records.record import DETACHED, RUNNING, read
+
+NAME = "gpulab-claim"
+APPS = ("nvidia-smi", "--query-compute-apps=pid,process_name", "--format=csv,noheader")
+
+
+def claim(dockers: Mapping[str, Docker], seats: Sequence[Seat], plan: Plan, image: str) -> None:
+    """Take the hosts for a run. Raises UsageError where another run, or another program, has them.
+
+    A rehearsal on one host takes nothing that another could miss.
+    """
+    gpus = plan.profile == "gpu" and plan.lab.needs.gpus > 0
+    if not (gpus or any(command.rank is not None for command in plan.commands)):
+        return
+    first, *others = sorted(dockers)  # the first alone: it decides between two runs, or each might have one host
+    _take(first, dockers[first], plan.run, image)
+    with ThreadPoolExecutor(len(dockers)) as pool:
+        list(pool.map(lambda name: _take(name, dockers[name], plan.run, image), others))
+    if gpus:
+        for name, answer in ask([seat.host for seat in seats], lambda _: APPS).items():
+            if answer.stdout.strip():
+                raise UsageError(
+                    f"the GPUs of {name} are in use: {'; '.join(answer.stdout.strip().splitlines())}",
+                    "wait for its end, or take other hosts (--limit)",
+                )
+
+
+def _take(name: str, docker: Docker, run: Path, image: str) -> None:
+    words = ("create", "--name", NAME, "--label", f"{RUN}={run}", image, "true")
+    while (said := docker.try_run(*words)).returncode:
+        if "is already in use" not in said.stderr:
+            raise docker.complaint(said.stderr)
+        held = docker.try_run("inspect", "--format", "{{json .Config.Labels}}", NAME)
+        if held.returncode:
+            continue  # it was given up just now
+        other = Path(json.loads(held.stdout)[RUN])
+        if not _is_over(other):
+            raise UsageError(
+                f"{name} is in use by the run {other.parent.name}/{other.name} ({other})",
+                "wait for its end, take other hosts (--limit), or share them by a queue (docs/slurm.md); of a run "
+                f"whose record is lost: `docker rm {NAME}` there",
+            )
+        remove_run(docker, other)  # its host could not be asked when it ended
+
+
+def _is_over(run: Path) -> bool:
+    """Whether a run's record is here and says so."""
+    with suppress(UsageError):
+        return read(run)["state"] not in (RUNNING, DETACHED)
+    return False

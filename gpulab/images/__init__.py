@@ -1,0 +1,1 @@
+"""Images of the stacks: built, named, distributed."""

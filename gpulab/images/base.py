@@ -1,0 +1,42 @@
+"""The image that all others stand on: by digest, the same for everyone; or the one that a closed network has."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from gpulab.common.console import console
+from gpulab.common.docker import Docker
+from gpulab.common.errors import UsageError
+from gpulab.common.paths import DOCKER, shown
+
+DIGESTS = DOCKER / "bases.json"
+OWN = "GPULAB_BASE_IMAGE"
+
+
+def locked_base(name: str, digests: Path = DIGESTS) -> str:
+    """`name` with the digest that docker/bases.json keeps; the bare name where it has none yet."""
+    known: dict[str, str] = json.loads(digests.read_text(encoding="utf-8")) if digests.is_file() else {}
+    return f"{name}@{known[name]}" if name in known else name
+
+
+def base_image(name: str, docker: Docker, own: str = "", digests: Path = DIGESTS) -> str:
+    """`name` with its digest, asked of its registry once and kept in docker/bases.json; or `own`, as it is given.
+
+    Raises UsageError where the registry does not answer.
+    """
+    if own := own or os.environ.get(OWN, ""):
+        return own
+    if locked_base(name, digests) == name:
+        asked = docker.try_run("buildx", "imagetools", "inspect", name, "--format", "{{json .Manifest}}")
+        if asked.returncode:
+            raise UsageError(
+                f"{name}: its registry gives no digest: {(asked.stderr.strip().splitlines() or ['no answer'])[-1]}",
+                f"reach it, or name a base image at hand: --base IMAGE, or {OWN}=IMAGE",
+            )
+        known: dict[str, str] = json.loads(digests.read_text(encoding="utf-8")) if digests.is_file() else {}
+        known[name] = str(json.loads(asked.stdout)["digest"])
+        digests.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        console.print(f"  {name} is {known[name]} from now on: commit {shown(digests)}, so that it is so for everyone")
+    return locked_base(name, digests)

@@ -1,0 +1,61 @@
+"""The small folder that an image is built from: the recipe, uv, and the lock in parts, a layer for each."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+from gpulab.common.paths import DOCKER
+from gpulab.images.image import RECIPE
+from gpulab.stacks.cpu_torch import CpuTorch, cpu_torch
+from gpulab.stacks.lock_parts import entries, lock_parts
+from gpulab.stacks.stack import Stack, load_images
+
+
+def parts(stack: Stack) -> dict[str, str]:
+    """The lock as requirement files, by part. A child's hold what its parent's image has not."""
+    made = lock_parts(stack, without=stack.parent)
+    if torch := own_torch(stack):
+        made["torch"] = f"{torch.requirement}\n"
+    return made
+
+
+def python(stack: Stack) -> str:
+    """The image's Python, X.Y. A wheel of torch's CPU build at hand decides where the stack takes any."""
+    wanted = load_images().python if stack.pins.python == "any" else stack.pins.python
+    return cpu_torch(stack.all_pins, wanted).python if stack.pins.torch == "cpu" else wanted
+
+
+def own_torch(stack: Stack) -> CpuTorch | None:
+    """torch's CPU build; None where torch is in the lock, or in the parent's image."""
+    return cpu_torch(stack.all_pins, python(stack)) if stack.pins.torch == "cpu" and not stack.parent else None
+
+
+def torch_from(stack: Stack) -> list[str]:
+    """uv's words for where torch's CPU build comes from."""
+    torch = own_torch(stack)
+    return torch.words("/lock/wheels") if torch else []
+
+
+def stage(stack: Stack, folder: Path) -> None:
+    """Put all that the image of `stack` is built from into `folder`."""
+    for name in RECIPE:
+        shutil.copy(DOCKER / name, folder)
+    shutil.copy(Path(sys.executable).parent / "uv", folder)
+    for name, text in parts(stack).items():
+        (folder / f"{name}.txt").write_text(text, encoding="utf-8")
+    (folder / "sources.env").write_text(settings(stack), encoding="utf-8")
+    (folder / "wheels").mkdir()
+    torch = own_torch(stack)
+    if torch and torch.folder:
+        tag = f"cp{torch.python.replace('.', '')}"
+        for wheel in torch.folder.glob(f"{torch.requirement.replace('==', '-')}-{tag}-*.whl"):
+            shutil.copy(wheel, folder / "wheels")
+
+
+def settings(stack: Stack) -> str:
+    """The environment in which its source distributions become wheels, for a shell to read."""
+    own = [env for name, env in stack.sources.items() if name in entries(parts(stack)["sources"])]
+    return "".join(f"export {key}={shlex.quote(value)}\n" for env in own for key, value in env.items())

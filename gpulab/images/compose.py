@@ -1,0 +1,42 @@
+"""compose/.env: what docker compose has to know of this checkout and its user, from the places where it is written."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from gpulab.common.errors import UsageError
+from gpulab.common.outcome import Outcome
+from gpulab.common.paths import COMPOSE, STACKS_YML, runs_dir, shown
+from gpulab.common.yamlfile import load
+from gpulab.images.image import Image
+from gpulab.records.record import write_atomically
+from gpulab.stacks.stack import load_stacks
+
+CACHES = {"GPULAB_MODELSCOPE_CACHE": ("MODELSCOPE_CACHE", "~/.cache/modelscope"),
+          "GPULAB_HF_HOME": ("HF_HOME", "~/.cache/huggingface")}  # fmt: skip
+
+
+def write_env() -> Outcome:
+    """Write compose/.env. Raises UsageError when docker/stacks.yml is not well, or a folder can't be made."""
+    folders = {name: Path(os.environ.get(own) or usual).expanduser() for name, (own, usual) in CACHES.items()}
+    folders["GPULAB_RUNS"] = runs_dir()
+    user = {"GPULAB_USER": f"{os.getuid()}:{os.getgid()}"}
+    every = {**images(), **user, **{name: str(folder) for name, folder in folders.items()}}
+    path = COMPOSE / ".env"
+    lines = [f"{name}={value}" for name, value in every.items()]
+    try:
+        for folder in folders.values():
+            folder.mkdir(parents=True, exist_ok=True)  # docker would make it root's
+        write_atomically(path, "\n".join(["# made by ./inv images --env", *lines, ""]))
+    except OSError as error:
+        raise UsageError(f"{error.filename}: {error.strerror}", "is it yours, and is there space?") from None
+    cure = f"cd {shown(COMPOSE)} && docker compose --profile serve up -d --wait"
+    return Outcome({"file": str(path), "env": every}, text=f"{shown(path)} is written: {cure}")
+
+
+def images() -> dict[str, str]:
+    """GPULAB_IMAGE_<STACK> of every stack that has a lock, and of the services that are others'."""
+    ours = {name: Image(stack).tag for name, stack in load_stacks().items() if stack.lock.is_file()}
+    others: dict[str, str] = load(STACKS_YML)["node"]["images"]
+    return {"GPULAB_IMAGE_" + name.upper().replace("-", "_"): tag for name, tag in {**ours, **others}.items()}

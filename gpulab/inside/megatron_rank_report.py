@@ -1,0 +1,70 @@
+"""What each rank of a Megatron training held, written by itself; see rank_report.py, whose names it shares.
+
+A callback of ms-swift: `--external_plugins {tools}/megatron_rank_report.py --callbacks rank_report`. `coordinates` says
+where the rank stands in each dimension that the model or its data is shared out along, and how many stand there in all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from megatron.core import parallel_state
+from swift.megatron.callbacks.base import MegatronCallback
+from swift.megatron.callbacks.mapping import megatron_callbacks_map
+
+
+class MegatronRankReport(MegatronCallback):  # type: ignore[misc]
+    """See the module."""
+
+    def on_train_end(self) -> None:
+        """Write down this rank's view."""
+        models = self.trainer.unwrapped_models
+        said = view([named for model in models for named in model.named_parameters()])
+        path = Path(self.args.output_dir) / "ranks" / f"{said['rank']}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(said | {"steps": self.state.iteration}) + "\n", encoding="utf-8")
+
+
+def view(parameters: list[tuple[str, torch.Tensor]]) -> dict[str, Any]:
+    """What this rank holds of the model, and where it stands."""
+    held = sum(value.numel() for _, value in parameters)
+    whole = torch.tensor([float(held)], device=parameters[0][1].device)
+    dist.all_reduce(whole, group=parallel_state.get_model_parallel_group())
+    digest = hashlib.sha256()
+    for name, value in parameters:
+        if value.requires_grad:
+            digest.update(name.encode())
+            digest.update(value.detach().float().cpu().contiguous().numpy().tobytes())
+    return {
+        "rank": dist.get_rank(),
+        "world_size": dist.get_world_size(),
+        "backend": dist.get_backend(),
+        "node_rank": int(os.environ.get("GROUP_RANK", 0)),
+        "host": socket.gethostname(),
+        "devices": sorted({str(value.device) for _, value in parameters}),
+        "coordinates": coordinates(),
+        "parameters_held": round(held / float(whole.item()), 4),
+        "weights": digest.hexdigest(),
+    }
+
+
+def coordinates() -> dict[str, tuple[int, int]]:
+    """(this rank's place, how many there are) in each dimension, by its name in ms-swift's flags."""
+    state = parallel_state
+    return {
+        "tensor": (state.get_tensor_model_parallel_rank(), state.get_tensor_model_parallel_world_size()),
+        "pipeline": (state.get_pipeline_model_parallel_rank(), state.get_pipeline_model_parallel_world_size()),
+        "context": (state.get_context_parallel_rank(), state.get_context_parallel_world_size()),
+        "expert": (state.get_expert_model_parallel_rank(), state.get_expert_model_parallel_world_size()),
+        "data": (state.get_data_parallel_rank(), state.get_data_parallel_world_size()),
+    }
+
+
+megatron_callbacks_map["rank_report"] = MegatronRankReport

@@ -1,0 +1,60 @@
+"""What a finished step says in figures, from the files that ms-swift and EvalScope write."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from gpulab.inside.answers import answers_in, exact_match, rows
+
+
+def training_log(out: Path) -> list[dict[str, Any]]:
+    """The rows of ms-swift's logging.jsonl that carry a loss, in order; empty where there is none."""
+    log = out / "logging.jsonl"
+    return [row for row in rows(log) if "loss" in row] if log.is_file() else []
+
+
+def step_counter(row: dict[str, Any]) -> tuple[int, int] | None:
+    """(step, of how many) from a row's "global_step/max_steps"; Megatron's rows call it "iteration"."""
+    match = re.fullmatch(r"(\d+)/(\d+)", str(row.get("global_step/max_steps", row.get("iteration", ""))))
+    return (int(match[1]), int(match[2])) if match else None
+
+
+def parameters(out: Path) -> tuple[float, float] | None:
+    """(all, trainable) parameters in millions, as ms-swift counted them."""
+    log = out / "logging.jsonl"
+    if not log.is_file():
+        return None
+    for row in rows(log):
+        match = re.search(r"([\d.]+)M Params \(([\d.]+)M Trainable", str(row.get("model_parameter_info", "")))
+        if match:
+            return float(match[1]), float(match[2])
+    return None
+
+
+def metrics(out: Path) -> dict[str, Any]:
+    """The figures of one step's folder; only those that it has."""
+    found: dict[str, Any] = {}
+    losses = training_log(out)
+    if losses:
+        found |= {"loss_first": losses[0]["loss"], "loss_last": losses[-1]["loss"]}
+        if counter := step_counter(losses[-1]):
+            found["steps"] = counter[0]
+        if "token_acc" in losses[-1]:
+            found["token_acc"] = losses[-1]["token_acc"]
+    if counts := parameters(out):
+        found |= {"parameters_m": counts[0], "trainable_m": counts[1]}
+    answers = answers_in(out)
+    if answers:
+        found["answers"] = len(answers)
+        if (match := exact_match(answers)) is not None:
+            found["exact_match"] = round(match, 4)
+    for report in sorted(out.glob("reports/*/*.json")):
+        data = json.loads(report.read_text(encoding="utf-8"))
+        for metric in data["metrics"]:
+            if metric["identity"] == data["primary_metric_identity"]:
+                found["evalscope"] = {"dataset": data["dataset_name"], "metric": metric["identity"]["name"],
+                                      "score": metric["score"]}  # fmt: skip
+    return found

@@ -1,0 +1,49 @@
+"""Is the server ready? One real chat completion says so: /health is 200 before the first request kills an engine.
+
+Standard library only: the engines import it, and a plan.sh runs it by itself:
+
+    python gpulab/inside/ready.py http://127.0.0.1:8000/v1 MODEL SECONDS
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+import urllib.error
+import urllib.request
+
+PATIENCE = 15  # seconds for one chat completion
+
+# a server on this machine is never behind a proxy
+_open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
+
+
+def answers(url: str, model: str, timeout: float = PATIENCE) -> bool:
+    """Whether the OpenAI-compatible server at `url` (".../v1") completes a chat as `model` within `timeout` seconds."""
+    body = {"model": model, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 1, "temperature": 0}
+    headers = {"Content-Type": "application/json"}
+    if key := os.environ.get("GPULAB_API_KEY"):
+        headers["Authorization"] = f"Bearer {key}"
+    request = urllib.request.Request(f"{url}/chat/completions", json.dumps(body).encode(), headers)
+    try:
+        with _open(request, timeout=timeout) as reply:
+            return bool(json.load(reply)["choices"])
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def main(url: str, model: str, within: str) -> int:
+    """Wait until the server answers: 0, or 1 after `within` seconds."""
+    deadline = time.monotonic() + float(within)
+    while not answers(url, model):
+        if time.monotonic() > deadline:
+            print(f"{url} did not answer as {model} within {within} s", file=sys.stderr)
+            return 1
+        time.sleep(0.5)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:4]))

@@ -1,0 +1,1 @@
+"""lab.yaml: what a lab is."""

@@ -1,0 +1,150 @@
+"""About how much of a GPU's memory a training takes: what is held per parameter, and what is kept of a forward pass.
+
+Bytes per parameter:
+- Megatron with bf16: weights 2, gradients 4 (fp32), optimizer 12 (fp32 weights and Adam's two moments), the last shared
+  by the data parallel ranks with the distributed optimizer (megatron/training/theoretical_memory_usage.py; docs of
+  `dist_optimizer`).
+- transformers: weights 2, gradients 2, Adam's moments 4, all in the model's own bf16; DDP copies the gradients into its
+  buckets, 2 more. LoRA's matrices are fp32: 4 + 4 + 8.
+- DeepSpeed: 2 + 2 + 12 by Rajbhandari et al. 2020 (ZeRO, section 3), the optimizer shared from stage 1 on, gradients
+  from 2, weights from 3. FSDP shards as stage 3.
+
+Activations: what Korthikanti et al. 2022 (Reducing Activation Recomputation, section 4) count by tensor, here for
+grouped heads and gated MLPs, with flash attention and without dropout: for each token and layer 8h for two norms and
+what they give, 2(q+2kv) + 2q for attention, 6f for the MLP. For the paper's own model (q = kv = h, 16h for its MLP)
+this is its 34h less the 2h of dropout masks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from gpulab.inside.layout import Layout
+from gpulab.plan.layout.shape import Shape
+from gpulab.plan.layout.training import Training
+
+GIB = 2**30
+CONTEXT = 1.5  # GiB: CUDA's own and NCCL's buffers, before the first tensor
+SLACK = 0.05  # of all tensors: what the allocator can't use
+LIVE = 1_000_000_000  # parameters that ZeRO-3 keeps gathered at most (ms-swift's zero3.json)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """GiB on the GPU that needs most."""
+
+    weights: float
+    gradients: float = 0.0
+    optimizer: float = 0.0
+    activations: float = 0.0
+
+    @property
+    def total(self) -> float:
+        """All of it, with what the driver and the allocator take."""
+        tensors = self.weights + self.gradients + self.optimizer + self.activations
+        return CONTEXT + tensors * (1 + SLACK)
+
+    def as_dict(self) -> dict[str, float]:
+        """For --json, rounded to 0.1."""
+        return {name: round(value, 1) for name, value in {**asdict(self), "total": self.total}.items()}
+
+
+def lora_parameters(shape: Shape, rank: int) -> tuple[int, int]:
+    """(of all layers' attention and MLP, of all experts): LoRA on every linear layer, ms-swift's default."""
+    attention = (shape.hidden + shape.q) * 2 + (shape.hidden + shape.kv) * 2
+    mlp = 0 if shape.experts else 3 * (shape.hidden + shape.ffn)
+    experts = shape.experts * 3 * (shape.hidden + shape.moe_ffn)
+    return shape.layers * rank * (attention + mlp), shape.layers * rank * experts
+
+
+def kept_by_layer(shape: Shape, training: Training, tensor: int = 1) -> float:
+    """Bytes that one layer keeps of one token for the backward pass, on one of `tensor` GPUs."""
+    mlp = shape.experts_per_token * (4 * shape.hidden + 6 * shape.moe_ffn) if shape.experts else 6 * shape.ffn
+    inner = 2 * (shape.q + 2 * shape.kv) + 2 * shape.q + mlp
+    if training.dense_attention:
+        inner += 5 * shape.heads * training.sequence
+    norms = 8 * shape.hidden
+    return inner / tensor + (norms / tensor if training.sequence_parallel else norms)
+
+
+def megatron_memory(shape: Shape, training: Training, layout: Layout) -> Memory:
+    """The most loaded pipeline stage: the first has the embedding and most passes in flight, the last the logits."""
+    layers = layout.stages(shape.layers, training.first_layers, training.last_layers)
+    last = layout.pipeline - 1
+    stages = [_stage(shape, training, layout, layers[s], s) for s in sorted({0, min(1, last), last})]
+    return max(stages, key=lambda memory: memory.total)
+
+
+def _stage(shape: Shape, training: Training, layout: Layout, layers: int, stage: int) -> Memory:
+    last = stage == layout.pipeline - 1
+    ends = (stage == 0) + (last and not (shape.tied and layout.pipeline == 1))
+    dense = (layers * (shape.attention + shape.mlp) + ends * shape.embedding) / layout.tensor
+    dense += layers * shape.replicated
+    experts = layers * shape.experts_of_layer / (layout.expert * layout.expert_tensor)
+    if training.command == "export":
+        return Memory(weights=training.weight_bytes * (dense + experts) / GIB)
+    trained, trained_experts = dense, experts
+    if not training.full:
+        part = layers / shape.layers
+        of_layers, of_experts = lora_parameters(shape, training.lora_rank)
+        trained, trained_experts = part * of_layers / layout.tensor, part * of_experts / layout.expert
+    shares = layout.data * layout.context if training.shards_optimizer else 1
+    expert_shares = layout.expert_data if training.shards_optimizer else 1
+    optimizer = 12 * (trained / shares + trained_experts / expert_shares) * (1 - training.optimizer_offload)
+    extra = 0 if training.full else trained + trained_experts
+    return Memory(
+        weights=training.weight_bytes * (dense + experts + extra) / GIB,
+        gradients=4 * (trained + trained_experts) / GIB,
+        optimizer=optimizer / GIB,
+        activations=_megatron_activations(shape, training, layout, layers, stage) / GIB,
+    )
+
+
+def _megatron_activations(shape: Shape, training: Training, layout: Layout, layers: int, stage: int) -> float:
+    tokens = training.micro * training.sequence / layout.context
+    passes = max(1, training.batch // (training.micro * layout.data))
+    in_flight = float(min(layout.pipeline - stage, passes))
+    if training.virtual > 1:  # Narayanan et al. 2021: interleaving keeps more passes
+        in_flight = in_flight * (1 + (layout.pipeline - 1) / (layout.pipeline * training.virtual))
+    layer = kept_by_layer(shape, training, layout.tensor)
+    if training.recompute:
+        inputs = 2 * shape.hidden / (layout.tensor if training.sequence_parallel else 1)
+        kept = tokens * (in_flight * layers * inputs + layer)
+    else:
+        kept = tokens * in_flight * layers * layer
+    logits = 4 * tokens * (shape.hidden + shape.vocab) / layout.tensor if stage == layout.pipeline - 1 else 0
+    return kept + logits
+
+
+def swift_memory(shape: Shape, training: Training, processes: int, local: int, gpus: int) -> Memory:
+    """A `swift` step of `processes` ranks, `local` on each node of `gpus` GPUs.
+
+    A process without DeepSpeed and FSDP spreads its layers over its share of the node's GPUs (device_map).
+    """
+    if not training.trains:
+        ways = training.serving_ways or max(1, gpus // local)
+        return Memory(weights=training.weight_bytes * shape.parameters / ways / GIB)
+    split = 1 if training.zero else max(1, gpus // local)
+    base = shape.parameters / split
+    adapters = sum(lora_parameters(shape, training.lora_rank)) / split
+    trained = base if training.full else adapters
+    by_stage = [processes if training.zero >= stage else 1 for stage in (1, 2, 3)]
+    weights = training.weight_bytes * base / by_stage[2] + (0 if training.full else 4 * adapters / by_stage[2])
+    if training.zero:
+        gradients, optimizer = 2 * trained / by_stage[1], 12 * trained / by_stage[0] * (1 - training.optimizer_offload)
+    elif training.full:
+        gradients, optimizer = (4 if processes > 1 else 2) * trained, 4 * trained
+    else:
+        gradients, optimizer = 4 * trained, 8 * trained
+    if training.zero == 3:
+        live = 2 * (base - 2 * shape.embedding) / shape.layers if training.fsdp else min(LIVE, base)
+        weights = (0 if training.param_offload else weights) + 2 * live
+    return Memory(weights / GIB, gradients / GIB, optimizer / GIB, _swift_activations(shape, training, split) / GIB)
+
+
+def _swift_activations(shape: Shape, training: Training, split: int) -> float:
+    tokens = training.micro * training.sequence
+    layer, layers = kept_by_layer(shape, training), shape.layers / split
+    kept = tokens * (layers * 2 * shape.hidden + layer) if training.recompute else tokens * layers * layer
+    # bf16 logits, their fp32 copy and its gradient; a fused loss never holds them whole
+    return kept + (0 if training.fused_loss else 10 * tokens * shape.vocab)

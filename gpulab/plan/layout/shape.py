@@ -1,0 +1,139 @@
+"""The shape of a language model: what decides how it can be divided and what it weighs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from gpulab.common.errors import UsageError, nearest
+from gpulab.common.paths import shown
+from gpulab.common.yamlfile import load
+
+SHAPES = Path(__file__).with_name("shapes.yml")
+# What a family's code implies and its config.json does not say: biases of q, k and v; norms of q and k.
+FAMILIES: dict[str, dict[str, Any]] = {
+    "llama": {"attention_bias": False, "qk_norm": False},
+    "qwen2": {"attention_bias": True, "qk_norm": False},
+    "qwen3": {"attention_bias": False, "qk_norm": True},
+    "qwen3_moe": {"attention_bias": False, "qk_norm": True},
+}
+NEEDED = ("num_hidden_layers", "hidden_size", "num_attention_heads", "intermediate_size", "vocab_size")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A decoder with grouped heads and a gated MLP, or a mixture of such MLPs as experts (`experts` > 0)."""
+
+    layers: int
+    hidden: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    ffn: int
+    vocab: int
+    tied: bool = False
+    qkv_bias: bool = False
+    qk_norm: bool = False
+    experts: int = 0
+    experts_per_token: int = 0
+    moe_ffn: int = 0
+
+    @property
+    def q(self) -> int:
+        """The width of the queries, and of attention's output before its projection."""
+        return self.heads * self.head_dim
+
+    @property
+    def kv(self) -> int:
+        """The width of the keys, and of the values."""
+        return self.kv_heads * self.head_dim
+
+    @property
+    def attention(self) -> int:
+        """Parameters of one layer's attention that tensor parallelism divides."""
+        return self.hidden * (2 * self.q + 2 * self.kv) + self.qkv_bias * (self.q + 2 * self.kv)
+
+    @property
+    def mlp(self) -> int:
+        """Parameters of one layer's MLP; 0 where there are experts in its place."""
+        return 0 if self.experts else 3 * self.hidden * self.ffn
+
+    @property
+    def experts_of_layer(self) -> int:
+        """Parameters of one layer's experts, which expert parallelism divides."""
+        return self.experts * 3 * self.hidden * self.moe_ffn
+
+    @property
+    def replicated(self) -> int:
+        """Parameters of one layer that every rank of a tensor parallel group holds: norms, the router."""
+        return 2 * self.hidden + self.qk_norm * 2 * self.head_dim + self.experts * self.hidden
+
+    @property
+    def embedding(self) -> int:
+        """Parameters of the embedding, and as many of the output layer where it is not the same."""
+        return self.vocab * self.hidden
+
+    @property
+    def parameters(self) -> int:
+        """All parameters, a tied output layer counted once."""
+        layer = self.attention + self.mlp + self.experts_of_layer + self.replicated
+        return self.layers * layer + self.embedding * (1 if self.tied else 2) + self.hidden
+
+
+def shape_of(config: Mapping[str, Any], where: str) -> Shape:
+    """The shape that a config.json tells. Raises UsageError for a family whose parameters are not known here."""
+    family = str(config.get("model_type"))
+    if family not in FAMILIES:
+        raise UsageError(
+            f"{where}: the shape of model type {family!r} is not known",
+            f"known: {', '.join(FAMILIES)}; write the layout's numbers instead of {{layout...}}",
+        )
+    if missing := [key for key in NEEDED if key not in config]:
+        raise UsageError(f"{where}: no {missing[0]!r}", "take the model's own config.json")
+    if config.get("mlp_only_layers") or config.get("decoder_sparse_step", 1) != 1:
+        raise UsageError(
+            f"{where}: layers with and without experts in one model", "write the layout's numbers yourself"
+        )
+    config = {**FAMILIES[family], **config}
+    heads = config["num_attention_heads"]
+    return Shape(
+        layers=config["num_hidden_layers"],
+        hidden=config["hidden_size"],
+        heads=heads,
+        kv_heads=config.get("num_key_value_heads") or heads,
+        head_dim=config.get("head_dim") or config["hidden_size"] // heads,
+        ffn=config["intermediate_size"],
+        vocab=config["vocab_size"],
+        tied=bool(config.get("tie_word_embeddings", False)),
+        qkv_bias=bool(config["attention_bias"]),
+        qk_norm=config["qk_norm"],
+        experts=config.get("num_experts") or 0,
+        experts_per_token=config.get("num_experts_per_tok") or 0,
+        moe_ffn=config.get("moe_intermediate_size") or 0,
+    )
+
+
+@cache
+def known_shapes() -> dict[str, dict[str, Any]]:
+    """shapes.yml: the config keys of models that are not on this machine, by name."""
+    data: dict[str, dict[str, Any]] = load(SHAPES)
+    return data
+
+
+def find_shape(model: str) -> Shape:
+    """The shape of a folder with a config.json, else of a model that shapes.yml knows. Raises UsageError."""
+    config = Path(model) / "config.json"
+    if config.is_file():
+        try:
+            return shape_of(json.loads(config.read_text(encoding="utf-8")), shown(config))
+        except ValueError as error:
+            raise UsageError(f"{shown(config)}: not JSON ({error})", "fetch the model again") from None
+    known = known_shapes()
+    if model not in known:
+        near = nearest(model, list(known))
+        raise UsageError(f"the shape of {model!r} is not known", f"{near}; or add its config.json's to {shown(SHAPES)}")
+    return shape_of(known[model], f"{shown(SHAPES)}: {model}")

@@ -1,0 +1,142 @@
+"""What of a step's flags decides how it is laid out and what memory it takes, in ms-swift's own names and defaults."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gpulab.lab import flags
+
+COMMAND = re.compile(r"\b(swift|megatron)(?:[ ./]cli)?(?:[ ./]_megatron)?[ ./]([a-z][a-z-]+)\b")
+TRAINS = ("sft", "pt")
+UNSTATED = 2048  # tokens counted where max_length is not set: ms-swift then cuts at the model's own limit
+
+
+@dataclass(frozen=True)
+class Training:
+    """One step as its flags have it; `zero` is DeepSpeed's stage, and 3 for FSDP, which shards the same.
+
+    `micro` samples of `sequence` tokens are in one forward pass of a GPU; `batch` is Megatron's global batch.
+    `serving_ways` is over how many GPUs an inference engine spreads the model, 0 where transformers does it.
+    """
+
+    command: str = ""
+    megatron: bool = False
+    full: bool = True
+    lora_rank: int = 8
+    sequence: int = UNSTATED
+    micro: int = 1
+    batch: int = 16
+    recompute: bool = False
+    sequence_parallel: bool = False
+    shards_optimizer: bool = True
+    optimizer_offload: float = 0.0
+    param_offload: bool = False
+    zero: int = 0
+    fsdp: bool = False
+    weight_bytes: float = 2.0
+    fused_loss: bool = False
+    dense_attention: bool = False
+    first_layers: int | None = None
+    last_layers: int | None = None
+    virtual: int = 1
+    serving_ways: int = 0
+
+    @property
+    def trains(self) -> bool:
+        """Whether it is a training whose memory is understood: not RLHF, which holds further models."""
+        return self.command in TRAINS
+
+
+def read_training(argv: Sequence[str], folder: Path) -> Training:
+    """What a command line says of its training; `folder` is where its files are."""
+    match = COMMAND.search(" ".join(argv))
+    f = _Flags(flags.read(argv, folder))
+    if match is None:
+        return Training()
+    if match[1] == "megatron":
+        return Training(
+            command=match[2],
+            megatron=True,
+            full=f.word("tuner_type", "full") == "full",
+            lora_rank=f.number("lora_rank", 8),
+            sequence=f.number("max_length", UNSTATED),
+            micro=f.number("micro_batch_size", 1),
+            batch=f.number("global_batch_size", 16),
+            recompute=f.word("recompute_granularity", "selective") == "full",
+            sequence_parallel=f.on("sequence_parallel", False),
+            shards_optimizer=f.on("use_distributed_optimizer", True),
+            optimizer_offload=float(f.word("optimizer_offload_fraction", "1"))
+            if f.on("optimizer_cpu_offload", False)
+            else 0.0,
+            dense_attention=f.word("attention_backend", "flash") in ("unfused", "local"),
+            first_layers=f.maybe("decoder_first_pipeline_num_layers"),
+            last_layers=f.maybe("decoder_last_pipeline_num_layers"),
+            virtual=f.number("virtual_pipeline_model_parallel_size", 1),
+        )
+    stage, optimizer, param = _deepspeed(f.word("deepspeed", ""), folder)
+    return Training(
+        command=match[2],
+        full=f.word("tuner_type", "lora") == "full",
+        lora_rank=f.number("lora_rank", 8),
+        sequence=f.number("max_length", UNSTATED) // f.number("sequence_parallel_size", 1),
+        micro=f.number("per_device_train_batch_size", 1),
+        recompute=f.on("gradient_checkpointing", True) or bool(f.word("fsdp", "")),
+        optimizer_offload=optimizer,
+        param_offload=param,
+        zero=3 if f.word("fsdp", "") else stage,
+        fsdp=bool(f.word("fsdp", "")),
+        weight_bytes=f.number("quant_bits", 0) / 8 or (4.0 if f.word("torch_dtype", "") == "float32" else 2.0),
+        fused_loss=f.on("use_liger_kernel", False),
+        dense_attention=f.word("attn_impl", "") == "eager",
+        serving_ways=_serving_ways(f),
+    )
+
+
+def _deepspeed(name: str, folder: Path) -> tuple[int, float, bool]:
+    """(stage, the part of the optimizer that is offloaded, whether the weights are): of ms-swift's `zero2` and so on,
+    or of a JSON file in DeepSpeed's own form."""
+    if match := re.fullmatch(r"zero(\d)(_offload)?", name):
+        offloads = bool(match[2])
+        return int(match[1]), float(offloads), offloads and match[1] == "3"
+    path = folder / name
+    if not name or not path.is_file():
+        return 0, 0.0, False
+    said = json.loads(path.read_text(encoding="utf-8")).get("zero_optimization", {})
+    away = [said.get(f"offload_{what}", {}).get("device", "none") != "none" for what in ("optimizer", "param")]
+    return int(said.get("stage", 0)), float(away[0]), away[1]
+
+
+def _serving_ways(f: _Flags) -> int:
+    engine = f.word("infer_backend", "transformers")
+    if engine in ("transformers", "pt"):
+        return 0
+    name = {"sglang": "sglang_tp_size", "lmdeploy": "lmdeploy_tp"}.get(engine, "vllm_tensor_parallel_size")
+    return f.number(name, 1) * f.number("vllm_pipeline_parallel_size", 1)
+
+
+class _Flags:
+    """Flags as numbers, words and switches; what is no number yet (a placeholder) counts as not given."""
+
+    def __init__(self, given: Mapping[str, Any]) -> None:
+        self._given = given
+
+    def word(self, name: str, default: str) -> str:
+        value = self._given.get(name)
+        return default if value in (None, [], "") else str(value)
+
+    def number(self, name: str, default: int) -> int:
+        return default if (value := self.maybe(name)) is None else value
+
+    def maybe(self, name: str) -> int | None:
+        word = self.word(name, "")
+        return int(word) if word.lstrip("-").isdigit() else None
+
+    def on(self, name: str, default: bool) -> bool:
+        if self._given.get(name) == []:  # --flag, with no value
+            return True
+        return self.word(name, str(default)).lower() in ("true", "1", "yes")

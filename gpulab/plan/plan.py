@@ -1,0 +1,270 @@
+"""plan(lab, profile, ...) -> Plan: what will be run, as data. Runs nothing, asks nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from gpulab.common import redact
+from gpulab.common.errors import UsageError, nearest
+from gpulab.common.paths import CACHE, ROOT
+from gpulab.common.yamlfile import load
+from gpulab.lab import flags
+from gpulab.lab.lab import PLACEHOLDER, Lab, Ready, Step
+from gpulab.plan.layout.step import Devices, lay_out, layout_values, wants_layout
+from gpulab.stacks.stack import Stack
+
+GPULAB = ROOT / "gpulab"
+TOOLS = GPULAB / "inside"  # {tools}: what commands run of the lab's own, such as twin.py, ready.py, rank_report.py
+SHIPPED = (TOOLS, GPULAB / "checks")  # all of gpulab/ that containers and hosts get
+TWIN = TOOLS / "twin.py"
+TWINS = CACHE / "twins"
+RENDEZVOUS = "29400"  # the first of the ports that hosts keep free for it (ansible/roles/base)
+
+
+@dataclass(frozen=True)
+class Network:
+    """What a step's server binds to, and the name that the other steps know it by ({step} is its own)."""
+
+    bind: str = "127.0.0.1"
+    server: str = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class Node:
+    """One node of a spread step: its name, the address at which the others reach it, the interface of that address, and
+    what it is told as its rank where only it knows."""
+
+    name: str
+    address: str
+    interface: str
+    rank: str = ""
+
+
+@dataclass(frozen=True)
+class Command:
+    """One process: what to run, where, and what it must leave behind. `until` names a server's last user.
+
+    A spread step has one on each node: `rank` is the node's, `node` its name. `world` is how many processes train in
+    all.
+    """
+
+    step: str
+    argv: tuple[str, ...]
+    cwd: Path
+    out: Path
+    env: Mapping[str, str]
+    makes: tuple[str, ...] = ()
+    proves: tuple[str, ...] = ()
+    ready: Ready | None = None
+    port: int | None = None
+    until: str | None = None
+    rank: int | None = None
+    node: str = ""
+    world: int = 1
+
+    @property
+    def name(self) -> str:
+        """The step's name; of a spread one with the node's rank."""
+        return self.step if self.rank is None else f"{self.step}-{self.rank}"
+
+    @property
+    def url(self) -> str | None:
+        """The API's address when the command is a server."""
+        return f"http://127.0.0.1:{self.port}/v1" if self.ready else None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The commands of one run, in order, and what they share."""
+
+    lab: Lab
+    profile: str
+    stack: Stack
+    model: str
+    run: Path
+    commands: tuple[Command, ...] = field(repr=False)
+    rendezvous: str = RENDEZVOUS
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """The lab's steps that are not run this time, each with the reason."""
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """The steps in order."""
+        return tuple(dict.fromkeys(c.step for c in self.commands))
+
+    def command(self, step: str) -> Command:
+        """The command of `step`; of a spread one the first node's, which keeps what is shared."""
+        return self.ranks(step)[0]
+
+    def ranks(self, step: str) -> tuple[Command, ...]:
+        """The commands of `step`, one for each node."""
+        return tuple(c for c in self.commands if c.step == step)
+
+
+@cache
+def additions() -> dict[str, Any]:
+    """commands.yml: the flags and environment that the lab adds."""
+    data: dict[str, Any] = load(GPULAB / "lab/commands.yml")
+    return data
+
+
+def parse_settings(settings: Sequence[str], lab: Lab) -> dict[str, dict[str, str]]:
+    """`step.key=value` words as flags by step. Raises UsageError for an unknown step or flag."""
+    parsed: dict[str, dict[str, str]] = {}
+    for setting in settings:
+        match = re.fullmatch(r"([^.=]+)\.([^=]+)=(.*)", setting)
+        if not match:
+            raise UsageError(
+                f"--set {setting}: not step.key=value", f"for example --set {next(iter(lab.steps))}.seed=1"
+            )
+        step, key, value = match.groups()
+        if step not in lab.steps:
+            raise UsageError(f"--set {setting}: {lab.name} has no step {step!r}", nearest(step, list(lab.steps)))
+        if wrong := flags.unknown(lab.steps[step].argv, key):
+            raise UsageError(f"--set {setting}: {wrong[0]}", wrong[1])
+        if redact.is_secret(key):
+            raise UsageError(f"--set {step}.{key}: {key} is a secret", "put it into the environment, not into ps")
+        parsed.setdefault(step, {})[key] = value
+    return parsed
+
+
+def twin_folder(lab: Lab) -> Path:
+    """Where the lab's twin lies: named like the real model, under a hash of all that makes it."""
+    speaks = (lab.folder / lab.rehearse.speaks).read_bytes() if lab.rehearse.speaks else b""
+    made_of = [TWIN.read_bytes(), str(lab.rehearse.twin).encode(), speaks]
+    digest = hashlib.sha256(b"\0".join(made_of)).hexdigest()[:12]
+    name = (lab.model or str(lab.rehearse.twin)).split("/")[-1]
+    return TWINS / digest / name
+
+
+def plan(
+    lab: Lab,
+    profile: str,
+    stack: Stack,
+    run: Path,
+    settings: Mapping[str, Mapping[str, str]],
+    ports: Mapping[str, int],
+    hub: str = "modelscope",
+    network: Network = Network(),
+    nodes: Sequence[Node] = (),
+    rendezvous: str = RENDEZVOUS,
+    devices: Devices | None = None,
+) -> Plan:
+    """The plan of one run. `settings`: flags by step, above all others; `ports`: a port for each server step; `nodes`:
+    where spread steps run, the first being the master; `rendezvous`: the port on which ranks meet; `devices`: what each
+    node has (else what the lab needs).
+    """
+    cpu = profile == "cpu"
+    devices = devices or Devices(lab.needs.gpus or 1, lab.needs.vram_gib)
+    twin = twin_folder(lab) if cpu and lab.rehearse.twin else None
+    model = str(twin or lab.model or "")
+    env = {**additions()["env"]["always"], **(additions()["env"]["cpu"] if cpu else {})}
+    if hub == "hf":
+        env["USE_HF"] = "1"  # ms-swift's own name for it
+    commands = [_twin_command(lab, twin, run, env)] if twin else []
+    left_out = _left_out(lab, nodes, devices, cpu=cpu)
+    for name, step in lab.steps.items():
+        if name in left_out:
+            continue
+        out = run / name
+        argv = with_all_flags(lab, name, step, cpu=cpu, settings=settings.get(name, {}))
+        laid_out = wants_layout(argv)
+        usual = devices.count if laid_out else lab.needs.gpus or 1 if step.spread and not cpu else 1
+        processes = step.processes or usual
+        world = processes * (len(nodes) if step.spread else 1)
+        values = {"model": model, "model.name": Path(model).name, "lab": str(lab.folder), "out": str(out)}
+        values |= {"bind": network.bind, "tools": str(TOOLS)}
+        group = {"nnodes": len(nodes) or 1, "processes": processes, "world": world}
+        values |= {key: str(number) for key, number in group.items()}
+        if step.ready:
+            values["port"] = str(ports[name])
+        for earlier, port in ports.items():
+            server = network.server.format(step=earlier)
+            values |= {f"{earlier}.url": f"http://{server}:{port}/v1", f"{earlier}.port": str(port)}
+        values |= {earlier: str(run / earlier) for earlier in lab.steps}
+        own = {k: _filled(v, values) for k, v in step.env.items()}
+        if cpu:
+            own |= lab.rehearse.of(name).env
+        if (step.processes or laid_out) and not step.launched:
+            own |= {"NPROC_PER_NODE": str(processes), "MASTER_PORT": rendezvous}
+        if laid_out:
+            gpus = dataclasses.replace(devices, count=processes)
+            values |= layout_values(lay_out(lab, name, argv, len(nodes) if step.spread else 1, gpus))
+        command = Command(
+            step=name,
+            argv=tuple(_filled(word, values) for word in argv),
+            cwd=lab.folder,
+            out=out,
+            env={**env, **own},
+            makes=tuple(step.makes),
+            proves=tuple(step.proves),
+            ready=step.ready,
+            port=ports.get(name) if step.ready else None,
+            until=_last_user(lab, name) if step.ready else None,
+            world=world,
+        )
+        commands += _spread(command, step, nodes, rendezvous) if step.spread else [command]
+    return Plan(lab, profile, stack, model, run, tuple(commands), rendezvous, left_out)
+
+
+def _left_out(lab: Lab, nodes: Sequence[Node], devices: Devices, *, cpu: bool) -> dict[str, str]:
+    """The steps that can't be run with what there is, each with the reason."""
+    reasons = {}
+    for name, step in lab.steps.items():
+        if cpu and (why := lab.rehearse.of(name).impossible):
+            reasons[name] = why
+        elif not cpu and devices.count < step.gpus:
+            reasons[name] = f"it needs {step.gpus} GPUs, here are {devices.count}"
+        elif step.apart and len({node.address for node in nodes}) < len(nodes):
+            reasons[name] = "its nodes need an address each: --engine docker gives them one"
+    return reasons
+
+
+def _spread(command: Command, step: Step, nodes: Sequence[Node], rendezvous: str) -> list[Command]:
+    """The command on every node, told its rank and the master: in the names that ms-swift reads, or on its line."""
+    spread = []
+    for rank, node in enumerate(nodes):
+        told = {"node_rank": node.rank or str(rank), "master_addr": nodes[0].address, "master_port": rendezvous}
+        env = {"NCCL_SOCKET_IFNAME": node.interface, "GLOO_SOCKET_IFNAME": node.interface}
+        if not step.launched:
+            env |= {"NPROC_PER_NODE": str(command.world // len(nodes)), "NNODES": str(len(nodes))}
+            env |= {key.upper(): value for key, value in told.items()}
+        argv = tuple(_filled(word, told) for word in command.argv)
+        spread.append(dataclasses.replace(command, argv=argv, rank=rank, node=node.name, env={**command.env, **env}))
+    return spread
+
+
+def with_all_flags(lab: Lab, name: str, step: Step, *, cpu: bool, settings: Mapping[str, str]) -> list[str]:
+    """The step's words with every layer of flags: the lab's line, then always < cpu < rehearse < --set."""
+    argv = step.argv
+    command = flags.command(argv)
+    own = flags.given(argv)
+    layers: dict[str, Any] = {k: v for k, v in additions()["always"].get(command, {}).items() if k not in own}
+    if cpu:
+        layers |= additions()["cpu"].get(command, {})
+        layers |= lab.rehearse.of(name).flags
+    return flags.with_flags(argv, {**layers, **settings})
+
+
+def _twin_command(lab: Lab, twin: Path, run: Path, env: Mapping[str, str]) -> Command:
+    speaks = ("--speaks", str(lab.folder / lab.rehearse.speaks)) if lab.rehearse.speaks else ()
+    argv = ("python", str(TWIN), str(lab.rehearse.twin), str(twin), *speaks)
+    return Command(step="twin", argv=argv, cwd=lab.folder, out=run / "twin", env=env)
+
+
+def _filled(word: str, values: Mapping[str, str]) -> str:
+    """`word` with its placeholders replaced; what is not a placeholder (JSON's braces) stays as it is."""
+    return PLACEHOLDER.sub(lambda m: values.get(m[0][1:-1], m[0]), word)
+
+
+def _last_user(lab: Lab, server: str) -> str:
+    """The last step that refers to `server`: it may stop after that."""
+    users = [name for name, step in lab.steps.items() if any(key == server for key, _ in step.placeholders)]
+    return users[-1] if users else server

@@ -1,0 +1,111 @@
+"""Tables about runs: for the terminal, and as Markdown beside the record."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from gpulab.common.paths import shown
+
+STATES = {"done": "green", "failed": "red", "interrupted": "yellow", "killed": "red", "running": "cyan"}
+
+
+def state_text(state: str) -> Text:
+    """A run's or step's state in its colour."""
+    return Text(state, style=STATES.get(state, ""))
+
+
+def figures(metrics: dict[str, Any]) -> str:
+    """A step's metrics in a few words."""
+    words = []
+    if "loss_first" in metrics:
+        words.append(f"loss {metrics['loss_first']:.3g} → {metrics['loss_last']:.3g}")
+    if "exact_match" in metrics:
+        words.append(f"exact match {metrics['exact_match']:.0%}")
+    if scored := metrics.get("evalscope"):
+        words.append(f"EvalScope {scored['metric']} {scored['score']:.3g}")
+    return ", ".join(words)
+
+
+def run_table(record: dict[str, Any], folder: Path) -> Table:
+    """A run's steps: state, time, figures, memory peak, proofs."""
+    table = Table(
+        title=f"{record['run']} ({record['profile']})",
+        title_justify="left",
+        caption=shown(folder),
+        caption_justify="left",
+    )
+    for column in ("step", "state", "seconds", "figures", "peak RSS", "peak GPU"):
+        table.add_column(column, justify="right" if column in ("seconds", "peak RSS", "peak GPU") else "left")
+    for step in record["steps"]:
+        peaks = step.get("peaks") or {}
+        table.add_row(
+            step["step"],
+            state_text(step["state"]),
+            f"{step.get('seconds', 0):.1f}",
+            figures(step.get("metrics") or {}),
+            f"{peaks.get('rss_mib', 0) / 1024:.1f} GiB",
+            f"{peaks['gpu_mib'] / 1024:.1f} GiB" if peaks.get("gpu_mib") else "-",
+        )
+    for step, why in record.get("left_out", {}).items():
+        table.add_row(step, Text("left out", "yellow"), "", why)
+    return table
+
+
+def run_page(record: dict[str, Any], folder: Path) -> Group:
+    """What is printed at a run's end: its steps, the comparison where the lab makes one, how to look closer."""
+    parts: list[Any] = [run_table(record, folder)]
+    table = folder / "comparison.md"
+    if table.is_file():
+        parts.append(Text("\n" + table.read_text(encoding="utf-8").split("\n\n")[-1].rstrip()))
+    again = f"{'sbatch' if record.get('job') else 'bash'} {shown(folder / 'plan.sh')}"
+    parts.append(Text(f"look closer: ./inv show {record['run']}   reproduce: {again}", style="dim"))
+    return Group(*parts)
+
+
+def headline(record: dict[str, Any]) -> str:
+    """One line on what a rehearsal showed and what it did not."""
+    proofs = [p for s in record["steps"] for p in s.get("proofs", [])]
+    left_out = f", {', '.join(record['left_out'])} left out" if record.get("left_out") else ""
+    return (
+        f"rehearsed: {len(record['steps'])} steps{left_out}, {len(proofs)} proofs hold; "
+        "figures of a tiny twin, not of the model"
+    )
+
+
+COMPARED = {  # a row's name: where its figure stands in a step's entry
+    "trainable parameters (M)": ("metrics", "trainable_m"),
+    "all parameters (M)": ("metrics", "parameters_m"),
+    "first loss": ("metrics", "loss_first"),
+    "last loss": ("metrics", "loss_last"),
+    "token accuracy": ("metrics", "token_acc"),
+    "exact match": ("metrics", "exact_match"),
+    "peak RSS (MiB)": ("peaks", "rss_mib"),
+    "peak GPU memory (MiB)": ("peaks", "gpu_mib"),
+}
+
+
+def compared(step: dict[str, Any]) -> dict[str, float | None]:
+    """A step's figures by row name; None for those it does not have (a GPU's memory is 0 where there is none)."""
+    figures = {name: (step.get(part) or {}).get(key) for name, (part, key) in COMPARED.items()}
+    figures["peak GPU memory (MiB)"] = figures["peak GPU memory (MiB)"] or None
+    size = sum(a["bytes"] for a in step.get("artefacts", [])) / 2**20
+    return {**figures, "seconds": step.get("seconds"), "artefacts (MiB)": size}
+
+
+def comparison(record: dict[str, Any], steps: Sequence[str]) -> str:
+    """The steps that a lab compares, side by side, as a Markdown table; only rows that have figures."""
+    entries = [s for s in record["steps"] if s["step"] in steps]
+    lines = [f"# {record['title']}", "", f"Run {record['run']}, profile {record['profile']}.", ""]
+    lines += ["| | " + " | ".join(s["step"] for s in entries) + " |", "|---|" + "---:|" * len(entries)]
+    columns = [compared(entry) for entry in entries]
+    for name in columns[0] if columns else ():
+        values = [column[name] for column in columns]
+        if any(v is not None for v in values):
+            lines.append(f"| {name} | " + " | ".join("" if v is None else f"{v:.4g}" for v in values) + " |")
+    return "\n".join(lines) + "\n"

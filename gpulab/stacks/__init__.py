@@ -1,0 +1,1 @@
+"""docker/stacks.yml, its locks and the venvs made of them."""

@@ -1,0 +1,60 @@
+"""How a stack's venv is made: uv, the hashed lock, and torch's CPU build from wherever it can be had."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gpulab.common.paths import DOCKER
+from gpulab.common.uv import environment, run, uv
+from gpulab.stacks.cpu_torch import cpu_torch
+from gpulab.stacks.lock_parts import lock_parts
+
+if TYPE_CHECKING:
+    from gpulab.stacks.stack import Stack
+
+
+def install(stack: Stack) -> None:
+    """Make the stack's venv with exactly what its lock holds, by the same script as its image.
+
+    The CPU build of torch stands outside the lock (its hash differs by Python): from a local wheel where pip has one,
+    else from PyTorch's own index, which uv knows by name. The CUDA build is never a candidate.
+    Raises UsageError naming the step that failed.
+    """
+    python = stack.pins.python if stack.pins.python != "any" else f"{sys.version_info.major}.{sys.version_info.minor}"
+    torch = cpu_torch(stack.all_pins, python) if stack.pins.torch == "cpu" else None
+    python = torch.python if torch else python
+    cure = f"install Python {python} and have it on PATH; uv downloads one only where it reaches the network"
+    uv(
+        ["venv", "--clear", "--python", python, str(stack.venv)],
+        f"no Python {python} can be had",
+        f"Python {python}",
+        cure,
+    )
+    lock = lock_parts(stack)
+    if torch:
+        lock["torch"] = f"{torch.requirement}\n"
+    for part, text in lock.items():
+        if text:
+            install_part(stack, part, text, torch.words(torch.folder) if torch and part == "torch" else [])
+
+
+def install_part(stack: Stack, part: str, text: str, words: list[str]) -> None:
+    """docker/install, into the stack's venv. Raises UsageError with its reason."""
+    programs = os.pathsep.join([str(stack.bin), str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    compiled = {key: value for own in stack.sources.values() for key, value in own.items()}
+    env = environment() | compiled | {"STACK": str(stack.venv), "PATH": programs}
+    number = f"{text.count('==')} packages"
+    doing = {"torch": "torch", "rest": f"{number}, and their bytecode", "sources": f"{number} that have no wheel"}[part]
+    with tempfile.TemporaryDirectory() as place:
+        file = Path(place) / f"{part}.txt"
+        file.write_text(text, encoding="utf-8")
+        run(
+            ["sh", str(DOCKER / "install"), str(file), *words],
+            env,
+            f"{doing} of {stack.name} can't be installed",
+            doing,
+        )
