@@ -201,7 +201,7 @@ class DockerEngine(Engine):
 
     def earlier_runs(self, plan: Plan, at: Path) -> dict[Path, Path]:
         """Of a run that resumes another, the lab's runs to read: what was taken over may name paths in them."""
-        return {plan.run.parent: at} if self._handover or self.taken.next else {}
+        return {plan.run.parent: at} if self._resume_request or self.taken.next else {}
 
     def shell(self, plan: Plan) -> DockerShell:
         """See Engine."""

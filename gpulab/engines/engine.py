@@ -21,7 +21,7 @@ from gpulab.common.resources import Sampler, Usage, this_machines_gpus
 from gpulab.engines.progress import Watch
 from gpulab.engines.rank_logs import RankLogs
 from gpulab.inside import ready
-from gpulab.inside.resume_files import Handover, Taken, bring
+from gpulab.inside.resume_files import ResumeRequest, Taken, bring
 from gpulab.plan.plan import RENDEZVOUS, Command, Network, Node, Plan
 from gpulab.plan.resume_flags import going_on
 from gpulab.plan.script import Shell
@@ -80,7 +80,7 @@ class Engine(ABC):
         self.stack = stack
         self.plan: Plan
         self.taken = Taken()
-        self._handover: Handover | None = None
+        self._resume_request: ResumeRequest | None = None
         self._servers: dict[str, Job] = {}
 
     @abstractmethod
@@ -120,27 +120,31 @@ class Engine(ABC):
         """Stop whatever of this run is left, also what escaped its step."""
 
     def begin(
-        self, plan: Plan, replan: Callable[[dict[str, int]], Plan], watch: Watch, handover: Handover | None = None
+        self,
+        plan: Plan,
+        replan: Callable[[dict[str, int]], Plan],
+        watch: Watch,
+        resume_request: ResumeRequest | None = None,
     ) -> None:
-        """Take on a plan; `replan` makes it anew for other ports. `handover`: what there is of the run it resumes."""
+        """Take on a plan; `replan` makes it anew for other ports. `resumes`: what there is of the run it resumes."""
         self.plan = plan
         self._replan = replan
         self._watch = watch
-        self._handover = handover
+        self._resume_request = resume_request
         self._sampler = Sampler(plan.run / "resources.csv", self.gpus())
         self.lay_ground()
-        if handover:
-            self.taken = self.take_over(handover)
+        if resume_request:
+            self.taken = self.take_over(resume_request)
             for step in self.taken.steps:
-                for log in sorted((handover.old / "logs").glob(f"{step}.log")):
-                    bring(log, handover.new / "logs" / log.name)
+                for log in sorted((resume_request.old / "logs").glob(f"{step}.log")):
+                    bring(log, resume_request.new / "logs" / log.name)
 
     def lay_ground(self) -> None:  # noqa: B027 (on this machine they are there)
         """Have the run's files where its steps will be. Raises UsageError where steps could not run."""
 
-    def take_over(self, handover: Handover) -> Taken:
+    def take_over(self, resume_request: ResumeRequest) -> Taken:
         """Take over what another run has done."""
-        return handover.carry_out()
+        return resume_request.carry_out()
 
     def ranks(self, step: str) -> tuple[Command, ...]:
         """The commands of a step as they are carried out: a resumed one goes on from its checkpoint."""

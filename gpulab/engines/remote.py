@@ -27,14 +27,14 @@ from gpulab.engines.docker import ContainerJob, DockerEngine
 from gpulab.engines.docker_shell import DockerShell
 from gpulab.engines.engine import Ended
 from gpulab.engines.remote_shell import RemoteShell
-from gpulab.hosts import preflight as meeting
-from gpulab.hosts.compute_node import Seat
+from gpulab.hosts import preflight
+from gpulab.hosts.compute_node import ComputeNode
 from gpulab.hosts.engines import engine_of
 from gpulab.hosts.reservation import claim
 from gpulab.hosts.ssh import ask
 from gpulab.hosts.ssh import command as over_ssh
 from gpulab.images.inspect import identity
-from gpulab.inside.resume_files import Handover, Taken, bring
+from gpulab.inside.resume_files import ResumeRequest, Taken, bring
 from gpulab.plan.container import Place, below, container_name, shipped, volumes
 from gpulab.plan.plan import TWINS, Command, Node, Plan
 from gpulab.stacks.stack import Stack
@@ -49,12 +49,12 @@ class RemoteDockerEngine(DockerEngine):
     """See DockerEngine. Steps run on the first host, spread ones on all. They go on when inv is gone; one that
     attaches takes up what it finds."""
 
-    def __init__(self, stack: Stack, seats: Sequence[Seat], *, attaches: bool = False) -> None:
-        super().__init__(stack, engine_of(seats[0].host))
+    def __init__(self, stack: Stack, compute_nodes: Sequence[ComputeNode], *, attaches: bool = False) -> None:
+        super().__init__(stack, engine_of(compute_nodes[0].host))
         self.attaches = attaches
-        self.seat = seats[0]
-        self.seats = {seat.host.name: seat for seat in seats}
-        self._dockers = {seat.host.name: engine_of(seat.host) for seat in seats}
+        self.compute_node = compute_nodes[0]
+        self.compute_nodes = {compute_node.host.name: compute_node for compute_node in compute_nodes}
+        self._dockers = {compute_node.host.name: engine_of(compute_node.host) for compute_node in compute_nodes}
         self._looked = 0.0
         self._smi: SmiLoop | None = None
 
@@ -66,17 +66,20 @@ class RemoteDockerEngine(DockerEngine):
         for name, image in images.items():
             if identity(image) != identity(self._image):
                 raise UsageError(
-                    f"{name} and {self.seat.host.name} have different images under {self.image.tag}",
+                    f"{name} and {self.compute_node.host.name} have different images under {self.image.tag}",
                     "./inv images --hosts gpus.ini shows them; ./inv pull or ./inv load makes them the same",
                 )
 
     def described(self) -> dict[str, Any]:
         """See Engine; and where the run's files are."""
-        return super().described() | {"files": f"{self.seat.host.name}:{self.seat.shared}/runs"}
+        return super().described() | {"files": f"{self.compute_node.host.name}:{self.compute_node.shared}/runs"}
 
     def nodes(self, count: int) -> list[Node]:
         """See Engine."""
-        return [Node(seat.host.name, seat.address, seat.interface) for seat in list(self.seats.values())[:count]]
+        return [
+            Node(compute_node.host.name, compute_node.address, compute_node.interface)
+            for compute_node in list(self.compute_nodes.values())[:count]
+        ]
 
     def docker_of(self, command: Command) -> Docker:
         """See DockerEngine."""
@@ -84,17 +87,17 @@ class RemoteDockerEngine(DockerEngine):
 
     def place(self, plan: Plan, command: Command) -> Place:
         """See DockerEngine."""
-        seat = self.seats.get(command.node, self.seat)
-        run, shared = self._run_folder(plan), seat.shared
-        rdma = ["--device", "/dev/infiniband", "--cap-add", "IPC_LOCK"] if seat.rdma else []
+        compute_node = self.compute_nodes.get(command.node, self.compute_node)
+        run, shared = self._run_folder(plan), compute_node.shared
+        rdma = ["--device", "/dev/infiniband", "--cap-add", "IPC_LOCK"] if compute_node.rdma else []
         return Place(
             image=self.image.tag,
-            user=seat.user,
+            user=compute_node.user,
             read={**below(plan, run), **self.earlier_runs(plan, run.parent)},
             write={plan.run: run, TWINS: shared / "models" / "twins", shared: shared},
-            environment=seat.environment,
+            environment=compute_node.environment,
             gpus=self.gpu_words(plan),
-            shm=f"{seat.shm_mib}m",
+            shm=f"{compute_node.shm_mib}m",
             fabric=rdma if command.rank is not None else None,
         )
 
@@ -107,24 +110,30 @@ class RemoteDockerEngine(DockerEngine):
         if self.attaches:
             return
         plan = self.plan
-        claim(self._dockers, list(self.seats.values()), plan, self.image.tag)
+        claim(self._dockers, list(self.compute_nodes.values()), plan, self.image.tag)
         folders = ["logs", "../../../models/twins", *dict.fromkeys(c.out.name for c in plan.commands)]
-        seats, spreads = list(self.seats.values()), any(c.rank is not None for c in plan.commands)
+        compute_nodes, spreads = list(self.compute_nodes.values()), any(c.rank is not None for c in plan.commands)
         with ThreadPoolExecutor() as pool:
-            meet = pool.submit(meeting.must_meet, seats, int(plan.rendezvous)) if spreads and len(seats) > 1 else None
+            meet = (
+                pool.submit(preflight.must_meet, compute_nodes, int(plan.rendezvous))
+                if spreads and len(compute_nodes) > 1
+                else None
+            )
             self._ship(shipped(plan), folders)
-            if len(seats) > 1:
-                meeting.must_share(seats, self._run_folder(plan) / ".gpulab/inside/ready.py")
+            if len(compute_nodes) > 1:
+                preflight.must_share(compute_nodes, self._run_folder(plan) / ".gpulab/inside/ready.py")
             if meet:
                 meet.result()
 
-    def take_over(self, handover: Handover) -> Taken:
+    def take_over(self, resume_request: ResumeRequest) -> Taken:
         """See Engine; on the host, and of what came back from there here, too."""
-        old, new = (self.seat.shared / "runs" / f.parent.name / f.name for f in (handover.old, handover.new))
-        there = Handover(old, new, handover.parts)
+        old, new = (
+            self.compute_node.shared / "runs" / f.parent.name / f.name for f in (resume_request.old, resume_request.new)
+        )
+        there = ResumeRequest(old, new, resume_request.parts)
         taken = Taken(**json.loads(self._ask(self.plan.commands[0], "gpulab.inside.resume_files", there)))
         for step in taken.steps:
-            bring(handover.old / step, handover.new / step)
+            bring(resume_request.old / step, resume_request.new / step)
         return taken
 
     def start(self, command: Command) -> ContainerJob:
@@ -160,19 +169,19 @@ class RemoteDockerEngine(DockerEngine):
 
     def is_free(self, port: int) -> bool:
         """See Engine; asked on the host."""
-        host = self.seat.host
+        host = self.compute_node.host
         return not ask([host], lambda _: ["python3", "-c", BIND, str(port)])[host.name].problem
 
     def gpus(self) -> Callable[[], tuple[float, float]]:
         """See Engine; nvidia-smi on the host, followed."""
-        if not self.seat.machine.gpus:
+        if not self.compute_node.machine.gpus:
             return lambda: (0.0, 0.0)
-        self._smi = SmiLoop(over_ssh(self.seat.host, *SMI, "--loop=2"), len(self.seat.machine.gpus))
+        self._smi = SmiLoop(over_ssh(self.compute_node.host, *SMI, "--loop=2"), len(self.compute_node.machine.gpus))
         return self._smi
 
     def room(self) -> tuple[str, float]:
         """See Engine."""
-        return f"{self.seat.host.name}:{self.seat.shared}", self.seat.free_gib
+        return f"{self.compute_node.host.name}:{self.compute_node.shared}", self.compute_node.free_gib
 
     def sweep(self) -> None:
         """See Engine; on every host, as far as it answers."""
@@ -183,15 +192,15 @@ class RemoteDockerEngine(DockerEngine):
 
     def reach(self, command: Command) -> str:
         """See Engine; the port is the host's loopback's."""
-        host = self.seat.host
+        host = self.compute_node.host
         login = f"{host.user}@{host.address}" if host.user else host.address
         tunnel = f"ssh -p {host.port} -L {command.port}:127.0.0.1:{command.port} {login}"
         return f"{command.url} on {host.name}; from here: {tunnel}"
 
     def _run_folder(self, plan: Plan) -> Path:
-        return self.seat.shared / "runs" / plan.run.parent.name / plan.run.name
+        return self.compute_node.shared / "runs" / plan.run.parent.name / plan.run.name
 
-    def _ask(self, command: Command, module: str, question: Question | Handover) -> str:
+    def _ask(self, command: Command, module: str, question: Question | ResumeRequest) -> str:
         """What a module of the lab's own answers on the host: beside a command, as the same user, without network."""
         place = RemoteDockerEngine.place(self, self.plan, command)
         words = ["--rm", "--network", "none", "--user", place.user, "--cap-drop", "ALL", *volumes(place)]
@@ -206,8 +215,8 @@ class RemoteDockerEngine(DockerEngine):
 
     def apart(self, commands: Sequence[Command]) -> str | None:
         """See Engine; libraries may wait for hours for a node that is cut off."""
-        seats = [self.seats[command.node] for command in commands]
-        return meeting.cut_off(seats, int(self.plan.rendezvous))
+        compute_nodes = [self.compute_nodes[command.node] for command in commands]
+        return preflight.cut_off(compute_nodes, int(self.plan.rendezvous))
 
     def _is_there(self, command: Command) -> bool:
         """Whether a command's container is there to be taken up; where its host does not answer it is waited for."""
@@ -235,7 +244,7 @@ class RemoteDockerEngine(DockerEngine):
 
     def _ship(self, files: Sequence[tuple[Path, str]], folders: Sequence[str] = ()) -> None:
         """Put files into the run's folder on the host, by names relative to it; the folders are made, too."""
-        shared, run = self.seat.shared, self._run_folder(self.plan)
+        shared, run = self.compute_node.shared, self._run_folder(self.plan)
         script = 'umask 002; mkdir -p "$0" && cd "$0" && tar -xf - && mkdir -p "$@"'
         made = [str(run), *(folders or ["."])]
         with self._tar("--volume", f"{shared}:{shared}", script=script, arguments=made) as (into, _):
@@ -258,7 +267,7 @@ class RemoteDockerEngine(DockerEngine):
     @contextmanager
     def _tar(self, *volume: str, script: str, arguments: Sequence[str]) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
         """A shell script in a container of the stack's image, its input and output. Raises UsageError when it fails."""
-        words = ["run", "--interactive", "--rm", "--network", "none", "--user", self.seat.user, *volume]
+        words = ["run", "--interactive", "--rm", "--network", "none", "--user", self.compute_node.user, *volume]
         argv = self.docker.argv(*words, "--entrypoint", "sh", self.image.tag, "-c", script, *arguments)
         process = subprocess.Popen(
             argv, env=self.docker.env(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,

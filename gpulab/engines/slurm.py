@@ -30,11 +30,11 @@ from gpulab.engines.remote import FETCHED_MIB, RemoteDockerEngine
 from gpulab.engines.slurm_follower import Follower
 from gpulab.engines.slurm_shell import PORT, SlurmShell, nodes_of_a_job
 from gpulab.engines.slurm_usage import samples
-from gpulab.hosts.compute_node import Seat
+from gpulab.hosts.compute_node import ComputeNode
 from gpulab.hosts.inventory import Host
 from gpulab.hosts.login import ask_login
 from gpulab.hosts.ssh import command as over_ssh
-from gpulab.inside.resume_files import Handover, Taken
+from gpulab.inside.resume_files import ResumeRequest, Taken
 from gpulab.plan.container import HANDED_ON, Place, below, shipped
 from gpulab.plan.plan import TWINS, Command, Node, Plan
 from gpulab.plan.script import as_script
@@ -60,12 +60,14 @@ LAST_WORDS = 10  # seconds that a job's last files may need to be seen
 
 
 class SlurmEngine(RemoteDockerEngine):
-    """See Engine. The seats are nodes that stand for all: their image, folders and user are every node's."""
+    """See Engine. The compute_nodes are nodes that stand for all: their image, folders and user are every node's."""
 
     name = "slurm"
 
-    def __init__(self, stack: Stack, seats: Sequence[Seat], login: Host, *, requeue: bool, job: str = "") -> None:
-        super().__init__(stack, seats)
+    def __init__(
+        self, stack: Stack, compute_nodes: Sequence[ComputeNode], login: Host, *, requeue: bool, job: str = ""
+    ) -> None:
+        super().__init__(stack, compute_nodes)
         self.login, self.requeue, self.job = login, requeue, job
         self._follower: Follower
         self._told = ""
@@ -80,7 +82,7 @@ class SlurmEngine(RemoteDockerEngine):
 
     def place(self, plan: Plan, command: Command) -> Place:
         """See DockerEngine; the script knows the run's folder by one name, on the nodes and in containers."""
-        shared = self.seat.shared
+        shared = self.compute_node.shared
         return dataclasses.replace(
             super().place(plan, command),
             read=below(plan, plan.run),
@@ -90,25 +92,29 @@ class SlurmEngine(RemoteDockerEngine):
     def shell(self, plan: Plan) -> DockerShell:
         """See Engine."""
         cdi = bool(self._info.get("CDISpecDirs", True))
-        return SlurmShell(plan, self.image.tag, self.place, self.seat.shared, cdi=cdi, requeue=self.requeue)
+        return SlurmShell(plan, self.image.tag, self.place, self.compute_node.shared, cdi=cdi, requeue=self.requeue)
 
     def lay_ground(self) -> None:
         """See Engine."""
         if not self.job:
             self._ship(shipped(self.plan), ["logs", "../../../models/twins"])
 
-    def take_over(self, handover: Handover) -> Taken:
+    def take_over(self, resume_request: ResumeRequest) -> Taken:
         """See Engine; the job passes over what its journal says is done."""
-        taken = super().take_over(handover)
+        taken = super().take_over(resume_request)
         lines = [json.dumps({"step": step, "what": "done", "status": 0}) + "\n" for step in taken.steps]
         (self.plan.run / "journal").write_text("".join(lines), encoding="utf-8")
         return taken
 
     def begin(
-        self, plan: Plan, replan: Callable[[dict[str, int]], Plan], watch: Watch, handover: Handover | None = None
+        self,
+        plan: Plan,
+        replan: Callable[[dict[str, int]], Plan],
+        watch: Watch,
+        resume_request: ResumeRequest | None = None,
     ) -> None:
         """See Engine; submits the job, unless there is one already, and follows it."""
-        super().begin(plan, replan, watch, handover)
+        super().begin(plan, replan, watch, resume_request)
         folder = self._run_folder(plan)
         if not self.job:
             self._ship(self._written(plan))

@@ -53,7 +53,7 @@ print(json.dumps({
 
 
 @dataclass(frozen=True)
-class Seat:
+class ComputeNode:
     """A host as a lab sees it: facts for the record, `uid:gid` of containers, the shared folder, what programs are
     told, free disk in GiB, the size of /dev/shm in MiB, the interface for traffic between nodes and its address,
     whether there is RDMA, and by how many seconds the host's clock is ahead of this machine's."""
@@ -76,7 +76,7 @@ def shared_folder(host: Host) -> Path:
     return Path(str(host.variables.get("lab_storage_path") or load(STORAGE)["lab_storage_path"]))
 
 
-def find_seats(needs: Needs, inventory: str, limit: str, count: int) -> list[Seat]:
+def find_compute_nodes(needs: Needs, inventory: str, limit: str, count: int) -> list[ComputeNode]:
     """The first `count` hosts of the inventory that can be reached and have the GPUs that are needed, in its order;
     where there are not so many, the first that can be reached, for a rehearsal there.
 
@@ -85,20 +85,20 @@ def find_seats(needs: Needs, inventory: str, limit: str, count: int) -> list[Sea
     hosts = load_hosts(inventory, limit)
     if len(hosts) < count:
         raise UsageError(f"{count} nodes are asked for, {inventory} has {len(hosts)}", "take fewer: --nodes N")
-    fit: list[Seat] = []
-    reached: list[Seat] = []
+    fit: list[ComputeNode] = []
+    reached: list[ComputeNode] = []
     trouble = UsageError(f"no host in {inventory} can be reached", f"./inv hosts --hosts {inventory}")
     left, few = list(hosts), max(count, 4)
     while left and len(fit) < count:  # a few at first: of a thousand hosts two are enough, unless most are off
         asked, left, few = left[:few], left[few:], few * 2
-        for seat in take_seats(asked, inventory):
-            if isinstance(seat, UsageError):
-                console.print(f"[yellow]passed over[/] {escape(seat.message)}")
-                trouble = seat
+        for compute_node in ask_compute_nodes(asked, inventory):
+            if isinstance(compute_node, UsageError):
+                console.print(f"[yellow]passed over[/] {escape(compute_node.message)}")
+                trouble = compute_node
                 continue
-            reached.append(seat)
-            if not seat.machine.lacks(needs):
-                fit.append(seat)
+            reached.append(compute_node)
+            if not compute_node.machine.lacks(needs):
+                fit.append(compute_node)
     if len(reached) < count:
         raise trouble
     chosen = (fit if len(fit) >= count else reached)[:count]
@@ -106,9 +106,9 @@ def find_seats(needs: Needs, inventory: str, limit: str, count: int) -> list[Sea
     return chosen
 
 
-def refuse_skew(seats: list[Seat]) -> None:
+def refuse_skew(compute_nodes: list[ComputeNode]) -> None:
     """Raise UsageError where clocks differ: time-outs of the rendezvous and the order of logs then mislead."""
-    early, late = (pick(seats, key=lambda s: s.ahead) for pick in (min, max))
+    early, late = (pick(compute_nodes, key=lambda s: s.ahead) for pick in (min, max))
     if late.ahead - early.ahead > SKEW:
         raise UsageError(
             f"the clocks of {early.host.name} and {late.host.name} differ by {late.ahead - early.ahead:.0f} s",
@@ -116,8 +116,8 @@ def refuse_skew(seats: list[Seat]) -> None:
         )
 
 
-def take_seats(hosts: list[Host], inventory: str) -> list[Seat | UsageError]:
-    """The hosts' seats, all asked at once; where a host has none, why, and the cure."""
+def ask_compute_nodes(hosts: list[Host], inventory: str) -> list[ComputeNode | UsageError]:
+    """The hosts' compute_nodes, all asked at once; where a host has none, why, and the cure."""
     where = {h.name: [str(shared_folder(h) / "runs"), ENVIRONMENT, h.address] for h in hosts}
     with ThreadPoolExecutor() as pool:
         looking = pool.submit(look_at, hosts, ["system", "memory", "gpus"], inventory)
@@ -125,12 +125,12 @@ def take_seats(hosts: list[Host], inventory: str) -> list[Seat | UsageError]:
         answers = ask(hosts, lambda h: ["python3", "-", *where[h.name]], stdin=LOOK, inventory=inventory)
         asked = (began + time.time()) / 2
         facts = looking.result()
-    return [_seat(host, answers[host.name], facts[host.name], asked, inventory) for host in hosts]
+    return [_compute_node(host, answers[host.name], facts[host.name], asked, inventory) for host in hosts]
 
 
-def _seat(
+def _compute_node(
     host: Host, answer: Answer, facts: dict[str, Any] | Answer, asked: float, inventory: str
-) -> Seat | UsageError:
+) -> ComputeNode | UsageError:
     for said in (answer, facts):
         if isinstance(said, Answer) and said.problem:
             return UsageError(f"{host.name}: {said.problem}", said.cure)
@@ -138,7 +138,7 @@ def _seat(
     found, shared = json.loads(answer.stdout), shared_folder(host)
     if found["gid"] is None:
         return UsageError(f"{host.name} has no {shared}/runs", f"./inv provision --hosts {inventory}")
-    return Seat(
+    return ComputeNode(
         host=host,
         machine=_machine(host, facts),
         user=f"{found['uid']}:{found['gid']}",

@@ -22,10 +22,10 @@ def drift(hosts: str, *, limit: str, tags: str) -> Outcome:
     chosen = load_hosts(hosts, limit)
     with Progress() as progress:
         played = play(Wish(hosts, check=True, limit=limit, tags=tags), chosen, "drift", progress.watch)
-    changes = played.tally.changes
+    changes = played.recap.changes
     found = [f"{c.host}: {c.role}: {c.task}" for c in changes]
     data = {
-        "hosts": {name: host.data() for name, host in played.tally.hosts.items()},
+        "hosts": {name: host.data() for name, host in played.recap.hosts.items()},
         "drift": [vars(c) for c in changes],
         "seconds": played.seconds,
         "log": str(played.log),
@@ -40,9 +40,9 @@ def drift(hosts: str, *, limit: str, tags: str) -> Outcome:
 
 def text(played: Played) -> RenderableType:
     """For people: host, role, task, and the lines that differ."""
-    changes = played.tally.changes
+    changes = played.recap.changes
     if not changes and played.status == 0:
-        return Text(f"no drift on {', '.join(played.tally.hosts)} ({played.seconds:.0f} s)")
+        return Text(f"no drift on {', '.join(played.recap.hosts)} ({played.seconds:.0f} s)")
     end = Text(f"\n{played.seconds:.0f} s, all of it in {shown(played.log)}")
     if not changes:
         return end

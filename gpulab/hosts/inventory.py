@@ -10,7 +10,7 @@ from typing import Any
 
 from gpulab.common.errors import UsageError, nearest
 from gpulab.common.paths import ROOT, shown
-from gpulab.hosts import inventory_lint as mistakes
+from gpulab.hosts import inventory_lint
 from gpulab.hosts.ansible import environment, program
 
 
@@ -72,7 +72,7 @@ def load_hosts(hosts: str, limit: str = "", *, resolve: bool = True) -> list[Hos
     ]
     if not found:
         raise UsageError(f"{shown(path)}: no host in it", "write one below a group: gpu1 ansible_host=10.0.0.11")
-    mistakes.refuse(path, found, list(groups), resolve=resolve)
+    inventory_lint.refuse(path, found, list(groups), resolve=resolve)
     return only(found, limit)
 
 
@@ -101,13 +101,13 @@ def ansible_inventory(path: Path) -> dict[str, Any]:
     """What `ansible-inventory --list` says. Raises UsageError where Ansible can't read it."""
     # A part that no plugin understands is an error, not a warning about an empty inventory.
     strict = {"ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "true", "ANSIBLE_VERBOSITY": "0"}
-    if mistakes.is_ini(path):
+    if inventory_lint.is_ini(path):
         strict["ANSIBLE_INVENTORY_ENABLED"] = "ini"  # its messages, not those of every plugin in turn
     done = subprocess.run(
         [program("ansible-inventory"), "-i", str(path), "--list"],
         cwd=ROOT, env={**environment(), **strict}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode:
-        raise mistakes.explain(path, done.stderr)
+        raise inventory_lint.explain(path, done.stderr)
     listed: dict[str, Any] = json.loads(done.stdout)
     return listed

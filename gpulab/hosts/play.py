@@ -1,4 +1,4 @@
-"""Carry out the site's playbook with ansible-runner: events to a Tally, the full log to a file, Ctrl-C to Ansible."""
+"""Carry out the site's playbook with ansible-runner: events to a recap, the full log to a file, Ctrl-C to Ansible."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from gpulab.common.errors import UsageError, nearest
 from gpulab.common.paths import CACHE, ROOT, shown
 from gpulab.hosts.ansible import CONFIG, SITE, environment, program
 from gpulab.hosts.inventory import Host
-from gpulab.hosts.play_recap import HostTally, Tally
+from gpulab.hosts.play_recap import HostRecap, PlayRecap
 from gpulab.hosts.ssh import ask
 
 REPORTS = ROOT / "reports"
@@ -59,7 +59,7 @@ class Wish:
 class Played:
     """How it ended."""
 
-    tally: Tally
+    recap: PlayRecap
     status: int
     seconds: float
     log: Path
@@ -69,15 +69,15 @@ class Played:
         """The hosts' failures; where Ansible itself failed, its last words."""
         if self.interrupted:
             return ["interrupted"]
-        found = self.tally.failures()
+        found = self.recap.failures()
         if found or self.status == 0:
             return found
         lines = [line.strip() for line in self.log.read_text(encoding="utf-8").splitlines() if "ERROR" in line]
         return lines[:1] or [f"ansible-playbook ended with {self.status}"]
 
 
-def play(wish: Wish, hosts: Sequence[Host], name: str, watch: Callable[[Tally], None]) -> Played:
-    """Carry out `wish` on `hosts`; `watch` sees the tally after every event.
+def play(wish: Wish, hosts: Sequence[Host], name: str, watch: Callable[[PlayRecap], None]) -> Played:
+    """Carry out `wish` on `hosts`; `watch` sees the recap after every event.
 
     Raises UsageError where there is no playbook, ansible.cfg or setpriv.
     """
@@ -87,13 +87,13 @@ def play(wish: Wish, hosts: Sequence[Host], name: str, watch: Callable[[Tally], 
     setpriv = shutil.which("setpriv")
     if not setpriv:
         raise UsageError("no setpriv on this machine", "apt-get install -y util-linux")
-    tally = Tally({host.name: HostTally() for host in hosts})
+    recap = PlayRecap({host.name: HostRecap() for host in hosts})
     ident = f"{name}-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.getpid()}"
 
     def take(event: dict[str, Any]) -> bool:
-        tally.take(event)
-        watch(tally)
-        return False  # no file per event: the tally and the log are enough
+        recap.take(event)
+        watch(recap)
+        return False  # no file per event: the recap and the log are enough
 
     def forget_environment(status: dict[str, Any], runner_config: Any) -> None:
         # The runner writes down the whole environment, tokens and all, beside the log.
@@ -118,12 +118,12 @@ def play(wish: Wish, hosts: Sequence[Host], name: str, watch: Callable[[Tally], 
         )  # fmt: skip
         runner.run()
     # Ansible's words depend on its plugins; ssh itself says why a host can't be reached.
-    lost = [host for host in hosts if tally.hosts[host.name].state == "unreachable"]
+    lost = [host for host in hosts if recap.hosts[host.name].state == "unreachable"]
     for name, answer in ask(lost, lambda _: ["true"], deadline=20, inventory=wish.hosts).items():
         if answer.problem:
-            tally.hosts[name].message = f"{answer.problem} (cure: {answer.cure})"
+            recap.hosts[name].message = f"{answer.problem} (cure: {answer.cure})"
     log = Path(config.artifact_dir) / "stdout"
-    return Played(tally, int(runner.rc or 0), round(time.monotonic() - began, 1), log, stopped.is_set())
+    return Played(recap, int(runner.rc or 0), round(time.monotonic() - began, 1), log, stopped.is_set())
 
 
 @contextmanager

@@ -10,7 +10,7 @@ SHOWN_LINES = 12
 
 
 @dataclass
-class HostTally:
+class HostRecap:
     """One host's part of a play."""
 
     role: str = ""
@@ -39,10 +39,10 @@ class Change:
 
 
 @dataclass
-class Tally:
+class PlayRecap:
     """Takes events one by one: `take`. Knows the hosts beforehand, so that one that never answers is not forgotten."""
 
-    hosts: dict[str, HostTally]
+    hosts: dict[str, HostRecap]
     changes: list[Change] = field(default_factory=list)
     seconds: dict[tuple[str, str], float] = field(default_factory=dict)
     """Of each (role, task) what the slowest host took: what one waits for."""
@@ -68,7 +68,7 @@ class Tally:
 
     def _host_event(self, kind: str, data: dict[str, Any]) -> None:
         name = data.get("host", "")
-        host = self.hosts.setdefault(name, HostTally())
+        host = self.hosts.setdefault(name, HostRecap())
         role, task, result = data.get("role", ""), data.get("task", ""), data.get("res") or {}
         if host.state in ("failed", "unreachable"):
             host.state = "running"  # a rescue took over, or a later play tries it again

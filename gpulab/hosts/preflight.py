@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from gpulab.common.errors import UsageError
-from gpulab.hosts.compute_node import Seat
+from gpulab.hosts.compute_node import ComputeNode
 from gpulab.hosts.ssh import ask
 
 MEET = 15  # seconds that the master waits for the others
@@ -45,39 +45,39 @@ while True:
 """
 
 
-def cut_off(seats: list[Seat], port: int) -> str | None:
+def cut_off(compute_nodes: list[ComputeNode], port: int) -> str | None:
     """Which host does not reach the master any more, in a line; None while all do. A refused connection came through,
     and of a host that does not answer from here nothing is known."""
-    master, others = seats[0], seats[1:]
+    master, others = compute_nodes[0], compute_nodes[1:]
     knock = ["python3", "-c", KNOCK, master.address, str(port), "6"]
-    for name, answer in ask([seat.host for seat in others], lambda _: knock).items():
+    for name, answer in ask([compute_node.host for compute_node in others], lambda _: knock).items():
         said = answer.stdout.strip()
         if said and "refused" not in said:
             return f"{name} does not reach {master.host.name} at {master.address} any more ({said})"
     return None
 
 
-def must_share(seats: list[Seat], file: Path) -> None:
+def must_share(compute_nodes: list[ComputeNode], file: Path) -> None:
     """Raise UsageError where a host does not see a file that the first has in the shared folder."""
-    answers = ask([seat.host for seat in seats], lambda _: ["python3", "-c", THERE, str(file)])
+    answers = ask([compute_node.host for compute_node in compute_nodes], lambda _: ["python3", "-c", THERE, str(file)])
     for name, answer in answers.items():
         if answer.stdout.strip() != "True":
             raise UsageError(
-                f"{name} does not see {file} of {seats[0].host.name}: {seats[0].shared} is not shared",
+                f"{name} does not see {file} of {compute_nodes[0].host.name}: {compute_nodes[0].shared} is not shared",
                 "name a host in the inventory's group [storage] and provision, or mount one folder there on all",
             )
 
 
-def must_meet(seats: list[Seat], port: int) -> None:
+def must_meet(compute_nodes: list[ComputeNode], port: int) -> None:
     """Raise UsageError where the master's port is taken, or another host cannot reach it."""
-    master, others = seats[0], seats[1:]
+    master, others = compute_nodes[0], compute_nodes[1:]
     with ThreadPoolExecutor(2) as pool:
         count, place = str(len(others)), [master.address, str(port)]
         listening = pool.submit(
             ask, [master.host], lambda _: ["python3", "-c", LISTEN, *place, count, str(MEET)], deadline=MEET + 15
         )
         knock = ["python3", "-c", KNOCK, *place, str(MEET - 3)]
-        knocks = ask([seat.host for seat in others], lambda _: knock, deadline=MEET + 15)
+        knocks = ask([compute_node.host for compute_node in others], lambda _: knock, deadline=MEET + 15)
         heard = listening.result()[master.host.name]
     if taken := heard.problem or heard.stdout.strip():
         raise UsageError(

@@ -9,13 +9,13 @@ from rich.table import Table
 from rich.text import Text
 
 from gpulab.common.console import console
-from gpulab.hosts.play_recap import HostTally, Tally
+from gpulab.hosts.play_recap import HostRecap, PlayRecap
 
 STYLES = {"failed": "red", "unreachable": "red", "changed": "yellow", "converged": "green", "waiting": "dim"}
 
 
 class Progress:
-    """A context manager whose `watch` is told of every change of a tally."""
+    """A context manager whose `watch` is told of every change of a recap."""
 
     def __init__(self) -> None:
         self._live = Live(console=console, refresh_per_second=4) if console.is_terminal else None
@@ -33,12 +33,12 @@ class Progress:
             self._live.update("")  # the final table is the verb's answer
             self._live.stop()
 
-    def watch(self, tally: Tally) -> None:
+    def watch(self, recap: PlayRecap) -> None:
         """Show where every host is."""
         if self._live:
-            self._live.update(table(tally))
+            self._live.update(table(recap))
             return
-        for name, host in tally.hosts.items():
+        for name, host in recap.hosts.items():
             if host.role and host.state == "running":
                 self._once(f"{host.role} ...")
             elif host.state in ("failed", "unreachable"):
@@ -50,16 +50,16 @@ class Progress:
             console.print(f"  {line}", markup=False)
 
 
-def table(tally: Tally) -> Table:
+def table(recap: PlayRecap) -> Table:
     """Host by host: role, task, counts."""
     grid = Table(box=None, pad_edge=False)
     for title in ("host", "state", "ok", "changed", "role", "task"):
         grid.add_column(title, justify="right" if title in ("ok", "changed") else "left", no_wrap=title != "task")
-    for name, host in tally.hosts.items():
+    for name, host in recap.hosts.items():
         grid.add_row(name, _state(host), str(host.ok), str(host.changed), host.role, Text(host.task[:70]))
     return grid
 
 
-def _state(host: HostTally) -> str:
+def _state(host: HostRecap) -> str:
     style = STYLES.get(host.state)
     return f"[{style}]{host.state}[/]" if style else host.state

@@ -42,14 +42,14 @@ def provision(
 def report(played: Played) -> dict[str, Any]:
     """For --json: every host, and what took longest."""
     return {
-        "hosts": {name: host.data() for name, host in played.tally.hosts.items()},
-        "slowest": played.tally.slowest(),
+        "hosts": {name: host.data() for name, host in played.recap.hosts.items()},
+        "slowest": played.recap.slowest(),
     }
 
 
 def text(played: Played) -> RenderableType:
     """For people: the hosts, the slowest tasks, the log."""
     slow = Table(box=None, pad_edge=False, title="slowest tasks", title_justify="left", show_header=False)
-    for row in played.tally.slowest():
+    for row in played.recap.slowest():
         slow.add_row(f"{row['seconds']:.1f} s", row["role"], Text(row["task"]))
-    return Group(table(played.tally), Text(), slow, Text(f"\n{played.seconds:.0f} s, all of it in {shown(played.log)}"))
+    return Group(table(played.recap), Text(), slow, Text(f"\n{played.seconds:.0f} s, all of it in {shown(played.log)}"))

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from gpulab.common.docker import RUN, Docker, remove_run
 from gpulab.common.errors import UsageError
-from gpulab.hosts.compute_node import Seat
+from gpulab.hosts.compute_node import ComputeNode
 from gpulab.hosts.ssh import ask
 from gpulab.plan.plan import Plan
 from gpulab.records.record import DETACHED, RUNNING, read
@@ -24,7 +24,7 @@ NAME = "gpulab-claim"
 APPS = ("nvidia-smi", "--query-compute-apps=pid,process_name", "--format=csv,noheader")
 
 
-def claim(dockers: Mapping[str, Docker], seats: Sequence[Seat], plan: Plan, image: str) -> None:
+def claim(dockers: Mapping[str, Docker], compute_nodes: Sequence[ComputeNode], plan: Plan, image: str) -> None:
     """Take the hosts for a run. Raises UsageError where another run, or another program, has them.
 
     A rehearsal on one host takes nothing that another could miss.
@@ -37,7 +37,7 @@ def claim(dockers: Mapping[str, Docker], seats: Sequence[Seat], plan: Plan, imag
     with ThreadPoolExecutor(len(dockers)) as pool:
         list(pool.map(lambda name: _take(name, dockers[name], plan.run, image), others))
     if gpus:
-        for name, answer in ask([seat.host for seat in seats], lambda _: APPS).items():
+        for name, answer in ask([compute_node.host for compute_node in compute_nodes], lambda _: APPS).items():
             if answer.stdout.strip():
                 raise UsageError(
                     f"the GPUs of {name} are in use: {'; '.join(answer.stdout.strip().splitlines())}",

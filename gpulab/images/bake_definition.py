@@ -12,7 +12,7 @@ from typing import Any
 from gpulab.common.docker import Docker
 from gpulab.common.paths import CACHE
 from gpulab.common.uv import environment
-from gpulab.images import build_context as context
+from gpulab.images import build_context
 from gpulab.images.image import Image
 
 FILES = ("docker-bake.hcl", "stack.json")
@@ -27,9 +27,9 @@ def target(image: Image, base: str, network: str) -> dict[str, Any]:
         "args": {
             "BASE_IMAGE": base,
             "PARENT": image.parent.tag if image.parent else "ground",
-            "PYTHON": context.python(image.stack),
+            "PYTHON": build_context.python(image.stack),
             "APT": " ".join(pins.apt),
-            "TORCH_FROM": " ".join(context.torch_from(image.stack)),
+            "TORCH_FROM": " ".join(build_context.torch_from(image.stack)),
         },
         "tags": [image.tag],
         "labels": {
@@ -59,7 +59,7 @@ def staged(image: Image, base: str, network: str) -> Iterator[tuple[Path, list[s
     CACHE.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f"build-{image.stack.name}-", dir=CACHE) as place:
         folder = Path(place)
-        context.stage(image.stack, folder)
+        build_context.stage(image.stack, folder)
         written = {"target": {image.stack.name: target(image, base, network)}}
         (folder / "stack.json").write_text(json.dumps(written), encoding="utf-8")
         files = [word for name in FILES for word in ("--file", name)]

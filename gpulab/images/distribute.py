@@ -25,7 +25,7 @@ UPLOADS = 4  # side by side: they share one line, but one host unpacks while ano
 
 
 @dataclass(frozen=True)
-class Cargo:
+class ImageSet:
     """The images and the stream that holds them all; `size` of the stream where it is known."""
 
     images: Sequence[Held]
@@ -72,25 +72,25 @@ class Report:
                 self.failures.append(line(result))
 
 
-def spread(cargo: Cargo, places: Sequence[Place], registry: SiteRegistry | None) -> Report:
-    """Bring the cargo to every place that lacks it, then look whether all have the same. Raises UsageError when the
-    cargo's own check fails; what goes wrong at a host is in the report, and the others go on.
+def spread(image_set: ImageSet, places: Sequence[Place], registry: SiteRegistry | None) -> Report:
+    """Bring the image_set to every place that lacks it, then look whether all have the same. Raises UsageError when the
+    image_set's own check fails; what goes wrong at a host is in the report, and the others go on.
     """
     report = Report()
-    before = at_once(places, cargo.lacking)
+    before = at_once(places, image_set.lacking)
     report.take(before, "there")
     lacking = [place for place in places if not isinstance(before[place.name], UsageError) and before[place.name]]
     if not lacking:
         return report
-    cargo.check()
+    image_set.check()
     with Transfers() as transfers:
         if registry and not registry.upstream:
-            _through(registry, cargo, lacking, report, transfers)
+            _through(registry, image_set, lacking, report, transfers)
         else:
             console.print(f"the site has no registry to push to (registry_host): {len(lacking)} uploads from here")
-            report.take(at_once(lacking, lambda place: cargo.send(place, transfers), UPLOADS), "loaded")
+            report.take(at_once(lacking, lambda place: image_set.send(place, transfers), UPLOADS), "loaded")
     done = [place for place in lacking if report.states[place.name] != "failed"]
-    after = at_once(done, cargo.lacking)
+    after = at_once(done, image_set.lacking)
     for name, left in after.items():
         if isinstance(left, UsageError):
             report.take({name: left}, "failed")
@@ -101,23 +101,23 @@ def spread(cargo: Cargo, places: Sequence[Place], registry: SiteRegistry | None)
 
 
 def _through(
-    registry: SiteRegistry, cargo: Cargo, lacking: Sequence[Place], report: Report, transfers: Transfers
+    registry: SiteRegistry, image_set: ImageSet, lacking: Sequence[Place], report: Report, transfers: Transfers
 ) -> None:
     """One upload, to the registry's host; the others get it from there, side by side."""
     name = registry.host.name
     first = next((place for place in lacking if place.name == name), None) or place_of(registry.host)
 
     def bring(place: Place) -> None:
-        if cargo.lacking(place):
-            cargo.send(place, transfers)
-        for held in cargo.images:
+        if image_set.lacking(place):
+            image_set.send(place, transfers)
+        for held in image_set.images:
             with transfers.one(f"{place.name} into {registry.address}") as transfer:
                 registry.push(place.docker, held.tag, transfer.detail)
 
     def fetch(place: Place) -> None:
-        cargo.room(place)
+        image_set.room(place)
         with transfers.one(f"{place.name} from {registry.address}") as transfer:
-            for held in cargo.images:
+            for held in image_set.images:
                 registry.pull(place.docker, held.tag, transfer.detail)
 
     brought = at_once([first], bring)

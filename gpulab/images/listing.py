@@ -23,7 +23,7 @@ from gpulab.stacks.stack import load_stacks
 
 
 @dataclass(frozen=True)
-class Shelf:
+class EngineImages:
     """What one engine has: the images that this checkout's stacks stand for, and those of other states of docker/."""
 
     found: Mapping[str, Found]
@@ -58,12 +58,12 @@ def list_images(*, hosts: str, limit: str, need: str) -> Outcome:
     images = [Image(stack) for stack in load_stacks().values() if stack.lock.is_file()]
     needed = [image.stack.name for image in images_of(need)] if need else []
     places = [place_of(host) for host in load_hosts(hosts, limit)] if hosts else [here()]
-    shelves = at_once(places, lambda place: shelf(place, images))
-    silent = {name: error for name, error in shelves.items() if isinstance(error, UsageError)}
+    listings = at_once(places, lambda place: engine_images(place, images))
+    silent = {name: error for name, error in listings.items() if isinstance(error, UsageError)}
     if not hosts:
         for error in silent.values():
             raise error
-    answered = {name: each for name, each in shelves.items() if isinstance(each, Shelf)}
+    answered = {name: each for name, each in listings.items() if isinstance(each, EngineImages)}
     failures = [line(error) for error in silent.values()]
     failures += different(images, {name: each.found for name, each in answered.items()}, hosts)
     failures += [
@@ -73,14 +73,14 @@ def list_images(*, hosts: str, limit: str, need: str) -> Outcome:
     ]  # fmt: skip
     rows = [{"host": name, **each.row(image)} for name, each in answered.items() for image in images]
     data: dict[str, Any] = {"images": rows, "silent": sorted(silent)}
-    table = across(images, needed, shelves) if hosts else down(images, answered[places[0].name])
+    table = across(images, needed, listings) if hosts else down(images, answered[places[0].name])
     return Outcome(data, failures=failures, text=table)
 
 
-def shelf(place: Place, images: Sequence[Image]) -> Shelf:
+def engine_images(place: Place, images: Sequence[Image]) -> EngineImages:
     """What the engine has. Raises UsageError where it does not answer."""
     tags = [image.tag for image in images]
-    return Shelf(look(place.docker, tags), tuple(tag for tag in present(place.docker) if tag not in tags))
+    return EngineImages(look(place.docker, tags), tuple(tag for tag in present(place.docker) if tag not in tags))
 
 
 def different(images: Sequence[Image], found: Mapping[str, Mapping[str, Found]], hosts: str) -> list[str]:
@@ -105,7 +105,7 @@ def get(image: Image, hosts: str) -> str:
     )
 
 
-def down(images: Sequence[Image], each: Shelf) -> Table:
+def down(images: Sequence[Image], each: EngineImages) -> Table:
     """One engine: a line for each stack."""
     table = listing("stack", "tag", "id", "size", "made", wraps="stack")
     for image in images:
@@ -115,15 +115,15 @@ def down(images: Sequence[Image], each: Shelf) -> Table:
     return table
 
 
-def across(images: Sequence[Image], needed: Sequence[str], shelves: Mapping[str, Shelf | UsageError]) -> Group:
+def across(images: Sequence[Image], needed: Sequence[str], listings: Mapping[str, EngineImages | UsageError]) -> Group:
     """Many engines: a line for each, a column for every stack that is somewhere."""
-    answered = [each for each in shelves.values() if isinstance(each, Shelf)]
+    answered = [each for each in listings.values() if isinstance(each, EngineImages)]
     shown = [
         image for image in images
         if image.stack.name in needed or any(each.row(image)["state"] != "absent" for each in answered)
     ]  # fmt: skip
     table = listing("host", *(image.tag.removeprefix("gpulab/").replace(":", "\n") for image in shown), wraps="host")
-    for name, each in shelves.items():
+    for name, each in listings.items():
         if isinstance(each, UsageError):
             table.add_row(name, *(Text("?", style="red") for _ in shown))
             continue

@@ -10,7 +10,7 @@ from gpulab.common.errors import UsageError
 from gpulab.common.outcome import Outcome
 from gpulab.common.paths import shown
 from gpulab.hosts.inventory import load_hosts, only
-from gpulab.images.distribute import Cargo, spread
+from gpulab.images.distribute import ImageSet, spread
 from gpulab.images.progress import Transfers
 from gpulab.images.registry import of_inventory
 from gpulab.images.tarball import Tarball, open_tarball
@@ -20,18 +20,18 @@ from gpulab.images.targets import here, place_of
 def load(file: str, *, hosts: str, limit: str) -> Outcome:
     """Load what `inv save` wrote. Raises UsageError for another file or a torn one; then nothing was loaded."""
     tarball = open_tarball(file)
-    cargo = cargo_of(tarball)
+    image_set = image_set_of(tarball)
     about = {"file": str(tarball.path), "images": [asdict(held) for held in tarball.images]}
     if not hosts:
-        state = load_here(cargo)
+        state = load_here(image_set)
         names = ", ".join(held.tag for held in tarball.images)
         return Outcome({**about, "state": state}, text=f"{names}: {state}")
     every = load_hosts(hosts)
-    report = spread(cargo, [place_of(host) for host in only(every, limit)], of_inventory(every))
+    report = spread(image_set, [place_of(host) for host in only(every, limit)], of_inventory(every))
     return Outcome({**about, "hosts": report.states}, failures=report.failures, text=report.table())
 
 
-def cargo_of(tarball: Tarball) -> Cargo:
+def image_set_of(tarball: Tarball) -> ImageSet:
     """The tarball as something to send."""
 
     def stream() -> AbstractContextManager[IO[bytes]]:
@@ -41,17 +41,17 @@ def cargo_of(tarball: Tarball) -> Cargo:
         with Transfers() as transfers, transfers.one(f"check {shown(tarball.path)}", tarball.size) as transfer:
             tarball.verify(transfer.advance)
 
-    return Cargo(tarball.images, stream, tarball.size, check)
+    return ImageSet(tarball.images, stream, tarball.size, check)
 
 
-def load_here(cargo: Cargo) -> str:
+def load_here(image_set: ImageSet) -> str:
     """Into this machine's engine, unless it has it: `there` or `loaded`. Raises UsageError."""
     place = here()
-    if not cargo.lacking(place):
+    if not image_set.lacking(place):
         return "there"
-    cargo.check()
+    image_set.check()
     with Transfers() as transfers:
-        cargo.send(place, transfers)
-    if left := cargo.lacking(place):
+        image_set.send(place, transfers)
+    if left := image_set.lacking(place):
         raise UsageError(f"{place.name} has another {left[0].tag} than the one in the file", "save it anew, load again")
     return "loaded"

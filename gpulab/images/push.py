@@ -9,7 +9,7 @@ from gpulab.common.docker import Docker
 from gpulab.common.errors import UsageError
 from gpulab.common.outcome import Outcome
 from gpulab.hosts.inventory import Host, load_hosts, only
-from gpulab.images.distribute import Cargo, spread
+from gpulab.images.distribute import ImageSet, spread
 from gpulab.images.inspect import Found
 from gpulab.images.named import images_of, insist
 from gpulab.images.progress import Transfers
@@ -64,10 +64,10 @@ def pushed(address: str, digests: Mapping[str, str], then: str) -> Outcome:
 
 def straight(docker: Docker, found: Mapping[str, Found], hosts: Sequence[Host]) -> Outcome:
     """Through ssh into each host's engine. Gzipped where pigz makes that faster than the network."""
-    cargo = Cargo(
+    image_set = ImageSet(
         [Held(image.tag, image.id, image.size) for image in found.values()],
         lambda: saving(docker, list(found), squeeze=pigz()),
     )
-    report = spread(cargo, [place_of(host) for host in hosts], None)
+    report = spread(image_set, [place_of(host) for host in hosts], None)
     data: dict[str, Any] = {"registry": None, "hosts": report.states}
     return Outcome(data, failures=report.failures, text=report.table())

@@ -1,5 +1,5 @@
 """What a run takes over of the one that it resumes: steps that are done, and the last whole checkpoint of the one that
-broke. Carried out where the files are: `python -m gpulab.inside.resume_files < HANDOVER` prints what was taken, both as
+broke. Carried out where the files are: `python -m gpulab.inside.resume_files < REQUEST` prints what was taken, both as
 JSON.
 
 Files are linked, which costs nothing and outlives the old run's folder; where that can't be, copied.
@@ -46,7 +46,7 @@ class Taken:
 
 
 @dataclass(frozen=True)
-class Handover:
+class ResumeRequest:
     """From which run's folder to which, and the steps in their order."""
 
     old: Path
@@ -58,7 +58,7 @@ class Handover:
         return json.dumps(asdict(self), default=str)
 
     @classmethod
-    def from_json(cls, text: str) -> Handover:
+    def from_json(cls, text: str) -> ResumeRequest:
         """What `to_json` wrote."""
         given = json.loads(text)
         return cls(Path(given["old"]), Path(given["new"]), tuple(Part(**part) for part in given["parts"]))
@@ -126,8 +126,8 @@ def _is_as_made(out: Path, made: dict[str, Any]) -> bool:
 
 
 def main() -> None:
-    """Read the handover, print what was taken."""
-    print(json.dumps(asdict(Handover.from_json(sys.stdin.read()).carry_out())))
+    """Read the resume_request, print what was taken."""
+    print(json.dumps(asdict(ResumeRequest.from_json(sys.stdin.read()).carry_out())))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from gpulab.engines.engine import Ended
 from gpulab.engines.progress import Watch
 from gpulab.engines.slurm import SlurmEngine
 from gpulab.inside.metrics import metrics
-from gpulab.inside.resume_files import Handover
+from gpulab.inside.resume_files import ResumeRequest
 from gpulab.lab.lab import Lab, find_lab
 from gpulab.plan.driver import refuse_old_driver
 from gpulab.plan.machine import Machine
@@ -31,7 +31,7 @@ from gpulab.plan.plan import Command, Plan, parse_settings
 from gpulab.plan.script import as_script
 from gpulab.records.record import Record, now, write_atomically
 from gpulab.reports.summary import comparison, headline, run_page
-from gpulab.runs.spec import Order, machines_of, seats_for
+from gpulab.runs.spec import Order, compute_nodes_for, machines_of
 from gpulab.stacks.stack import load_stack
 
 TAIL = 12  # lines of a failed step's log that are shown
@@ -50,40 +50,40 @@ def run_lab(
     count = node_count(lab, nodes)
     if engine == SlurmEngine.name and keep_serving:
         raise UsageError("a job ends with its last step", "leave --keep-serving out, or take --engine docker")
-    seats = seats_for(lab.needs, engine, hosts, limit, count)
-    machines = machines_of(seats, engine, count)
+    compute_nodes = compute_nodes_for(lab.needs, engine, hosts, limit, count)
+    machines = machines_of(compute_nodes, engine, count)
     if dry and lab.rehearse.impossible and not rehearse:
         profile, why = "gpu", "as written"  # there is nothing else to show
     else:
         profile, why = choose_profile(lab, machines, count, rehearse=rehearse)
     stack = load_stack("cpu" if profile == "cpu" else lab.stack)
-    carrier = choose_engine(engine, stack, seats, hosts, requeue=requeue)
+    session = choose_engine(engine, stack, compute_nodes, hosts, requeue=requeue)
     by_step = parse_settings(settings, lab)
     ports = choose_ports(lab, by_step, say=not dry)
-    order = Order(lab, profile, why, stack, carrier, seats, machines, hosts, count, by_step, ports, hub)
+    order = Order(lab, profile, why, stack, session, compute_nodes, machines, hosts, count, by_step, ports, hub)
     if dry:
-        script = as_script(carrier.shell(order.plan(runs_dir() / lab.slug / "dry")))
+        script = as_script(session.shell(order.plan(runs_dir() / lab.slug / "dry")))
         return Outcome({"plan": script, "profile": profile}, text=Text(script.rstrip()))
     return begin(order, keep_serving=keep_serving).carry_out()
 
 
 def begin(
-    order: Order, *, keep_serving: bool = False, handing_over: Callable[[Plan], Handover] | None = None
+    order: Order, *, keep_serving: bool = False, handing_over: Callable[[Plan], ResumeRequest] | None = None
 ) -> LabRun:
     """Check what can be checked, then open the run's record. `handing_over`: what there is for it of an earlier run."""
-    lab, carrier = order.lab, order.engine
+    lab, session = order.lab, order.engine
     console.print(f"[bold]{lab.name}[/] {lab.title}\n{order.why}")
     if order.profile == "gpu":
         refuse_old_driver(order.stack, order.machines)
-    carrier.prepare()
-    _check_before(lab, carrier, order.plan(runs_dir()))
+    session.prepare()
+    _check_before(lab, session, order.plan(runs_dir()))
     record = Record.open(lab.slug, order.described())
     planned = order.plan(record.folder)
-    handover = handing_over(planned) if handing_over else None
+    resume_request = handing_over(planned) if handing_over else None
     try:
-        return LabRun(record, order, planned, keep_serving=keep_serving, handover=handover)
+        return LabRun(record, order, planned, keep_serving=keep_serving, resume_request=resume_request)
     except BaseException:  # hosts that cannot meet, Ctrl-C: nothing has started, so there is no run
-        carrier.sweep()
+        session.sweep()
         record.discard()
         raise
 
@@ -127,13 +127,13 @@ def choose_ports(lab: Lab, by_step: Mapping[str, dict[str, str]], *, say: bool) 
     return ports
 
 
-def _check_before(lab: Lab, carrier: Engine, planned: Plan) -> None:
+def _check_before(lab: Lab, session: Engine, planned: Plan) -> None:
     """What can be known before the first step: every program is there, the disk has room."""
     programs = {c.argv[0]: c.step for c in reversed(planned.commands)}
-    if program := carrier.lacks(list(programs)):
+    if program := session.lacks(list(programs)):
         where = ["steps", programs[program], "run"]
         raise fault(lab.file, where, f"the stack {planned.stack.name} has no program {program!r}", "check its spelling")
-    folder, free = carrier.room()
+    folder, free = session.room()
     needed = lab.needs.disk_gib if planned.profile == "gpu" else 0.1
     if free < needed:
         raise UsageError(
@@ -147,14 +147,14 @@ class LabRun:
 
     def __init__(
         self, record: Record, order: Order, planned: Plan, *, keep_serving: bool = False,
-        handover: Handover | None = None, begun: Mapping[str, str] | None = None,
+        resume_request: ResumeRequest | None = None, begun: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
         self.record = record
         self.order = order
         self.watch = Watch(console, list(planned.steps))
         self.engine = order.engine
         self.begun = begun or {}
-        self.engine.begin(planned, self._replan, self.watch, handover)
+        self.engine.begin(planned, self._replan, self.watch, resume_request)
         self.record.data |= {**self.engine.remembered(), "keep_serving": keep_serving}
         self.record.save()
         if planned.left_out:

@@ -15,7 +15,7 @@ from gpulab.common.errors import UsageError
 from gpulab.common.outcome import Outcome
 from gpulab.common.paths import runs_dir
 from gpulab.common.ports import FIRST
-from gpulab.hosts.compute_node import find_seats
+from gpulab.hosts.compute_node import find_compute_nodes
 from gpulab.hosts.inventory import load_hosts
 from gpulab.inside.layout import Layout
 from gpulab.lab.lab import Lab, find_lab
@@ -99,9 +99,11 @@ def find_cluster(lab: Lab, count: int, *, hosts: str, limit: str, gpus: int, vra
             raise UsageError(f"{count} nodes are asked for, {hosts} has {len(listed)}", "take fewer: --nodes N")
         return Cluster([Node(h.name, h.address, "") for h in listed[:count]], needed, f"{hosts}, no host was asked")
     if hosts:
-        seats = find_seats(lab.needs, hosts, limit, count)
-        found = offered([seat.machine for seat in seats])
-        places = [Node(seat.host.name, seat.address, seat.interface) for seat in seats]
+        compute_nodes = find_compute_nodes(lab.needs, hosts, limit, count)
+        found = offered([n.machine for n in compute_nodes])
+        places = [
+            Node(compute_node.host.name, compute_node.address, compute_node.interface) for compute_node in compute_nodes
+        ]
         lacking = "" if found else "; they lack the GPUs that the lab needs, which are planned with"
         return Cluster(places, found or needed, f"{hosts}, asked now{lacking}")
     here = offered([this_machine()])

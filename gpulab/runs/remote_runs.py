@@ -31,16 +31,16 @@ NODES = {"node": "%N", "state": "%t", "gpus": "%G", "cpus": "%C", "why": "%E"}
 
 def attach(run: str) -> Outcome:
     """Follow a run again, from its first line on. Raises UsageError where there is nothing to follow."""
-    folder, data = find_elsewhere(run)
+    folder, data = find_remote_run(run)
     order = Order.again(data, f"following {data['run']} again")
     keep_serving = data.get("keep_serving", False)
     if data.get("job"):  # the job's journal tells of all its steps
         engine: RemoteDockerEngine = SlurmEngine(
-            order.stack, order.seats, login_of(data), requeue=data["requeue"], job=data["job"]
+            order.stack, order.compute_nodes, login_of(data), requeue=data["requeue"], job=data["job"]
         )
         done = [entry for entry in data["steps"] if "taken_over_from" in entry]
     else:
-        engine = RemoteDockerEngine(order.stack, order.seats, attaches=True)
+        engine = RemoteDockerEngine(order.stack, order.compute_nodes, attaches=True)
         engine.prepare()
         done = over(data["steps"], order, keep_serving=keep_serving)
     engine.taken = Taken(**data.get("taken_over", {}))
@@ -63,7 +63,7 @@ def over(entries: list[dict[str, Any]], order: Order, *, keep_serving: bool) -> 
 
 def cancel(run: str) -> Outcome:
     """End a run, also one that nobody follows. Raises UsageError where there is none, or its queue does not answer."""
-    folder, data = find_elsewhere(run)
+    folder, data = find_remote_run(run)
     if job := data.get("job"):
         ask_login(login_of(data), ["scancel", job])
         failures: list[str] = []
@@ -122,7 +122,7 @@ def table_of(login: Host, program: str, columns: dict[str, str], *more: str) -> 
     return [dict(zip(columns, line.split("|"), strict=False)) for line in said.splitlines()]
 
 
-def find_elsewhere(run: str) -> tuple[Path, dict[str, Any]]:
+def find_remote_run(run: str) -> tuple[Path, dict[str, Any]]:
     """A run that goes on without an inv, and its record. Raises UsageError where it does not, or is over."""
     folder = find_run(run)
     data = read(folder)

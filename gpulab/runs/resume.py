@@ -13,7 +13,7 @@ from gpulab.common import redact
 from gpulab.common.console import console
 from gpulab.common.errors import UsageError
 from gpulab.common.outcome import Outcome
-from gpulab.inside.resume_files import Handover, Part, Taken
+from gpulab.inside.resume_files import Part, ResumeRequest, Taken
 from gpulab.plan.plan import Plan
 from gpulab.plan.resume_flags import flags_for
 from gpulab.records.record import DETACHED, RUNNING, all_runs, find_run, read, write_atomically
@@ -31,7 +31,9 @@ def resume(run: str, limit: str = "") -> Outcome:
     if order.profile == "gpu" and lacks:
         raise UsageError(f"{data['run']} ran on GPUs: {lacks}", "resume it where they are")
     going = begin(
-        order, keep_serving=data.get("keep_serving", False), handing_over=lambda planned: handover(old, data, planned)
+        order,
+        keep_serving=data.get("keep_serving", False),
+        handing_over=lambda planned: resume_request(old, data, planned),
     )
     taken, record = going.engine.taken, going.record
     entries = {entry["step"]: entry for entry in data["steps"]}
@@ -55,14 +57,14 @@ def refuse_what_cannot_go_on(data: Mapping[str, Any]) -> None:
         raise UsageError(f"{run} was resumed by {by} already", f"./inv resume {by}, or ./inv show {by}")
 
 
-def handover(old: Path, data: Mapping[str, Any], planned: Plan) -> Handover:
+def resume_request(old: Path, data: Mapping[str, Any], planned: Plan) -> ResumeRequest:
     """What of a run may be taken over. Raises UsageError where its lab only serves."""
     made = {entry["step"]: entry.get("artefacts", []) for entry in data["steps"] if entry["state"] == "done"}
     steps = [planned.command(step) for step in planned.steps if step in planned.lab.steps]
     parts = tuple(Part(c.step, made.get(c.step), c.world, resumes=bool(flags_for(c, ""))) for c in steps if not c.ready)
     if not parts:
         raise UsageError(f"{data['run']} only serves: there is nothing to go on with", f"./inv lab {data['lab']}")
-    return Handover(old, planned.run, parts)
+    return ResumeRequest(old, planned.run, parts)
 
 
 def what_changed(entries: Mapping[str, dict[str, Any]], planned: Plan, old: Path) -> list[str]:

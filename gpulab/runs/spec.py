@@ -12,7 +12,7 @@ from typing import Any
 from gpulab.common import redact
 from gpulab.engines import Engine, choose_engine
 from gpulab.engines.slurm import SlurmEngine
-from gpulab.hosts.compute_node import Seat, find_seats
+from gpulab.hosts.compute_node import ComputeNode, find_compute_nodes
 from gpulab.lab.lab import Lab, Needs, find_lab
 from gpulab.plan.layout.step import Devices
 from gpulab.plan.machine import Machine, this_machine
@@ -30,7 +30,7 @@ class Order:
     why: str
     stack: Stack
     engine: Engine
-    seats: Sequence[Seat]
+    compute_nodes: Sequence[ComputeNode]
     machines: Sequence[Machine]
     inventory: str
     nodes: int
@@ -42,11 +42,15 @@ class Order:
     def again(cls, data: Mapping[str, Any], why: str, limit: str = "") -> Order:
         """What a record says was run, on the same hosts or those of `limit`. Raises UsageError where that can't be."""
         lab, stack = find_lab(data["lab"]).only(data.get("only", [])), load_stack(data["stack"]["name"])
-        seats = seats_for(lab.needs, data["engine"], data["inventory"], limit or ",".join(data["hosts"]), data["nodes"])
-        engine = choose_engine(data["engine"], stack, seats, data["inventory"], requeue=data.get("requeue", False))
+        compute_nodes = compute_nodes_for(
+            lab.needs, data["engine"], data["inventory"], limit or ",".join(data["hosts"]), data["nodes"]
+        )
+        engine = choose_engine(
+            data["engine"], stack, compute_nodes, data["inventory"], requeue=data.get("requeue", False)
+        )
         return cls(
-            lab=lab, profile=data["profile"], why=why, stack=stack, engine=engine, seats=seats,
-            machines=machines_of(seats, data["engine"], data["nodes"]), inventory=data["inventory"],
+            lab=lab, profile=data["profile"], why=why, stack=stack, engine=engine, compute_nodes=compute_nodes,
+            machines=machines_of(compute_nodes, data["engine"], data["nodes"]), inventory=data["inventory"],
             nodes=data["nodes"], settings=data["settings"], ports=data["ports"], hub=data["hub"],
         )  # fmt: skip
 
@@ -66,7 +70,7 @@ class Order:
             "why": self.why, "started": now(), "argv": ["inv", *redact.argv(sys.argv[1:])],
             "settings": self.settings, "hub": self.hub, "ports": self.ports, "nodes": self.nodes,
             "only": list(lab.steps),
-            "engine": self.engine.name, "hosts": [seat.host.name for seat in self.seats],
+            "engine": self.engine.name, "hosts": [compute_node.host.name for compute_node in self.compute_nodes],
             "inventory": self.inventory and str(Path(self.inventory).absolute()),
             "stack": {"name": self.stack.name, "lock": self.stack.key, **self.engine.described()},
             "git": git_state(), "machine": machines[0].as_dict(), "others": [m.as_dict() for m in machines[1:]],
@@ -74,18 +78,18 @@ class Order:
         }  # fmt: skip
 
 
-def seats_for(needs: Needs, engine: str, inventory: str, limit: str, nodes: int) -> list[Seat]:
+def compute_nodes_for(needs: Needs, engine: str, inventory: str, limit: str, nodes: int) -> list[ComputeNode]:
     """The hosts for so many nodes; none where the lab runs on this machine."""
     if not inventory:
         return []
     if engine == SlurmEngine.name:  # which nodes a job gets is Slurm's choice: one stands for all
-        return find_seats(needs, inventory, limit or "gpu", 1)
-    return find_seats(needs, inventory, limit, nodes)
+        return find_compute_nodes(needs, inventory, limit or "gpu", 1)
+    return find_compute_nodes(needs, inventory, limit, nodes)
 
 
-def machines_of(seats: Sequence[Seat], engine: str, nodes: int) -> list[Machine]:
+def machines_of(compute_nodes: Sequence[ComputeNode], engine: str, nodes: int) -> list[Machine]:
     """The machines that a run's nodes are on."""
-    return [seat.machine for seat in seats] * (nodes if engine == SlurmEngine.name else 1) or [this_machine()]
+    return [n.machine for n in compute_nodes] * (nodes if engine == SlurmEngine.name else 1) or [this_machine()]
 
 
 def offered(machines: Sequence[Machine]) -> Devices | None:

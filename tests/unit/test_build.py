@@ -13,9 +13,8 @@ import pytest
 from gpulab.common.docker import Docker
 from gpulab.common.errors import UsageError
 from gpulab.common.paths import DOCKER, ROOT
-from gpulab.images import base
+from gpulab.images import base, build_context
 from gpulab.images import build as run
-from gpulab.images import build_context as context
 from gpulab.images import build_log as follow
 from gpulab.images.build_context import parts
 from gpulab.images.image import Image
@@ -170,7 +169,7 @@ def test_only_stacks_without_a_parent_bring_their_own_apt():
 
 
 def test_the_environment_for_a_build_is_shells(tmp_path):
-    text = context.settings(load_stack("megatron"))
+    text = build_context.settings(load_stack("megatron"))
     file = tmp_path / "sources.env"
     file.write_text(text)
     said = subprocess.run(["sh", "-c", f". {file}; echo $NVTE_FRAMEWORK"], capture_output=True, text=True, check=True)

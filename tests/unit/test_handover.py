@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from gpulab.common.errors import UsageError
-from gpulab.inside.resume_files import Handover, Part, Taken
+from gpulab.inside.resume_files import Part, ResumeRequest, Taken
 from gpulab.lab.lab import load_lab
 from gpulab.plan.plan import plan
 from gpulab.plan.resume_flags import flags_for, going_on
 from gpulab.records.record import Record
-from gpulab.runs.resume import handover, resume, what_was_taken
+from gpulab.runs.resume import resume, resume_request, what_was_taken
 from gpulab.stacks.stack import load_stack
 from tests.unit.test_checkpoints import cut, trainer
 
@@ -36,8 +36,8 @@ def old(tmp_path: Path) -> Path:
 
 def taken(old: Path, note: list[dict[str, Any]] | None) -> Taken:
     parts = (Part("note", note, 1, False), Part("train", None, 1, True), Part("chat", None, 1, False))
-    given = Handover(old, old.with_name("new"), parts)
-    return Handover.from_json(given.to_json()).carry_out()
+    given = ResumeRequest(old, old.with_name("new"), parts)
+    return ResumeRequest.from_json(given.to_json()).carry_out()
 
 
 MADE = [{"path": "note.txt", "bytes": 7}]
@@ -129,4 +129,4 @@ def test_a_run_that_only_serves_has_nothing_to_go_on_with(runs, tmp_path, write_
     (folder / "lab.yaml").write_text(f"{text}{serve}rehearse: {{twin: qwen3}}\n")
     planned = plan(load_lab(folder), "cpu", load_stack("cpu"), tmp_path, {}, {"serve": 8000})
     with pytest.raises(UsageError, match="only serves"):
-        handover(tmp_path, {"run": "a/b", "lab": "start/tiny", "steps": []}, planned)
+        resume_request(tmp_path, {"run": "a/b", "lab": "start/tiny", "steps": []}, planned)

@@ -185,11 +185,11 @@ def test_hosts_are_asked_where_no_gpus_are_named(lab, tmp_path, monkeypatch):
     lab()
     asked = []
 
-    def seats(needs, hosts, limit, count):
+    def compute_nodes(needs, hosts, limit, count):
         asked.append((needs.gpus, limit, count))
         raise UsageError("no host can be reached", "")
 
-    monkeypatch.setattr(planning, "find_seats", seats)
+    monkeypatch.setattr(planning, "find_compute_nodes", compute_nodes)
     with pytest.raises(UsageError, match="no host can be reached"):
         planning.show_plan("tiny", hosts=inventory(tmp_path, 3), limit="gpu")
     assert asked == [(8, "gpu", 2)]

@@ -16,7 +16,7 @@ from gpulab.hosts.doctor.check import CHECKS, State
 from gpulab.hosts.inventory import load_hosts
 from gpulab.hosts.show import look_at
 from gpulab.hosts.ssh import Answer
-from gpulab.inside import machine_facts as machine
+from gpulab.inside import machine_facts
 from gpulab.stacks.stack import load_stacks
 
 PARTS = ["system", "memory", "gpus", "containers", "network", "environment", "faults", "pythons"]
@@ -42,7 +42,7 @@ def doctor(hosts: str, *, limit: str, every: bool) -> Outcome:
         stacks = load_stacks()
         venvs = [str(stack.venv) for stack in stacks.values() if stack.lock.is_file() and stack.installed]
         locks = {name: stack.lock.is_file() for name, stack in stacks.items()}
-        states = {"this machine": {**machine.look(PARTS, venvs), "lab": {"hosts": 1, "locks": locks, **pins()}}}
+        states = {"this machine": {**machine_facts.look(PARTS, venvs), "lab": {"hosts": 1, "locks": locks, **pins()}}}
     rows = [row for name, state in states.items() for row in examine(name, state)]
     failures += [
         f"{r['host']}: {r['check']}: {r['evidence']} (cure: {r['cure']})" for r in rows if r["state"] == "sick"
@@ -66,7 +66,7 @@ def pins() -> dict[str, Any]:
 
 
 def examine(name: str, state: State) -> list[dict[str, str]]:
-    """The findings of every check that applies to one machine."""
+    """The findings of every check that applies to one machine_facts."""
     # A part that could not be read is no evidence of anything, and that is told.
     unread = {part: found["error"] for part, found in state.items() if isinstance(found, dict) and "error" in found}
     readable = {part: found for part, found in state.items() if part not in unread}

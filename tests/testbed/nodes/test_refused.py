@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from gpulab.hosts import reservation as claim
+from gpulab.hosts import reservation
 from tests.runs import record
 from tests.testbed.conftest import WITHOUT_DRIVER
 from tests.testbed.on_nodes import Nodes, beats
@@ -38,7 +38,7 @@ def test_of_two_runs_that_start_at_once_one_is_refused(nodes: Nodes, tmp_path: P
 def test_a_claim_that_a_run_left_on_a_host_that_could_not_be_asked_is_forgotten(nodes: Nodes, tmp_path: Path) -> None:
     assert nodes.run(tmp_path)[0] == 0
     over = tmp_path / record(tmp_path)["run"]
-    nodes.bed.sh("gpu2", f"docker create --name {claim.NAME} --label gpulab.run={over} {built('cpu')} true")
+    nodes.bed.sh("gpu2", f"docker create --name {reservation.NAME} --label gpulab.run={over} {built('cpu')} true")
     code, said = nodes.run(tmp_path)
     assert code == 0, said
 

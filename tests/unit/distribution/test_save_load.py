@@ -16,7 +16,7 @@ import pytest
 from gpulab.common.docker import Docker
 from gpulab.common.errors import UsageError
 from gpulab.common.paths import ROOT
-from gpulab.images.distribute import Cargo
+from gpulab.images.distribute import ImageSet
 from gpulab.images.inspect import look
 from gpulab.images.load import load, load_here
 from gpulab.images.save import save
@@ -144,9 +144,9 @@ def test_a_full_disk_is_told_and_left_as_it_was(make_image: MakeImage, small: Pa
 
 
 def test_an_engine_without_room_is_told_before_anything_is_sent(engine: str):
-    cargo = Cargo([Held(tag_of(ONE), "0" * 12, 10**18)], stream=lambda: pytest.fail("it was sent"))
+    image_set = ImageSet([Held(tag_of(ONE), "0" * 12, 10**18)], stream=lambda: pytest.fail("it was sent"))
     with pytest.raises(UsageError, match=r"it takes 2\.0 EB, there are .* where the engine keeps its images") as error:
-        load_here(cargo)
+        load_here(image_set)
     assert "docker system prune" in error.value.cure
 
 

@@ -10,7 +10,7 @@ import pytest
 from gpulab.hosts.doctor import page
 from gpulab.hosts.doctor.check import CHECKS, State
 from gpulab.hosts.doctor.examine import PARTS, examine
-from gpulab.inside import machine_facts as machine
+from gpulab.inside import machine_facts
 
 # A healthy host of a cluster: two GPUs, InfiniBand, everything in its place.
 HEALTHY: State = {
@@ -162,6 +162,6 @@ def test_the_page_is_up_to_date() -> None:
 
 
 def test_this_machine_can_be_examined() -> None:
-    state = machine.look(PARTS)
+    state = machine_facts.look(PARTS)
     assert {part: found["error"] for part, found in state.items() if isinstance(found, dict) and "error" in found} == {}
     assert findings(state)["shm"]["state"] in ("well", "sick")

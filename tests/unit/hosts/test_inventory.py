@@ -1,4 +1,4 @@
-"""gpulab/hosts/inventory.py, mistakes.py: read by the real ansible-inventory."""
+"""gpulab/hosts/inventory.py, inventory_lint.py: read by the real ansible-inventory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from gpulab.common.errors import UsageError
 from gpulab.common.paths import ROOT
-from gpulab.hosts import inventory_lint as mistakes
+from gpulab.hosts import inventory_lint
 from gpulab.hosts.inventory import load_hosts
 
 
@@ -114,14 +114,14 @@ def test_a_name_server_that_answers_slowly_is_not_waited_for_by_every_host(tmp_p
         asked.append(address)
         return address != "gpu0" and (slow.wait(0.2) or True)
 
-    monkeypatch.setattr(mistakes, "_resolves", resolves)
+    monkeypatch.setattr(inventory_lint, "_resolves", resolves)
     with pytest.raises(UsageError, match="gpu0 has no address"):
         load_hosts(write(tmp_path, "[gpu]\n" + "\n".join(f"gpu{n}" for n in range(1000))))
     assert len(asked) < 100
 
 
 def test_hosts_to_plan_for_need_no_name_server(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(mistakes, "_resolves", lambda _: pytest.fail("asked a name server"))
+    monkeypatch.setattr(inventory_lint, "_resolves", lambda _: pytest.fail("asked a name server"))
     assert [h.name for h in load_hosts(write(tmp_path, "[gpu]\nnew.cluster.invalid\n"), resolve=False)] == [
         "new.cluster.invalid"
     ]

@@ -1,4 +1,4 @@
-"""gpulab/hosts/play.py, tally.py, provision.py: a real ansible-runner on this machine, without ssh."""
+"""gpulab/hosts/play.py, recap.py, provision.py: a real ansible-runner on this machine, without ssh."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gpulab.common.errors import UsageError
 from gpulab.common.paths import ROOT
 from gpulab.hosts.inventory import load_hosts
 from gpulab.hosts.play import Played, Wish, check_tags, play
-from gpulab.hosts.play_recap import HostTally, Tally
+from gpulab.hosts.play_recap import HostRecap, PlayRecap
 from gpulab.hosts.trust import trust
 from tests.unit.hosts.conftest import Sshd
 from tests.wait import wait_until
@@ -72,8 +72,8 @@ def carry_out(wish: Wish) -> Played:
 
 def test_each_host_ends_in_its_state_and_the_failing_ones_say_why(wish: Wish) -> None:
     seen: list[str] = []
-    played = play(wish, load_hosts(wish.hosts), "test", lambda tally: seen.append(tally.hosts["good"].task))
-    states = {name: host.state for name, host in played.tally.hosts.items()}
+    played = play(wish, load_hosts(wish.hosts), "test", lambda recap: seen.append(recap.hosts["good"].task))
+    states = {name: host.state for name, host in played.recap.hosts.items()}
     assert states == {"good": "changed", "fine": "changed", "bad": "failed", "dead": "unreachable"}
     failures = played.trouble()
     assert [line.split(":")[0] for line in failures] == ["bad", "dead"]
@@ -82,18 +82,18 @@ def test_each_host_ends_in_its_state_and_the_failing_ones_say_why(wish: Wish) ->
     assert "Ensure the file is there" in seen
     assert "Fail, and be rescued" in played.log.read_text()
     assert not (played.log.parent / "command").exists(), "the runner's dump of the environment"
-    assert played.tally.slowest(1)[0]["seconds"] >= 0
+    assert played.recap.slowest(1)[0]["seconds"] >= 0
 
     again = carry_out(wish)
-    assert again.tally.hosts["good"].data() == {"state": "converged", "ok": again.tally.hosts["good"].ok, "changed": 0}
-    assert again.tally.changes == []
+    assert again.recap.hosts["good"].data() == {"state": "converged", "ok": again.recap.hosts["good"].ok, "changed": 0}
+    assert again.recap.changes == []
 
 
 def test_check_mode_tells_what_differs_and_changes_nothing(wish: Wish, tmp_path: Path) -> None:
     carry_out(wish)
     (tmp_path / "good").write_text("edited by hand\n")
     checked = carry_out(Wish(wish.hosts, check=True, limit="good,fine", playbook=wish.playbook))
-    (change,) = checked.tally.changes
+    (change,) = checked.recap.changes
     assert (change.host, change.task) == ("good", "Ensure the file is there")
     assert change.differs[1:] == ["-edited by hand", "+as it should be"]
     assert (tmp_path / "good").read_text() == "edited by hand\n"
@@ -157,7 +157,7 @@ def test_a_tag_that_no_role_has_is_refused() -> None:
 
 
 def test_a_host_that_never_answered_is_not_forgotten() -> None:
-    tally = Tally({"a": HostTally(), "b": HostTally()})
-    tally.take({"event": "playbook_on_stats", "event_data": {"processed": {"a": 1}, "dark": {}, "failures": {}}})
-    assert tally.hosts["b"].state == "waiting"
-    assert tally.hosts["a"].state == "converged"
+    recap = PlayRecap({"a": HostRecap(), "b": HostRecap()})
+    recap.take({"event": "playbook_on_stats", "event_data": {"processed": {"a": 1}, "dark": {}, "failures": {}}})
+    assert recap.hosts["b"].state == "waiting"
+    assert recap.hosts["a"].state == "converged"
