@@ -26,7 +26,7 @@ def test_nfs_is_exported_by_the_server_and_mounted_by_the_others(provisioned: La
     address = provisioned.bed.addresses["gpu1"]
     others = sorted(provisioned.bed.addresses[client] for client in ("gpu2", "cpu1"))
     lines = [f"/srv/gpulab {other}(rw,sync,no_subtree_check)\n" for other in others]
-    assert found["gpu1"]["/etc/exports.d/gpu-lab.exports"] == "".join(lines)
+    assert found["gpu1"]["/etc/exports.d/gpu-lab.exports"].partition("\n")[2] == "".join(lines)
     for client in ("gpu2", "cpu1"):
         unit = found[client]["/etc/systemd/system/srv-gpulab.mount"]
         assert f"What={address}:/srv/gpulab\nWhere=/srv/gpulab\nType=nfs\n" in unit
