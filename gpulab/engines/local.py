@@ -66,7 +66,7 @@ class LocalEngine(Engine):
 
     def described(self) -> dict[str, Any]:
         """See Engine."""
-        return {"packages": self.stack.packages()}
+        return {"packages": self.stack.packages(), "torch_sha256": self.stack.torch_sha256}
 
     def shell(self, plan: Plan) -> LocalShell:
         """See Engine."""

@@ -54,12 +54,12 @@ def secrets() -> list[str]:
 
 
 @contextmanager
-def staged(image: Image, base: str, network: str) -> Iterator[tuple[Path, list[str]]]:
+def staged(image: Image, base: str, network: str, *, verify: bool = True) -> Iterator[tuple[Path, list[str]]]:
     """A folder with all that the image is built from, and docker's words to build it there. It is gone afterwards."""
     CACHE.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f"build-{image.stack.name}-", dir=CACHE) as place:
         folder = Path(place)
-        build_context.stage(image.stack, folder)
+        build_context.stage(image.stack, folder, verify=verify)
         written = {"target": {image.stack.name: target(image, base, network)}}
         (folder / "stack.json").write_text(json.dumps(written), encoding="utf-8")
         files = [word for name in FILES for word in ("--file", name)]
