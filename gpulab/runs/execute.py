@@ -14,6 +14,7 @@ from gpulab.common import redact
 from gpulab.common.causes import likely_cause, tail
 from gpulab.common.console import console
 from gpulab.common.errors import UsageError
+from gpulab.common.numbers import positive, whole
 from gpulab.common.outcome import Outcome
 from gpulab.common.paths import runs_dir, shown
 from gpulab.common.ports import FIRST, free_port
@@ -35,6 +36,7 @@ from gpulab.runs.spec import Order, compute_nodes_for, machines_of
 from gpulab.stacks.stack import load_stack
 
 TAIL = 12  # lines of a failed step's log that are shown
+MOST_NODES = 100_000
 HUBS = ("modelscope", "hf")
 
 
@@ -90,6 +92,7 @@ def begin(
 
 def node_count(lab: Lab, asked: int) -> int:
     """How many nodes: those asked for, else those that the lab needs. Raises UsageError where no step spreads."""
+    positive("--nodes", asked, MOST_NODES)
     spreads = any(step.spread for step in lab.steps.values())
     count = asked or (lab.needs.nodes if spreads else 1)
     if count > 1 and not spreads:
@@ -118,7 +121,7 @@ def choose_ports(lab: Lab, by_step: Mapping[str, dict[str, str]], *, say: bool) 
     ports: dict[str, int] = {}
     for name in (n for n, s in lab.steps.items() if s.ready):
         asked = by_step.get(name, {}).pop("port", None)
-        if asked is not None and not (asked.isdigit() and 0 < int(asked) < 65536):
+        if asked is not None and not 0 < (whole(asked) or 0) < 65536:
             raise UsageError(f"--set {name}.port={asked}: not a port", "a number from 1 to 65535")
         wanted = int(asked) if asked else FIRST + len(ports)
         ports[name] = free_port(wanted, taken=ports.values())
