@@ -261,6 +261,7 @@ CASES: dict[str, tuple[list[Build], list[list[Build]]]] = {
             [losses(4, 2, 1)],
         ],
     ),
+    "stopped early": ([steps(1, 2, 3)], [[steps(8, 9)], []]),
     "went on from its checkpoint": (
         [steps(1, 2, 3, 4)],
         [[steps(1, 2, 1, 2)], [steps(1, 2, 2, 3)], [steps()], []],  # it began anew; a step twice
