@@ -205,7 +205,7 @@ def test_a_package_that_was_cut_off_while_it_was_unpacked_is_unpacked_again(late
     announced = late.converged("--check", "--tags", "base").changed("late")
     again = late.converged("--tags", "base").changed("late")
     assert any("Find what is missing" in task for task in announced)
-    assert "packages : Ensure half unpacked packages are whole" in again
+    assert "packages : Ensure what unpacked packages wait for is there" in again
     assert late.bed.sh("late", STATES).splitlines() == ["ethtool installed ok", "rsync installed ok"]
     assert late.bed.sh("late", "dpkg --audit") == "" and late.bed.sh("late", "rsync --version")
     assert late.converged("--tags", "base").changed("late") == []
