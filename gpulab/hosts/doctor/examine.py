@@ -48,15 +48,30 @@ def doctor(hosts: str, *, limit: str, every: bool) -> Outcome:
         f"{r['host']}: {r['check']}: {r['evidence']} (cure: {r['cure']})" for r in rows if r["state"] == "sick"
     ]
     shown = [r for r in rows if every or r["state"] != "well"]
-    grid = Table(box=None, pad_edge=False)
-    for title in ("host", "check", "", "evidence"):
-        grid.add_column(title, overflow="fold")
-    for r in shown:
-        grid.add_row(r["host"], r["check"], STYLES[r["state"]], Text(r["evidence"]))
-    well = sum(r["state"] == "well" for r in rows)
-    applied = len({r["check"] for r in rows} & {check.id for check in CHECKS})
-    line = Text(f"{applied} of {len(CHECKS)} checks apply here, {well} of {len(rows)} findings are well")
-    return Outcome({"findings": rows}, failures=failures, text=Group(grid, line) if shown else line)
+    return Outcome({"findings": rows}, failures=failures, text=Group(table(shown), summary(rows)))
+
+
+def table(rows: list[dict[str, str]]) -> Table:
+    """Host by host, each finding with its evidence and, where it is a problem, its cure below."""
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    grid.add_column(no_wrap=True)
+    grid.add_column()
+    host = ""
+    for row in rows:
+        if row["host"] != host:
+            host = row["host"]
+            grid.add_row("", Text(host, style="bold"))
+        grid.add_row(STYLES[row["state"]], Text.assemble((row["check"], "bold"), f": {row['evidence']}"))
+        if row["state"] == "sick":
+            grid.add_row("", f"cure: {row['cure']}")
+    return grid
+
+
+def summary(rows: list[dict[str, str]]) -> Text:
+    """How many checks found something of their kind, and how many were content."""
+    well = sum(row["state"] == "well" for row in rows)
+    applied = len({row["check"] for row in rows} & {check.id for check in CHECKS})
+    return Text(f"{applied} of {len(CHECKS)} checks apply here, {well} of {len(rows)} findings are well")
 
 
 def pins() -> dict[str, Any]:
