@@ -33,12 +33,15 @@ def list_labs(name: str = "") -> Outcome:
         lab = find_lab(name)
         run = last.get(lab.slug)
         return Outcome({"labs": [row(lab, machine, run)]}, text=page(lab, machine, run))
-    labs, failures = [], []
+    labs: list[Lab] = []
+    failures: list[str] = []
     for each in lab_names():
         try:
-            labs.append(load_lab(LABS / each))
+            lab = load_lab(LABS / each)
         except UsageError as error:  # one broken lab does not hide the others
             failures.append(error.message)
+            continue
+        labs.append(lab)
     rows = [row(lab, machine, last.get(lab.slug)) for lab in labs]
     return Outcome({"labs": rows}, failures=failures, text=table(labs, rows))
 
@@ -47,10 +50,10 @@ def row(lab: Lab, machine: Machine, run: Path | None) -> dict[str, Any]:
     """A lab as --json has it."""
     lacks = machine.lacks(lab.needs)
     here = "no" if lacks and lab.rehearse.impossible else "rehearse" if lacks else "yes"
-    last = {"state": "never", "profile": "", "run": None}
+    last: dict[str, Any] = {"state": "never", "profile": "", "run": None}
     if run:
         record = read(run)
-        last = {"state": record["state"], "profile": record["profile"], "run": run}
+        last: dict[str, Any] = {"state": record["state"], "profile": record["profile"], "run": run}
     return {"lab": lab.name, "title": lab.title, "stack": lab.stack, "needs": lab.needs.model_dump(), "here": here,
             "last": last}  # fmt: skip
 
@@ -60,7 +63,9 @@ def table(labs: list[Lab], rows: list[dict[str, Any]]) -> Group:
     wide = ["title"] if console.width >= WITH_TITLES else []
     listed = lines("lab", "needs", "here", "last run", *wide, wraps="title")
     for lab, entry in zip(labs, rows, strict=True):
-        listed.add_row(lab.name, str(lab.needs), HERE[entry["here"]], ending(entry["last"]), *([lab.title] if wide else []))
+        listed.add_row(
+            lab.name, str(lab.needs), HERE[entry["here"]], ending(entry["last"]), *([lab.title] if wide else [])
+        )
     return Group(listed, Text(LEGEND, style="dim"))
 
 
@@ -68,8 +73,16 @@ def ending(last: dict[str, Any]) -> Text:
     """How the last run ended, on what, and when: `done cpu 27 Nov`."""
     if not last["run"]:
         return Text("never", style="dim")
-    when = datetime.strptime(last["run"].name[:8], "%Y%m%d")  # noqa: DTZ007 (a day, in UTC as the folder's name)
-    return Text.assemble(state_text(last["state"]), f" {last['profile']} {when:%d %b}")
+    when = day_of(last["run"])
+    return Text.assemble(state_text(last["state"]), f" {last['profile']} {when}".rstrip())
+
+
+def day_of(run: Path) -> str:
+    """The day of a run, from its folder's name: `27 Nov`; empty for a folder of another name."""
+    try:
+        return f"{datetime.strptime(run.name[:8], '%Y%m%d'):%d %b}"
+    except ValueError:
+        return ""
 
 
 def page(lab: Lab, machine: Machine, run: Path | None) -> Table:

@@ -56,11 +56,11 @@ def table(rows: list[dict[str, str]]) -> Table:
     grid = Table.grid(padding=(0, 1, 0, 0))
     grid.add_column(no_wrap=True)
     grid.add_column()
-    host = ""
+    before = ""
     for row in rows:
-        if row["host"] != host:
-            host = row["host"]
-            grid.add_row("", Text(host, style="bold"))
+        if row["host"] != before:
+            before = row["host"]
+            grid.add_row("", Text(before, style="bold"))
         grid.add_row(STYLES[row["state"]], Text.assemble((row["check"], "bold"), f": {row['evidence']}"))
         if row["state"] == "sick":
             grid.add_row("", f"cure: {row['cure']}")
