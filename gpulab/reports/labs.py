@@ -50,10 +50,8 @@ def row(lab: Lab, machine: Machine, run: Path | None) -> dict[str, Any]:
     """A lab as --json has it."""
     lacks = machine.lacks(lab.needs)
     here = "no" if lacks and lab.rehearse.impossible else "rehearse" if lacks else "yes"
-    last: dict[str, Any] = {"state": "never", "profile": "", "run": None}
-    if run:
-        record = read(run)
-        last: dict[str, Any] = {"state": record["state"], "profile": record["profile"], "run": run}
+    record = read(run) if run else {"state": "never", "profile": ""}
+    last = {"state": record["state"], "profile": record["profile"], "run": run}
     return {"lab": lab.name, "title": lab.title, "stack": lab.stack, "needs": lab.needs.model_dump(), "here": here,
             "last": last}  # fmt: skip
 
