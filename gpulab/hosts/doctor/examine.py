@@ -8,6 +8,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from gpulab.common.failure import Failure
 from gpulab.common.outcome import Outcome
 from gpulab.common.paths import STACKS_YML
 from gpulab.common.yamlfile import load
@@ -28,14 +29,14 @@ def doctor(hosts: str, *, limit: str, every: bool) -> Outcome:
 
     Raises UsageError for mistakes in the inventory.
     """
-    failures: list[str] = []
+    failures: list[Failure] = []
     if hosts:
         chosen = load_hosts(hosts, limit)
         states: dict[str, State] = {}
         lab = {"hosts": len(chosen), **pins()}
         for name, found in look_at(chosen, PARTS, hosts, deadline=120).items():
             if isinstance(found, Answer):
-                failures.append(f"{name}: {found.problem} (cure: {found.cure})")
+                failures.append(found.failure(name))
             else:
                 states[name] = {**found, "lab": lab}
     else:
@@ -44,11 +45,10 @@ def doctor(hosts: str, *, limit: str, every: bool) -> Outcome:
         locks = {name: stack.lock.is_file() for name, stack in stacks.items()}
         states = {"this machine": {**machine_facts.look(PARTS, venvs), "lab": {"hosts": 1, "locks": locks, **pins()}}}
     rows = [row for name, state in states.items() for row in examine(name, state)]
-    failures += [
-        f"{r['host']}: {r['check']}: {r['evidence']} (cure: {r['cure']})" for r in rows if r["state"] == "sick"
-    ]
+    failures += [Failure(f"{r['check']}: {r['evidence']}", r["cure"], r["host"]) for r in rows if r["state"] == "sick"]
     shown = [r for r in rows if every or r["state"] != "well"]
-    return Outcome({"findings": rows}, failures=failures, text=Group(table(shown), summary(rows)))
+    return Outcome({"findings": rows}, failures=failures, text=Group(table(shown), summary(rows)),
+                   told=len(failures) == sum(row["state"] == "sick" for row in rows))  # fmt: skip
 
 
 def table(rows: list[dict[str, str]]) -> Table:
