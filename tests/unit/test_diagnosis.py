@@ -6,11 +6,19 @@ import json
 
 import pytest
 
+from gpulab.common.console import console
 from gpulab.common.diagnosis import TABLES, Known, diagnose, find, known_failures, last_line
 from gpulab.common.errors import UsageError
 from gpulab.common.failure import Failure
 from gpulab.common.outcome import Outcome
 from gpulab.verbs.verb import carry_out
+
+
+@pytest.fixture(autouse=True)
+def _console(monkeypatch: pytest.MonkeyPatch) -> None:
+    """--json sends the console's talk to standard error: that ends with the test."""
+    monkeypatch.setattr(console, "_file", None)
+
 
 NAMES = dict.fromkeys(("at", "registry", "tag", "name", "address", "port", "user", "hosts"), "X")
 ENTRIES = [(table.stem, known) for table in sorted(TABLES.glob("*.yml")) for known in known_failures(table.stem)]
