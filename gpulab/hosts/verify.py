@@ -88,7 +88,7 @@ def try_promises(hosts: Sequence[Host], inventory: Path, folder: Path, only: str
         f"--junitxml={junit}", "-o", "junit_family=xunit1", "-n", str(workers),
     ]  # fmt: skip
     argv += ["-k", only] if only else []
-    console.print(f"trying the promises on {len(hosts)} hosts with {workers} workers ...")
+    console.print(f"checking {len(hosts)} hosts with {workers} workers ...")
     with log.open("w", encoding="utf-8") as out:
         subprocess.run(argv, cwd=ROOT, env=environment(), stdout=out, stderr=subprocess.STDOUT, check=False)
     return read_junit(junit, [host.name for host in hosts]) if junit.is_file() else []

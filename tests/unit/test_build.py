@@ -121,7 +121,7 @@ ERROR: failed to solve: process "/bin/sh -c install-part" did not complete succe
 
 def test_a_failure_that_is_known_is_told_with_its_cure():
     failed = follow.why(FAILED)
-    assert failed.message == "the package index was not reached"
+    assert failed.message == "the package index cannot be reached"
     assert "UV_DEFAULT_INDEX" in failed.cure
 
 

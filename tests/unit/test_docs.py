@@ -35,7 +35,7 @@ def commands() -> list[tuple[str, str]]:
 @pytest.mark.parametrize(("page", "command"), commands())
 def test_a_command_in_a_page_is_one_that_inv_takes(page, command):
     words = shlex.split(command)[1:]
-    if words[0] in ("--list", "--help") or any("<" in w for w in words):
+    if words[:1] in (["--list"], ["--help"]) or any("<" in w for w in words):
         words = [w for w in words if not w.startswith("-") and "<" not in w][:1]
     contexts = Collection.from_module(tasks).to_contexts()
     verb = next((c for c in contexts if words and c.name == words[0]), None)
