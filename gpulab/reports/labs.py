@@ -17,7 +17,9 @@ from gpulab.common.outcome import Outcome
 from gpulab.common.paths import LABS, shown
 from gpulab.lab.lab import Lab, find_lab, lab_names, load_lab
 from gpulab.plan.machine import Machine, this_machine
-from gpulab.records.record import all_runs, read
+from gpulab.records.read import all_runs
+from gpulab.records.record import RunRecord
+from gpulab.reports.listings import UNREADABLE, read_or_why
 from gpulab.reports.summary import state_text
 
 HERE = {"yes": "gpu", "rehearse": "cpu", "no": "no"}
@@ -50,8 +52,9 @@ def row(lab: Lab, machine: Machine, run: Path | None) -> dict[str, Any]:
     """A lab as --json has it."""
     lacks = machine.lacks(lab.needs)
     here = "no" if lacks and lab.rehearse.impossible else "rehearse" if lacks else "yes"
-    record = read(run) if run else {"state": "never", "profile": ""}
-    last = {"state": record["state"], "profile": record["profile"], "run": run}
+    record = read_or_why(run) if run else None
+    state, profile = (record.state, record.profile) if isinstance(record, RunRecord) else (UNREADABLE, "")
+    last = {"state": state if run else "never", "profile": profile, "run": run}
     return {"lab": lab.name, "title": lab.title, "stack": lab.stack, "needs": lab.needs.model_dump(), "here": here,
             "last": last}  # fmt: skip
 
@@ -72,7 +75,7 @@ def ending(last: dict[str, Any]) -> Text:
     if not last["run"]:
         return Text("never", style="dim")
     when = day_of(last["run"])
-    return Text.assemble(state_text(last["state"]), f" {last['profile']} {when}".rstrip())
+    return Text.assemble(state_text(last["state"]), *(f" {word}" for word in (last["profile"], when) if word))
 
 
 def day_of(run: Path) -> str:

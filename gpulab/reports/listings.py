@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 from rich.console import Group
 from rich.text import Text
 
 from gpulab.common.errors import UsageError
 from gpulab.common.listing import listing
+from gpulab.common.numbers import positive
 from gpulab.common.outcome import Outcome
 from gpulab.common.paths import runs_dir, shown
-from gpulab.records.record import all_runs, find_run, read
+from gpulab.records.read import all_runs, find_run, read, run_name
+from gpulab.records.record import RunRecord
 from gpulab.reports.summary import run_page, state_text
+
+UNREADABLE = "unreadable"
+MOST = 1_000_000
+
+
+def read_or_why(folder: Path) -> RunRecord | UsageError:
+    """A run's record, or why it can't be read."""
+    try:
+        return read(folder)
+    except UsageError as error:
+        return error
 
 
 def list_runs(lab: str, limit: int) -> Outcome:
-    """The last runs, newest first."""
+    """The last runs, newest first; no more records are opened than are shown."""
+    positive("--limit", limit, MOST)
     folders = [
         f for f in all_runs() if not lab or lab.replace("/", "-") in (f.parent.name, f.parent.name.partition("-")[2])
     ]
@@ -25,14 +42,16 @@ def list_runs(lab: str, limit: int) -> Outcome:
     table = listing("run", "profile", "state", "seconds", "failure", wraps="failure")
     rows = []
     for folder in list(reversed(folders))[:limit]:
-        record = read(folder)
-        seconds = sum(step.get("seconds", 0) for step in record["steps"])
-        failure = record["failures"][0] if record["failures"] else ""
-        table.add_row(record["run"], record["profile"], state_text(record["state"]), f"{seconds:.0f}", Text(failure))
-        rows.append(
-            {k: record[k] for k in ("run", "lab", "profile", "state", "failures")}
-            | {"folder": folder, "seconds": seconds}
-        )
+        record = read_or_why(folder)
+        if isinstance(record, UsageError):
+            row: dict[str, Any] = {"run": run_name(folder), "lab": None, "profile": "", "state": UNREADABLE,
+                                   "failures": [record.message], "seconds": 0.0}  # fmt: skip
+        else:
+            row = {k: getattr(record, k) for k in ("run", "lab", "profile", "state", "failures", "seconds")}
+        failure = row["failures"][0] if row["failures"] else ""
+        seconds = f"{row['seconds']:.0f}"
+        table.add_row(row["run"], row["profile"], state_text(row["state"]), seconds, Text(failure))
+        rows.append({**row, "folder": folder})
     return Outcome({"runs": rows}, text=table)
 
 
@@ -41,11 +60,9 @@ def show_run(run: str) -> Outcome:
     folder = find_run(run)
     record = read(folder)
     proofs = listing("step", "proof", "holds", "evidence", wraps="evidence")
-    for step in record["steps"]:
-        for proof in step.get("proofs", []):
-            proofs.add_row(
-                step["step"], proof["proof"], "yes" if proof["holds"] else "[red]no[/]", Text(proof["evidence"])
-            )
-    failures = [Text(failure, style="red") for failure in record["failures"]]
+    for step in record.steps:
+        for proof in step.proofs:
+            proofs.add_row(step.step, proof.proof, "yes" if proof.holds else "[red]no[/]", Text(proof.evidence))
+    failures = [Text(failure, style="red") for failure in record.failures]
     page = Group(proofs, *failures, run_page(record, folder))
-    return Outcome({"record": record, "folder": folder}, text=page)
+    return Outcome({"record": record.as_data(), "folder": folder}, text=page)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import subprocess
 
@@ -14,6 +13,7 @@ from gpulab.common.paths import LABS, ROOT
 from gpulab.hosts.doctor.examine import table
 from gpulab.lab.lab import lab_names, load_lab
 from gpulab.stacks.stack import load_stacks
+from tests.records import open_run
 
 FINDINGS = [
     {"host": "gpu1", "check": "silent-torch-fallback", "state": "sick", "cure": "pip install flash-linear-attention",
@@ -64,9 +64,9 @@ def test_one_lab_is_shown_at_length(columns):
 
 
 def test_the_last_run_is_told_with_its_profile_and_day(runs):
-    folder = runs / "start-quickstart" / "20260131T235959Z"
-    folder.mkdir(parents=True)
-    (folder / "run.json").write_text(json.dumps({"run": "x", "state": "interrupted", "profile": "cpu"}))
+    writer = open_run("start-quickstart")
+    writer.close("interrupted")
+    writer.folder.rename(runs / "start-quickstart" / "20260131T235959Z")
     (line,) = [line for line in said(80, "labs") if line.startswith("start/quickstart")]
     assert line.endswith("interrupted cpu 31 Jan")
 
