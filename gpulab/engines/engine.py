@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from gpulab.checks import verdict as checks
+from gpulab.common import interrupts
 from gpulab.common.paths import runs_dir, shown
 from gpulab.common.ports import free_port, is_free
 from gpulab.common.resources import Sampler, Usage, this_machines_gpus
@@ -335,20 +336,13 @@ class Engine(ABC):
     @contextlib.contextmanager
     def closing(self) -> Iterator[Engine]:
         """Whatever happens inside, nothing that was started is left: servers, steps, what they started themselves."""
-        before = signal.signal(signal.SIGTERM, _as_interrupt)
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             yield self
         finally:
-            signal.signal(signal.SIGTERM, before)
-            patient = signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C does not interrupt the cleaning up
-            try:
+            with interrupts.ignored():
                 for server in list(self._servers):
                     self._servers.pop(server).stop()
                 self.sweep()
                 self._sampler.close()
-            finally:
-                signal.signal(signal.SIGINT, patient)
-
-
-def _as_interrupt(*_: Any) -> None:
-    raise KeyboardInterrupt
+            signal.signal(signal.SIGTERM, before)

@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.text import Text
 
-from gpulab.common import redact
+from gpulab.common import interrupts, redact
 from gpulab.common.causes import likely_cause, tail
 from gpulab.common.console import console
 from gpulab.common.errors import UsageError
@@ -29,7 +29,7 @@ from gpulab.plan.driver import refuse_old_driver
 from gpulab.plan.machine import Machine
 from gpulab.plan.plan import Command, Plan, parse_settings
 from gpulab.plan.script import as_script
-from gpulab.records.record import Record, now, write_atomically
+from gpulab.records.record import RUNNING, Record, now, write_atomically
 from gpulab.reports.summary import comparison, headline, run_page
 from gpulab.runs.spec import Order, compute_nodes_for, machines_of
 from gpulab.stacks.stack import load_stack
@@ -184,7 +184,8 @@ class LabRun:
             self.record.data["failures"].append(f"inv itself failed: {type(error).__name__}: {error}")
             raise
         finally:
-            self._finish(state)
+            with interrupts.ignored():
+                self._finish(state)
         code = {"done": 0, "interrupted": 130}.get(state, 1)
         data = self.record.data
         if data["profile"] == "cpu" and state == "done":
@@ -207,7 +208,7 @@ class LabRun:
                 continue
             self.watch.start(command.step)
             started = self.begun.get(command.step) or now()
-            entry: dict[str, Any] = {"step": command.step, "state": "running", "started": started, "exit": None}
+            entry: dict[str, Any] = {"step": command.step, "state": RUNNING, "started": started, "exit": None}
             self.record.data["steps"].append(self._described(entry, command))
             self.record.save()
             began = time.monotonic()
@@ -215,9 +216,6 @@ class LabRun:
                 ended = self.engine.carry_out(command.step)
                 command = self.engine.command(command.step)  # a taken port changes the plan
                 failures = self._judge(entry, command, ended)
-            except KeyboardInterrupt:
-                entry["state"] = "interrupted"
-                raise
             finally:
                 seconds = self.engine.lasted(command.step) or time.monotonic() - began
                 entry |= {"ended": now(), "seconds": round(seconds, 2)}
@@ -282,6 +280,10 @@ class LabRun:
     def _finish(self, state: str) -> None:
         """Figures, curves and the last write of the record."""
         data = self.record.data
+        for entry in data["steps"]:  # an interrupt may come between any two lines
+            entry.setdefault("ended", now())
+            if entry["state"] == RUNNING:
+                entry["state"] = state
         data["steps"].sort(key=lambda entry: self.engine.plan.steps.index(entry["step"]))
         data["metrics"] = {s["step"]: s["metrics"] for s in data["steps"] if s.get("metrics")}
         data["peaks"] = self.engine.peaks
