@@ -60,15 +60,13 @@ class Testbed:
         wanted = [node if isinstance(node, Node) else Node(*node) for node in nodes]
         bed = cls(name, wanted)
         bed.directory.mkdir(parents=True, exist_ok=True)
-        with exclusive():
-            engine.start()
+        engine.start()
+        with exclusive("networks"):
             ensure_network("testbed-build", f"10.87.{200 + zlib.crc32(str(CACHE).encode()) % 50}.0/24")
-            images.base_images({node.suite for node in wanted})
-            tags = [
-                images.image_with(n.suite, *n.packages) if n.packages else images.base_image(n.suite) for n in wanted
-            ]
+        images.base_images({node.suite for node in wanted})
+        tags = [images.image_with(n.suite, *n.packages) if n.packages else images.base_image(n.suite) for n in wanted]
         bed.down()
-        with exclusive():
+        with exclusive("networks"):
             bed.subnet = free_subnet(zlib.crc32(f"{CACHE}{name}".encode()) % 200)
             ensure_network(bed.prefix, f"{bed.subnet}.0/24")
         for number, (node, tag) in enumerate(zip(wanted, tags, strict=True), start=11):
