@@ -19,6 +19,7 @@ from gpulab.common import interrupts
 from gpulab.common.paths import runs_dir, shown
 from gpulab.common.ports import free_port, is_free
 from gpulab.common.resources import Sampler, Usage, this_machines_gpus
+from gpulab.engines.interrupts import as_interrupt
 from gpulab.engines.progress import Watch
 from gpulab.engines.rank_logs import RankLogs
 from gpulab.inside import ready
@@ -336,7 +337,7 @@ class Engine(ABC):
     @contextlib.contextmanager
     def closing(self) -> Iterator[Engine]:
         """Whatever happens inside, nothing that was started is left: servers, steps, what they started themselves."""
-        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+        before = signal.signal(signal.SIGTERM, as_interrupt)
         try:
             yield self
         finally:
