@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from gpulab.checks import verdict as checks
-from gpulab.common import interrupts
 from gpulab.common.paths import runs_dir, shown
 from gpulab.common.ports import free_port, is_free
 from gpulab.common.resources import Sampler, Usage, this_machines_gpus
-from gpulab.engines.interrupts import as_interrupt
+from gpulab.engines.interrupts import as_interrupt, ignored
 from gpulab.engines.progress import Watch
 from gpulab.engines.rank_logs import RankLogs
 from gpulab.inside import ready
@@ -341,7 +340,7 @@ class Engine(ABC):
         try:
             yield self
         finally:
-            with interrupts.ignored():
+            with ignored():
                 for server in list(self._servers):
                     self._servers.pop(server).stop()
                 self.sweep()

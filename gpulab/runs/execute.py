@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.text import Text
 
-from gpulab.common import interrupts, redact
+from gpulab.common import redact
 from gpulab.common.causes import likely_cause, tail
 from gpulab.common.console import console
 from gpulab.common.errors import UsageError
@@ -20,6 +20,7 @@ from gpulab.common.ports import FIRST, free_port
 from gpulab.common.yamlfile import fault
 from gpulab.engines import Engine, choose_engine
 from gpulab.engines.engine import Ended
+from gpulab.engines.interrupts import ignored
 from gpulab.engines.progress import Watch
 from gpulab.engines.slurm import SlurmEngine
 from gpulab.inside.metrics import metrics
@@ -184,7 +185,7 @@ class LabRun:
             self.record.data["failures"].append(f"inv itself failed: {type(error).__name__}: {error}")
             raise
         finally:
-            with interrupts.ignored():
+            with ignored():
                 self._finish(state)
         code = {"done": 0, "interrupted": 130}.get(state, 1)
         data = self.record.data
