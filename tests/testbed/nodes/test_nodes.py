@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import signal
 import subprocess
@@ -18,30 +16,6 @@ from tests.testbed import engine
 from tests.testbed.on_nodes import LABEL, Nodes, beats, log, runs_now
 from tests.testbed.paths import REPO
 from tests.wait import wait_until
-
-
-@pytest.mark.rehearsal
-def test_two_hosts_train_as_one(nodes: Nodes, tmp_path: Path) -> None:
-    """The lab train/multi-node with the real ms-swift: proven there, recorded here."""
-    done = subprocess.run(
-        [REPO / "inv", "lab", "multi-node", "--hosts", nodes.inventory, "--only", "swift,deepspeed,ray", "--json"],
-        env={**os.environ, "GPULAB_RUNS": str(tmp_path)}, capture_output=True, text=True, timeout=600,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr[-3000:]
-    told = record(tmp_path)
-    assert told["hosts"] == list(nodes.hosts)
-    assert told["image"]["id"].startswith("sha256:") if "image" in told else told["stack"]["image"]["id"]
-    steps = {s["step"]: {p["proof"]: p["evidence"] for p in s.get("proofs", [])} for s in told["steps"]}
-    states = steps["deepspeed"]["each rank holds at most 55% of the optimizer states"]
-    assert states == "each of 2 ranks has at most 50% of the optimizer states", "ZeRO-2, over the network"
-    for launcher in ("swift", "ray"):
-        assert steps[launcher]["every rank took part"] == "2 ranks on 2 nodes over gloo"
-        assert "the same weights on 2 ranks" in steps[launcher]["ranks hold the same weights"]
-    folder = tmp_path / told["run"]
-    assert {f.name for f in (folder / "swift" / "ranks").iterdir()} == {"0.json", "1.json"}
-    assert {json.loads(f.read_text())["host"] for f in (folder / "swift" / "ranks").iterdir()} == set(nodes.hosts)
-    assert "[0] " in (folder / "logs" / "swift.log").read_text()
-    assert not nodes.containers()
 
 
 def test_nodes_meet_and_their_files_come_back(nodes: Nodes, tmp_path: Path) -> None:
