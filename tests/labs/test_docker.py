@@ -83,7 +83,7 @@ def test_ctrl_c_while_serving_in_containers(lab, docker):
     run = lab("quickstart", "--engine", "docker")
     wait_until(lambda: run.state("before") == "running", "the model is served", 240)
     run.process.send_signal(signal.SIGINT)
-    code, _, err = run.finish(90)
+    code, _, err = run.finish(300)
     assert code == 130, err
     assert (run.record["state"], run.state("before")) == ("interrupted", "interrupted")
     assert not left(docker)
@@ -135,7 +135,7 @@ def test_an_image_that_is_not_there_is_one_line_that_says_how_to_get_it(tmp_path
     folder.joinpath("lab.yaml").write_text(UNBUILT)
     words = ("lab", "unbuilt", "--engine", "docker", "--json")
     run = start(tmp_path / "labs", tmp_path / "runs", *words, stderr=subprocess.PIPE)
-    told = json.loads(run.communicate(timeout=60)[0])
+    told = json.loads(run.communicate(timeout=300)[0])
     assert run.returncode == 2
     assert f"has no image {Image(load_stack('flash')).tag}" in told["failures"][0]
     assert "./inv build flash" in told["cure"]

@@ -202,7 +202,7 @@ def test_a_registry_that_is_down_is_one_line_a_host(site: Lab) -> None:
     try:
         began = time.monotonic()
         code, answer = inv("pull", STACK, "--hosts", str(site.inventory))
-        assert time.monotonic() - began < 30
+        assert time.monotonic() - began < 90
     finally:
         site.bed.sh("old", "systemctl start docker-registry")
     assert code == 1
