@@ -1,4 +1,4 @@
-"""Which tests run in one process when several do (`pytest -n 3`), in what order, and whose the testbed's engine is."""
+"""Which tests run in one process when several do (`pytest -n 4`), in what order, and whose the testbed's engine is."""
 
 from __future__ import annotations
 
