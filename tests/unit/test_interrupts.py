@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 from gpulab.engines.local import LocalEngine
-from gpulab.records.record import read
+from gpulab.records.read import read
+from gpulab.records.record import RunRecord
 from gpulab.runs import execute
+from gpulab.runs.request import LabRequest
 from gpulab.stacks.stack import Stack
 from tests.unit.conftest import WriteLab
 
@@ -30,7 +32,7 @@ steps:
     run: /bin/true
 rehearse: {}
 """
-RunLab = Callable[[], dict[str, Any]]
+RunLab = Callable[[], RunRecord]
 
 
 @pytest.fixture
@@ -41,9 +43,9 @@ def run_lab(write_lab: WriteLab, runs: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(Stack, "packages", lambda _: {})
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
-    def run() -> dict[str, Any]:
+    def run() -> RunRecord:
         known = set(runs.glob("*/*/run.json"))
-        execute.run_lab("tiny", rehearse=True)
+        execute.run_lab(LabRequest("tiny", rehearse=True))
         assert {number: signal.getsignal(number) for number in before} == before
         (new,) = set(runs.glob("*/*/run.json")) - known
         return read(new.parent)
@@ -69,7 +71,7 @@ def at_line(wanted: int) -> Callable[[], int]:
 
 
 def test_no_step_is_left_running_wherever_the_interrupt_comes(run_lab: RunLab) -> None:
-    def record(line: int) -> tuple[dict[str, Any], int]:
+    def record(line: int) -> tuple[RunRecord, int]:
         passed = at_line(line)
         try:
             return run_lab(), passed()
@@ -77,11 +79,11 @@ def test_no_step_is_left_running_wherever_the_interrupt_comes(run_lab: RunLab) -
             sys.settrace(None)
 
     whole, lines = record(0)
-    assert [step["state"] for step in whole["steps"]] == ["done", "done"]
+    assert [step.state for step in whole.steps] == ["done", "done"]
     for line in range(1, lines + 1):
         left, _ = record(line)
-        assert left["state"] == "interrupted"
-        assert not [s for s in left["steps"] if s["state"] == "running" or "ended" not in s], f"at line {line}"
+        assert left.state == "interrupted"
+        assert not [s for s in left.steps if s.state == "running" or not s.ended], f"at line {line}"
 
 
 def test_a_second_interrupt_while_the_record_is_closed_does_nothing(
@@ -98,8 +100,8 @@ def test_a_second_interrupt_while_the_record_is_closed_does_nothing(
     monkeypatch.setattr(LocalEngine, "sweep", again)
     monkeypatch.setattr("gpulab.reports.curves.draw", again)
     record = run_lab()
-    assert (record["state"], record["failures"]) == ("interrupted", ["interrupted"])
-    assert [step["state"] for step in record["steps"]] == ["interrupted"]
+    assert (record.state, record.failures) == ("interrupted", ["interrupted"])
+    assert [step.state for step in record.steps] == ["interrupted"]
 
 
 def test_a_mistake_of_the_labs_own_leaves_no_step_running(
@@ -112,4 +114,4 @@ def test_a_mistake_of_the_labs_own_leaves_no_step_running(
     with pytest.raises(KeyError):
         run_lab()
     (record,) = (read(file.parent) for file in runs.glob("*/*/run.json"))
-    assert [step["state"] for step in record["steps"]] == ["failed"]
+    assert [step.state for step in record.steps] == ["failed"]
