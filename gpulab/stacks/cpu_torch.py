@@ -109,7 +109,7 @@ def digests(requirement: str) -> list[str]:
 
 
 def announced(torch: CpuTorch, on: str) -> tuple[str, list[str]]:
-    """PyTorch's own requirement for the version (torch==2.13.0+cpu) and the SHA-256 of all its wheels."""
+    """PyTorch's own requirement for the version, with its local part, and the SHA-256 of all its wheels."""
     words = [*torch.words(), "--no-deps", "--generate-hashes", "--no-header", "--no-annotate"]
     words += ["--python-version", torch.python]
     words += ["--python-platform", "x86_64-manylinux_2_35"] if on == LOCKED_PLATFORM else []

@@ -29,8 +29,8 @@ def built(stack: str) -> str:
     """The tag of the stack's image, by `./inv build` as a user types it."""
     base = base_name(python(load_stack(stack)))
     image = Image(load_stack(stack), base)
-    with exclusive():
-        engine.start()
+    engine.start()
+    with exclusive(image.tag):
         if engine.docker("image", "inspect", image.tag, check=False).returncode == 0:
             return image.tag
         python_base(python(image.stack))
