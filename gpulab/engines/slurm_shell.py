@@ -17,7 +17,7 @@ from pathlib import Path
 
 from gpulab.common.paths import ROOT
 from gpulab.engines.docker_shell import DockerShell
-from gpulab.engines.engine import QUIET
+from gpulab.engines.node_group import QUIET
 from gpulab.engines.slurm_usage import SAMPLE
 from gpulab.lab import flags
 from gpulab.plan.container import Place, container_name, run_words, shipped, volumes

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gpulab.common.resources import Sample
-from gpulab.engines.docker import usage
+from gpulab.engines.container_job import usage
 from gpulab.inside.slurm_watcher import USAGE
 
 # A line for each container: seconds since 1970, the step that began last, what `docker stats` says; and the GPUs' own.
