@@ -137,10 +137,10 @@ class StepBackend(Backend):
     def answers(self, plan: Plan, command: Command, timeout: float) -> bool:
         """Whether a server completes a chat within `timeout` seconds."""
 
-    def fetch_progress(self, plan: Plan, command: Command) -> None:  # noqa: B027 (it is here)
+    def fetch_progress(self, plan: Plan, command: Command) -> None:
         """Have here what a running command tells of its progress."""
 
-    def fetch(self, plan: Plan, step: str) -> None:  # noqa: B027 (they are here)
+    def fetch(self, plan: Plan, step: str) -> None:
         """Have a finished step's files here."""
 
     def judge(self, plan: Plan, question: checks.Question) -> checks.Judgement:
@@ -151,5 +151,5 @@ class StepBackend(Backend):
         """Which nodes of a spread step do not reach each other any more; None while all do, or nobody knows."""
         return None
 
-    def remove(self, plan: Plan, commands: Sequence[Command]) -> None:  # noqa: B027 (a process leaves nothing)
+    def remove(self, plan: Plan, commands: Sequence[Command]) -> None:
         """Remove what is left of commands that are over and on record."""

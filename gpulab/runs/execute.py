@@ -18,12 +18,12 @@ from gpulab.common.outcome import Outcome
 from gpulab.common.paths import runs_dir, shown
 from gpulab.common.ports import FIRST, free_port
 from gpulab.common.yamlfile import fault
-from gpulab.engines import Engine, choose_engine
-from gpulab.engines.engine import Ended
+from gpulab.engines import Backend, choose_engine, open_session
+from gpulab.engines.ended import Ended
 from gpulab.engines.progress import Watch
-from gpulab.engines.slurm import SlurmEngine
+from gpulab.engines.slurm import SlurmBackend
 from gpulab.inside.metrics import metrics
-from gpulab.inside.resume_files import ResumeRequest
+from gpulab.inside.resume_files import ResumeRequest, Taken
 from gpulab.lab.lab import Lab, find_lab
 from gpulab.plan.driver import refuse_old_driver
 from gpulab.plan.machine import Machine
@@ -48,7 +48,7 @@ def run_lab(
         raise UsageError(f"no hub {hub!r}", f"one of {', '.join(HUBS)}")
     lab = find_lab(name).only(only.split(",") if only else [])
     count = node_count(lab, nodes)
-    if engine == SlurmEngine.name and keep_serving:
+    if engine == SlurmBackend.name and keep_serving:
         raise UsageError("a job ends with its last step", "leave --keep-serving out, or take --engine docker")
     compute_nodes = compute_nodes_for(lab.needs, engine, hosts, limit, count)
     machines = machines_of(compute_nodes, engine, count)
@@ -57,12 +57,12 @@ def run_lab(
     else:
         profile, why = choose_profile(lab, machines, count, rehearse=rehearse)
     stack = load_stack("cpu" if profile == "cpu" else lab.stack)
-    session = choose_engine(engine, stack, compute_nodes, hosts, requeue=requeue)
+    backend = choose_engine(engine, stack, compute_nodes, hosts, requeue=requeue)
     by_step = parse_settings(settings, lab)
     ports = choose_ports(lab, by_step, say=not dry)
-    order = Order(lab, profile, why, stack, session, compute_nodes, machines, hosts, count, by_step, ports, hub)
+    order = Order(lab, profile, why, stack, backend, compute_nodes, machines, hosts, count, by_step, ports, hub)
     if dry:
-        script = as_script(session.shell(order.plan(runs_dir() / lab.slug / "dry")))
+        script = as_script(backend.shell(order.plan(runs_dir() / lab.slug / "dry")))
         return Outcome({"plan": script, "profile": profile}, text=Text(script.rstrip()))
     return begin(order, keep_serving=keep_serving).carry_out()
 
@@ -71,19 +71,18 @@ def begin(
     order: Order, *, keep_serving: bool = False, handing_over: Callable[[Plan], ResumeRequest] | None = None
 ) -> LabRun:
     """Check what can be checked, then open the run's record. `handing_over`: what there is for it of an earlier run."""
-    lab, session = order.lab, order.engine
+    lab = order.lab
     console.print(f"[bold]{lab.name}[/] {lab.title}\n{order.why}")
     if order.profile == "gpu":
         refuse_old_driver(order.stack, order.machines)
-    session.prepare()
-    _check_before(lab, session, order.plan(runs_dir()))
+    order.engine.prepare()
+    _check_before(lab, order.engine, order.plan(runs_dir()))
     record = Record.open(lab.slug, order.described())
     planned = order.plan(record.folder)
     resume_request = handing_over(planned) if handing_over else None
     try:
         return LabRun(record, order, planned, keep_serving=keep_serving, resume_request=resume_request)
     except BaseException:  # hosts that cannot meet, Ctrl-C: nothing has started, so there is no run
-        session.sweep()
         record.discard()
         raise
 
@@ -127,13 +126,13 @@ def choose_ports(lab: Lab, by_step: Mapping[str, dict[str, str]], *, say: bool) 
     return ports
 
 
-def _check_before(lab: Lab, session: Engine, planned: Plan) -> None:
+def _check_before(lab: Lab, backend: Backend, planned: Plan) -> None:
     """What can be known before the first step: every program is there, the disk has room."""
     programs = {c.argv[0]: c.step for c in reversed(planned.commands)}
-    if program := session.lacks(list(programs)):
+    if program := backend.lacks(list(programs)):
         where = ["steps", programs[program], "run"]
         raise fault(lab.file, where, f"the stack {planned.stack.name} has no program {program!r}", "check its spelling")
-    folder, free = session.room()
+    folder, free = backend.room()
     needed = lab.needs.disk_gib if planned.profile == "gpu" else 0.1
     if free < needed:
         raise UsageError(
@@ -147,27 +146,32 @@ class LabRun:
 
     def __init__(
         self, record: Record, order: Order, planned: Plan, *, keep_serving: bool = False,
-        resume_request: ResumeRequest | None = None, begun: Mapping[str, str] | None = None,
+        resume_request: ResumeRequest | None = None, taken: Taken | None = None, begun: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
         self.record = record
         self.order = order
         self.watch = Watch(console, list(planned.steps))
-        self.engine = order.engine
         self.begun = begun or {}
-        self.engine.begin(planned, self._replan, self.watch, resume_request)
-        self.record.data |= {**self.engine.remembered(), "keep_serving": keep_serving}
-        self.record.save()
-        if planned.left_out:
-            self.record.data["left_out"] = dict(planned.left_out)
         servers = [c.step for c in planned.commands if c.ready]
         self.keep = servers[-1] if keep_serving and servers else None
+        self.session = open_session(order.engine, planned, self._replan, self.watch, resume=resume_request, taken=taken)
+        try:
+            self.record.data |= {**self.session.remembered(), "keep_serving": keep_serving}
+            if planned.left_out:
+                self.record.data["left_out"] = dict(planned.left_out)
+            self.record.save()
+        except BaseException:
+            self.session.close()
+            raise
 
-    def carry_out(self) -> Outcome:
-        """All steps in order, up to the first that fails; the record is closed whatever happens."""
+    def carry_out(self, first: Callable[[], None] = lambda: None) -> Outcome:
+        """All steps in order, up to the first that fails; the record is closed whatever happens. `first`: what else is
+        to be done before them."""
         state = "failed"  # unless it gets further
         try:
-            with self.engine.closing(), self.watch:
-                for step, why in self.engine.plan.left_out.items():
+            with self.session.closing(), self.watch:
+                first()
+                for step, why in self.session.plan.left_out.items():
                     self.watch.say(f"[yellow]left out[/] {step}: {why}")
                 self._write_script()
                 state = "done" if self._steps() else "failed"
@@ -202,7 +206,7 @@ class LabRun:
 
     def _steps(self) -> bool:
         done = {entry["step"] for entry in self.record.data["steps"]}
-        for command in [self.engine.command(step) for step in self.engine.plan.steps]:
+        for command in [self.session.command(step) for step in self.session.plan.steps]:
             if command.step in done or (command.until in done and command.step != self.keep):
                 continue
             self.watch.start(command.step)
@@ -212,20 +216,20 @@ class LabRun:
             self.record.save()
             began = time.monotonic()
             try:
-                ended = self.engine.carry_out(command.step)
-                command = self.engine.command(command.step)  # a taken port changes the plan
+                ended = self.session.carry_out(command.step)
+                command = self.session.command(command.step)  # a taken port changes the plan
                 failures = self._judge(entry, command, ended)
             except KeyboardInterrupt:
                 entry["state"] = "interrupted"
                 raise
             finally:
-                seconds = self.engine.lasted(command.step) or time.monotonic() - began
+                seconds = self.session.lasted(command.step) or time.monotonic() - began
                 entry |= {"ended": now(), "seconds": round(seconds, 2)}
             self.record.data["failures"] += failures
             self.record.save()
             if failures:
                 return False
-            self.engine.let_go(command.step, keep=self.keep)
+            self.session.let_go(command.step, keep=self.keep)
         return True
 
     def _described(self, entry: dict[str, Any], command: Command) -> dict[str, Any]:
@@ -233,7 +237,7 @@ class LabRun:
             "argv": redact.argv(command.argv),
             "cwd": command.cwd,
             "env": redact.environment(command.env),
-            "log": self.engine.log(command.step).relative_to(self.record.folder),
+            "log": self.session.log(command.step).relative_to(self.record.folder),
         }
         if command.url:
             entry["url"] = command.url
@@ -241,22 +245,23 @@ class LabRun:
 
     def _judge(self, entry: dict[str, Any], command: Command, ended: Ended) -> list[str]:
         """What failed about a step: its exit, its artefacts, its proofs. Fills the record's entry."""
-        log = self.engine.log(command.step)
+        log = self.session.log(command.step)
         self._described(entry, command)
-        entry |= {"exit": ended.exit, "metrics": metrics(command.out), "peaks": self.engine.peaks.get(command.step, {})}
+        peaks = self.session.peaks.get(command.step, {})
+        entry |= {"exit": ended.exit, "metrics": metrics(command.out), "peaks": peaks}
         failure = ended.failure or (f"{command.step} ended with exit {ended.exit}" if ended.exit else None)
         if failure:
             failures = [f"{failure}, its log: {shown(ended.log or log)}"]
             if cause := likely_cause(log, f"exit {ended.exit}"):
                 failures.append(f"likely cause: {cause}")
         else:
-            judged = self.engine.judge(command)
+            judged = self.session.judge(command)
             entry |= {"artefacts": judged.artefacts, "proofs": judged.proofs}
             failures = judged.failures
         entry["state"] = "failed" if failures else "done"
         evidence = "; ".join(p["evidence"] for p in entry.get("proofs", []) if p["holds"])
         self.watch.end(
-            command.step, not failures, evidence or (f"at {self.engine.reach(command)}" if command.url else "")
+            command.step, not failures, evidence or (f"at {self.order.engine.reach(command)}" if command.url else "")
         )
         if failure:
             for line in tail(ended.log or log, TAIL):
@@ -264,30 +269,30 @@ class LabRun:
         return failures
 
     def _serve_on(self, server: str) -> None:
-        command = self.engine.plan.command(server)
+        command = self.session.plan.command(server)
         assert command.ready  # noqa: S101 (only servers are kept)
         body = json.dumps({"model": command.ready.chat, "messages": [{"role": "user", "content": "Hello"}]})
         with contextlib.suppress(KeyboardInterrupt):  # it may come the moment that the first line is out
-            console.print(f"[bold]{server}[/] serves at {self.engine.reach(command)} until Ctrl-C; try it:")
+            console.print(f"[bold]{server}[/] serves at {self.order.engine.reach(command)} until Ctrl-C; try it:")
             console.print(
                 f"  curl {command.url}/chat/completions -H 'Content-Type: application/json' -d '{body}'", markup=False
             )
-            self.engine.serve_on(server)
+            self.session.serve_on(server)
 
     def _write_script(self) -> None:
         path = self.record.folder / "plan.sh"
-        write_atomically(path, as_script(self.engine.shell(self.engine.plan)))
+        write_atomically(path, as_script(self.order.engine.shell(self.session.plan)))
         path.chmod(0o755)
 
     def _finish(self, state: str) -> None:
         """Figures, curves and the last write of the record."""
         data = self.record.data
-        data["steps"].sort(key=lambda entry: self.engine.plan.steps.index(entry["step"]))
+        data["steps"].sort(key=lambda entry: self.session.plan.steps.index(entry["step"]))
         data["metrics"] = {s["step"]: s["metrics"] for s in data["steps"] if s.get("metrics")}
-        data["peaks"] = self.engine.peaks
+        data["peaks"] = self.session.peaks
         try:
             self._write_script()  # a taken port changes the plan
-            if compare := self.engine.plan.lab.compare:
+            if compare := self.session.plan.lab.compare:
                 write_atomically(self.record.folder / "comparison.md", comparison(data, compare))
             from gpulab.reports.curves import draw
 

@@ -15,8 +15,9 @@ from gpulab.common.docker import remove_run
 from gpulab.common.errors import UsageError
 from gpulab.common.listing import listing
 from gpulab.common.outcome import Outcome
-from gpulab.engines.remote import RemoteDockerEngine
-from gpulab.engines.slurm import SlurmEngine
+from gpulab.engines import Backend
+from gpulab.engines.remote import RemoteBackend
+from gpulab.engines.slurm import SlurmBackend
 from gpulab.hosts.engines import engine_of
 from gpulab.hosts.inventory import Host, load_hosts
 from gpulab.hosts.login import ask_login, login_host
@@ -35,20 +36,20 @@ def attach(run: str) -> Outcome:
     order = Order.again(data, f"following {data['run']} again")
     keep_serving = data.get("keep_serving", False)
     if data.get("job"):  # the job's journal tells of all its steps
-        engine: RemoteDockerEngine = SlurmEngine(
-            order.stack, order.compute_nodes, login_of(data), requeue=data["requeue"], job=data["job"]
+        engine: Backend = SlurmBackend(
+            order.stack, order.compute_nodes[0], login_of(data), requeue=data["requeue"], job=data["job"]
         )
         done = [entry for entry in data["steps"] if "taken_over_from" in entry]
     else:
-        engine = RemoteDockerEngine(order.stack, order.compute_nodes, attaches=True)
+        engine = RemoteBackend(order.stack, order.compute_nodes, attaches=True)
         engine.prepare()
         done = over(data["steps"], order, keep_serving=keep_serving)
-    engine.taken = Taken(**data.get("taken_over", {}))
     order = replace(order, engine=engine)
     record = Record.reopen(folder, {**data, "state": RUNNING, "steps": done, "failures": []})
     begun = {entry["step"]: entry["started"] for entry in data["steps"]}
     planned = order.plan(folder)
-    return LabRun(record, order, planned, keep_serving=keep_serving, begun=begun).carry_out()
+    taken = Taken(**data.get("taken_over", {}))
+    return LabRun(record, order, planned, keep_serving=keep_serving, taken=taken, begun=begun).carry_out()
 
 
 def over(entries: list[dict[str, Any]], order: Order, *, keep_serving: bool) -> list[dict[str, Any]]:

@@ -35,15 +35,18 @@ def resume(run: str, limit: str = "") -> Outcome:
         keep_serving=data.get("keep_serving", False),
         handing_over=lambda planned: resume_request(old, data, planned),
     )
-    taken, record = going.engine.taken, going.record
-    entries = {entry["step"]: entry for entry in data["steps"]}
-    record.data["steps"] = [{**entries[step], "taken_over_from": data["run"]} for step in taken.steps]
-    record.data |= {"resumes": data["run"], "taken_over": vars(taken)}
-    record.save()
-    write_atomically(old / "run.json", json.dumps(data | {"resumed_by": record.data["run"]}, indent=1) + "\n")
-    for line in [*what_changed(entries, going.engine.plan, old), *what_was_taken(taken)]:
-        console.print(f"  {escape(line)}")
-    return going.carry_out()
+
+    def note_what_was_taken() -> None:
+        taken, record = going.session.taken, going.record
+        entries = {entry["step"]: entry for entry in data["steps"]}
+        record.data["steps"] = [{**entries[step], "taken_over_from": data["run"]} for step in taken.steps]
+        record.data |= {"resumes": data["run"], "taken_over": vars(taken)}
+        record.save()
+        write_atomically(old / "run.json", json.dumps(data | {"resumed_by": record.data["run"]}, indent=1) + "\n")
+        for line in [*what_changed(entries, going.session.plan, old), *what_was_taken(taken)]:
+            console.print(f"  {escape(line)}")
+
+    return going.carry_out(note_what_was_taken)
 
 
 def refuse_what_cannot_go_on(data: Mapping[str, Any]) -> None:

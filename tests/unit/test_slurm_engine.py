@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from gpulab.engines.job_session import JobSession
 from gpulab.engines.progress import Watch
-from gpulab.engines.slurm import SlurmEngine
+from gpulab.engines.slurm import SlurmBackend
 from gpulab.hosts.compute_node import ComputeNode
 from gpulab.hosts.inventory import Host
 from gpulab.lab.lab import load_lab
@@ -35,10 +36,10 @@ class Queue:
         shared = folder / "shared"
         node = ComputeNode(here, machine, f"{os.getuid()}:{os.getgid()}", shared, {}, 9, 64, "eth0", "", False, 0)
         self.plan, self.calls = planned, folder / "calls"
-        self.engine = SlurmEngine(load_stack("cpu"), [node], here, requeue=False)
+        self.backend = SlurmBackend(load_stack("cpu"), node, here, requeue=False)
 
-    def begin(self) -> None:
-        self.engine.begin(self.plan, lambda _: self.plan, Watch(Console(quiet=True), list(self.plan.steps)))
+    def begin(self) -> JobSession:
+        return JobSession(self.backend, self.plan, Watch(Console(quiet=True), list(self.plan.steps)))
 
     @property
     def told(self) -> list[str]:
@@ -66,7 +67,6 @@ def test_an_interrupt_before_the_job_is_followed_cancels_it(queue, monkeypatch):
     monkeypatch.setattr("gpulab.engines.slurm.Follower", interrupted)
     with pytest.raises(KeyboardInterrupt):
         queue.begin()
-    queue.engine.sweep()
     assert queue.told == ["sbatch", "scancel"]
 
 
@@ -74,5 +74,4 @@ def test_an_interrupt_while_the_job_is_submitted_cancels_it(queue, monkeypatch):
     monkeypatch.setenv("INTERRUPT", str(os.getpid()))
     with pytest.raises(KeyboardInterrupt):
         queue.begin()
-    queue.engine.sweep()
     assert queue.told == ["sbatch", "scancel"]

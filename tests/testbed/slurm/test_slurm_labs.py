@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gpulab.engines.engine import QUIET
+from gpulab.engines.node_group import QUIET
 from gpulab.images.image import Image
 from gpulab.stacks.stack import load_stack
 from tests.testbed.conftest import WITHOUT_DRIVER, Lab
