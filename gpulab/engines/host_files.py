@@ -15,14 +15,12 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from gpulab.common.docker import Docker
+from gpulab.engines import shell
 from gpulab.hosts.compute_node import ComputeNode
 from gpulab.plan.container import Place, helper_words, module_words
 from gpulab.plan.plan import Plan
 
 FETCHED_MIB = 64  # files up to this size come back
-# FETCH RUN'S_FOLDER STEP: the files of a step's folder that are not too big
-FETCH = f'cd "$0" && find "$1" -type f -size -{FETCHED_MIB}M -print0 | tar -cf - --null -T -'
-UNPACK = 'umask 002; mkdir -p "$0" && cd "$0" && tar -xf - && mkdir -p "$@"'
 
 
 class Asked(Protocol):
@@ -30,6 +28,11 @@ class Asked(Protocol):
 
     def to_json(self) -> str:
         """As the module reads it."""
+
+
+def fetch_words(run: Path, step: str) -> tuple[str, list[str]]:
+    """The script that packs the files of a step's folder that are not too big, and its arguments."""
+    return shell.text("fetch.sh"), [str(run), step, str(FETCHED_MIB)]
 
 
 def unpack(data: bytes, plan: Plan) -> None:
@@ -53,7 +56,7 @@ class HostFiles:
     def ship(self, plan: Plan, files: Sequence[tuple[Path, str]], folders: Sequence[str] = ()) -> None:
         """Put files into the run's folder on the host, by names relative to it; the folders are made, too."""
         made = [str(self.folder(plan.run)), *(folders or ["."])]
-        with self._tar(self._shared, UNPACK, made) as (into, _):
+        with self._tar(self._shared, shell.text("unpack.sh"), made) as (into, _):
             with tarfile.open(fileobj=into, mode="w|") as tar:
                 for file, name in files:
                     tar.add(file, name)
@@ -62,7 +65,7 @@ class HostFiles:
     def fetch(self, plan: Plan, step: str) -> None:
         """Bring the files of a step's folder that are not too big."""
         run = self.folder(plan.run)
-        with self._tar(run, FETCH, [str(run), step]) as (into, out):
+        with self._tar(run, *fetch_words(run, step)) as (into, out):
             into.close()
             data = out.read()
         unpack(data, plan)
@@ -82,7 +85,7 @@ class HostFiles:
         """A shell script in a container that sees a folder, its input and output. Raises UsageError when it fails."""
         words = helper_words(self._image, self._user, "sh", ["--volume", f"{folder}:{folder}"])
         process = subprocess.Popen(
-            self._docker.argv("run", "--interactive", *words, "-c", script, *arguments), env=self._docker.env(),
+            self._docker.argv("run", "--interactive", *words, "-c", script, "_", *arguments), env=self._docker.env(),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
         )  # fmt: skip
         assert process.stdin and process.stdout and process.stderr  # noqa: S101 (pipes, see above)

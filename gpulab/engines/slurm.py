@@ -13,9 +13,10 @@ from typing import Any
 
 from gpulab.common.errors import UsageError
 from gpulab.common.paths import ROOT
+from gpulab.engines import shell
 from gpulab.engines.backend import Backend
 from gpulab.engines.docker import NETWORK
-from gpulab.engines.host_files import FETCH, HostFiles, unpack
+from gpulab.engines.host_files import HostFiles, fetch_words, unpack
 from gpulab.engines.remote import on_host, take_over
 from gpulab.engines.slurm_follower import Follower
 from gpulab.engines.slurm_shell import PORT, SlurmShell, nodes_of_a_job
@@ -29,16 +30,6 @@ from gpulab.inside.resume_files import ResumeRequest, Taken
 from gpulab.plan.container import HANDED_ON, Place, below, earlier_runs, shipped
 from gpulab.plan.plan import Command, Node, Plan
 from gpulab.stacks.stack import Stack
-
-# What is handed on comes by standard input, so it is in no argument list. A shared folder may need a moment. Of a job
-# that Slurm refuses nothing is left.
-SUBMIT = """
-set -a; eval "$(cat)"; set +a
-for _ in $(seq 30); do [ -f "$0/plan.sh" ] && break; sleep 1; done
-cd "$0" && sbatch --parsable --output=logs/job.log plan.sh "$0" && exit
-cd / && rm -rf "$0"
-exit 1
-"""
 
 
 class SlurmBackend(Backend):
@@ -119,7 +110,8 @@ class SlurmBackend(Backend):
     def submit(self, plan: Plan) -> str:
         """Submit the plan.sh that lies in the run's folder; the job's number. Raises UsageError where it is refused."""
         handed_on = "".join(f"{k}={shlex.quote(os.environ[k])}\n" for k in HANDED_ON if os.environ.get(k))
-        said = ask_login(self.login, ["bash", "-c", SUBMIT, str(self.folder(plan))], stdin=handed_on, deadline=60)
+        submit = ["bash", "-c", shell.text("submit.sh"), "_", str(self.folder(plan))]
+        said = ask_login(self.login, submit, stdin=handed_on, deadline=60)
         return said.split(";")[0]
 
     def follow(self, plan: Plan, job: str) -> Follower:
@@ -133,7 +125,8 @@ class SlurmBackend(Backend):
 
     def fetch(self, plan: Plan, step: str) -> None:
         """Bring a step's files that are not too big; from the login host: the node may be gone."""
-        argv = over_ssh(self.login, "bash", "-c", FETCH, str(self.folder(plan)), step)
+        script, arguments = fetch_words(self.folder(plan), step)
+        argv = over_ssh(self.login, "bash", "-c", script, "_", *arguments)
         done = subprocess.run(argv, cwd=ROOT, capture_output=True, check=False, stdin=subprocess.DEVNULL)
         unpack(done.stdout, plan)
 

@@ -9,11 +9,15 @@ from typing import Any
 
 from gpulab.common.docker import Docker
 from gpulab.common.errors import UsageError
+from gpulab.engines import shell
 from gpulab.images.image import Image
 from gpulab.images.inspect import identity
+from gpulab.plan.container import helper_words
 from gpulab.plan.plan import Plan
 from gpulab.stacks.resolver import versions
 from gpulab.stacks.stack import Stack
+
+NOBODY = "65534:65534"
 
 
 class StackImage:
@@ -64,9 +68,8 @@ class StackImage:
 
     def lacks(self, programs: Sequence[str]) -> str | None:
         """The first of `programs` that the image does not have."""
-        loop = 'for p; do command -v "$p" >/dev/null || { echo "$p"; exit; }; done'
-        words = ["run", "--rm", "--network", "none", "--entrypoint", "sh", self.tag, "-c", loop, "_", *programs]
-        return self.docker.run(*words) or None
+        words = helper_words(self.tag, NOBODY, "sh", [])
+        return self.docker.run("run", *words, "-c", shell.text("lacks.sh"), "_", *programs) or None
 
     def described(self) -> dict[str, Any]:
         """What the record says about the image and its engine."""

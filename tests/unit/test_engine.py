@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from gpulab.common.ports import free_port
-from gpulab.common.processes import belonging
+from gpulab.common.processes import MARK, belonging
 from gpulab.engines.local import LocalBackend
 from gpulab.engines.progress import Watch
 from gpulab.engines.session import StepSession
@@ -196,4 +198,18 @@ def test_nodes_that_say_nothing_meet_a_deadline_that_is_named(engine, tmp_path, 
     made = engine(*together(tmp_path, "import time; time.sleep(600)", "import time; time.sleep(600)"))
     with made.closing():
         assert made.carry_out("nodes").failure == "no node of nodes said a word for 1 s"
+    assert not belonging(tmp_path)
+
+
+def test_a_session_that_cannot_be_made_leaves_nothing_of_what_it_began(tmp_path, monkeypatch):
+    (tmp_path / "logs").mkdir()
+
+    def broken(self, plan):
+        subprocess.Popen(["sleep", "600"], env={**os.environ, MARK: str(plan.run)}, start_new_session=True)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(LocalBackend, "lay_ground", broken)
+    plan = Plan(None, "cpu", load_stack("cpu"), "m", tmp_path, (step(tmp_path, "pass"),))
+    with pytest.raises(KeyboardInterrupt):
+        StepSession(LocalBackend(plan.stack), plan, lambda _: plan, Watch(Console(quiet=True), ["work"]))
     assert not belonging(tmp_path)

@@ -16,6 +16,9 @@ from gpulab.hosts.inventory import Host
 from gpulab.lab.lab import load_lab
 from gpulab.plan.machine import Machine
 from gpulab.plan.plan import Plan, plan
+from gpulab.records.record import Record, read
+from gpulab.runs.execute import LabRun
+from gpulab.runs.spec import Order
 from gpulab.stacks.stack import load_stack
 
 COMMANDS = {
@@ -35,7 +38,7 @@ class Queue:
         machine = Machine("head", "Linux", "a cpu", 1, 1.0, "3")
         shared = folder / "shared"
         node = ComputeNode(here, machine, f"{os.getuid()}:{os.getgid()}", shared, {}, 9, 64, "eth0", "", False, 0)
-        self.plan, self.calls = planned, folder / "calls"
+        self.plan, self.calls, self.node, self.machine = planned, folder / "calls", node, machine
         self.backend = SlurmBackend(load_stack("cpu"), node, here, requeue=False)
 
     def begin(self) -> JobSession:
@@ -75,3 +78,19 @@ def test_an_interrupt_while_the_job_is_submitted_cancels_it(queue, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         queue.begin()
     assert queue.told == ["sbatch", "scancel"]
+
+
+def test_an_interrupt_while_it_is_noted_what_a_resumed_run_took_cancels_the_job(queue, runs):
+    order = Order(
+        queue.plan.lab, "cpu", "", queue.plan.stack, queue.backend, [queue.node], [queue.machine], "", 1, {}, {}, "hf"
+    )
+    entries = {"profile": "cpu", "metrics": {}, "steps": [], "failures": [], "lab": "start/tiny", "title": "t"}
+    record = Record.open("start-tiny", {**entries, "engine": "slurm", "why": ""})
+    running = LabRun(record, order, order.plan(record.folder))
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    assert running.carry_out(interrupted).code == 130
+    assert queue.told == ["sbatch", "scancel"]
+    assert read(record.folder)["state"] == "interrupted"
