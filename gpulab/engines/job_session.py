@@ -108,10 +108,12 @@ class JobSession(Session):
         """The script, and each step's question to the judge, in the names that the job knows."""
         script = plan.run / "plan.sh"
         script.write_text(as_script(self._slurm.shell(plan)), encoding="utf-8")
-        journal = plan.run / "journal"  # the job passes over what it says is done
-        done = [json.dumps({"step": step, "what": "done", "status": 0}) + "\n" for step in self.taken.steps]
-        journal.write_text("".join(done), encoding="utf-8")
-        files = [(script, "plan.sh"), (journal, "journal")]
+        files = [(script, "plan.sh")]
+        if self.taken.steps:  # the job passes over what its journal says is done
+            journal = plan.run / "journal"
+            done = [json.dumps({"step": step, "what": "done", "status": 0}) + "\n" for step in self.taken.steps]
+            journal.write_text("".join(done), encoding="utf-8")
+            files.append((journal, "journal"))
         for command in (self.command(step) for step in plan.steps):
             if command.ready:
                 continue

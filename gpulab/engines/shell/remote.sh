@@ -5,7 +5,7 @@ export DOCKER_HOST="ssh://$FIRST" PATH="${WAY[$FIRST]}:$PATH"
 FILES=$SHARED/${RUN##*/}-$$  # the run's folder on the hosts; what it holds stays there
 # send FOLDER FOLDER-THERE
 # shellcheck disable=SC2016 # for the shell there
-send() { tar -C "$1" -c . | helper -c 'mkdir -p "$0" && tar -xf - -C "$0"' "$2"; }
+send() { tar -C "$1" -c . | helper -c 'mkdir -p "$0" && tar --no-same-owner -xf - -C "$0"' "$2"; }
 # ground FOLDER...: the lab, its tools and these empty folders are there.
 ground() {
   local part
