@@ -6,7 +6,6 @@ import contextlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from rich.text import Text
 
@@ -14,6 +13,8 @@ from gpulab.common import redact
 from gpulab.common.causes import likely_cause, tail
 from gpulab.common.console import console
 from gpulab.common.errors import UsageError
+from gpulab.common.files import write_atomically
+from gpulab.common.numbers import positive, whole
 from gpulab.common.outcome import Outcome
 from gpulab.common.paths import runs_dir, shown
 from gpulab.common.ports import FIRST, free_port
@@ -29,12 +30,16 @@ from gpulab.plan.driver import refuse_old_driver
 from gpulab.plan.machine import Machine
 from gpulab.plan.plan import Command, Plan, parse_settings
 from gpulab.plan.script import as_script
-from gpulab.records.record import Record, now, write_atomically
+from gpulab.records.read import run_name
+from gpulab.records.record import Profile, Proof, RunRecord, State, StepRecord, now
+from gpulab.records.writer import RunFolder, Writer
 from gpulab.reports.summary import comparison, headline, run_page
 from gpulab.runs.spec import Order, compute_nodes_for, machines_of
 from gpulab.stacks.stack import load_stack
 
 TAIL = 12  # lines of a failed step's log that are shown
+MOST_NODES = 100_000
+AS_WRITTEN: tuple[Profile, str] = ("gpu", "as written")
 HUBS = ("modelscope", "hf")
 
 
@@ -53,7 +58,7 @@ def run_lab(
     compute_nodes = compute_nodes_for(lab.needs, engine, hosts, limit, count)
     machines = machines_of(compute_nodes, engine, count)
     if dry and lab.rehearse.impossible and not rehearse:
-        profile, why = "gpu", "as written"  # there is nothing else to show
+        profile, why = AS_WRITTEN  # there is nothing else to show
     else:
         profile, why = choose_profile(lab, machines, count, rehearse=rehearse)
     stack = load_stack("cpu" if profile == "cpu" else lab.stack)
@@ -70,25 +75,28 @@ def run_lab(
 def begin(
     order: Order, *, keep_serving: bool = False, handing_over: Callable[[Plan], ResumeRequest] | None = None
 ) -> LabRun:
-    """Check what can be checked, then open the run's record. `handing_over`: what there is for it of an earlier run."""
+    """Check what can be checked, then open the run's record, last. `handing_over`: what there is for it of an earlier
+    run; where it can't be had there is no run."""
     lab = order.lab
     console.print(f"[bold]{lab.name}[/] {lab.title}\n{order.why}")
     if order.profile == "gpu":
         refuse_old_driver(order.stack, order.machines)
     order.engine.prepare()
     _check_before(lab, order.engine, order.plan(runs_dir()))
-    record = Record.open(lab.slug, order.described())
-    planned = order.plan(record.folder)
-    resume_request = handing_over(planned) if handing_over else None
+    folder = RunFolder.make(lab.slug)
     try:
-        return LabRun(record, order, planned, keep_serving=keep_serving, resume_request=resume_request)
+        planned = order.plan(folder.path)
+        resume_request = handing_over(planned) if handing_over else None
+        writer = Writer(folder, order.record(run_name(folder.path), keep_serving=keep_serving))
+        return LabRun(writer, order, planned, resume_request=resume_request)
     except BaseException:  # hosts that cannot meet, Ctrl-C: nothing has started, so there is no run
-        record.discard()
+        folder.discard()
         raise
 
 
 def node_count(lab: Lab, asked: int) -> int:
     """How many nodes: those asked for, else those that the lab needs. Raises UsageError where no step spreads."""
+    positive("--nodes", asked, MOST_NODES)
     spreads = any(step.spread for step in lab.steps.values())
     count = asked or (lab.needs.nodes if spreads else 1)
     if count > 1 and not spreads:
@@ -96,7 +104,7 @@ def node_count(lab: Lab, asked: int) -> int:
     return count
 
 
-def choose_profile(lab: Lab, machines: Sequence[Machine], nodes: int = 1, *, rehearse: bool) -> tuple[str, str]:
+def choose_profile(lab: Lab, machines: Sequence[Machine], nodes: int = 1, *, rehearse: bool) -> tuple[Profile, str]:
     """(`gpu` or `cpu`, why in a line). Raises UsageError when the lab can't run here at all."""
     lacks = next(filter(None, (machine.lacks(lab.needs) for machine in machines)), None)
     if not lacks and len(machines) < nodes:
@@ -117,7 +125,7 @@ def choose_ports(lab: Lab, by_step: Mapping[str, dict[str, str]], *, say: bool) 
     ports: dict[str, int] = {}
     for name in (n for n, s in lab.steps.items() if s.ready):
         asked = by_step.get(name, {}).pop("port", None)
-        if asked is not None and not (asked.isdigit() and 0 < int(asked) < 65536):
+        if asked is not None and not 0 < (whole(asked) or 0) < 65536:
             raise UsageError(f"--set {name}.port={asked}: not a port", "a number from 1 to 65535")
         wanted = int(asked) if asked else FIRST + len(ports)
         ports[name] = free_port(wanted, taken=ports.values())
@@ -145,21 +153,23 @@ class LabRun:
     """Carries out one plan and keeps its record. Steps that the record has as done already are passed over."""
 
     def __init__(
-        self, record: Record, order: Order, planned: Plan, *, keep_serving: bool = False,
-        resume_request: ResumeRequest | None = None, taken: Taken | None = None, begun: Mapping[str, str] | None = None,
+        self, writer: Writer, order: Order, planned: Plan, *, resume_request: ResumeRequest | None = None,
+        taken: Taken | None = None, begun: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
-        self.record = record
+        self.writer = writer
+        self.record: RunRecord = writer.record
+        self.folder = writer.folder
         self.order = order
         self.watch = Watch(console, list(planned.steps))
         self.begun = begun or {}
         servers = [c.step for c in planned.commands if c.ready]
-        self.keep = servers[-1] if keep_serving and servers else None
+        self.keep = servers[-1] if self.record.keep_serving and servers else None
         self.session = open_session(order.engine, planned, self._replan, self.watch, resume=resume_request, taken=taken)
         try:
-            self.record.data |= {**self.session.remembered(), "keep_serving": keep_serving}
-            if planned.left_out:
-                self.record.data["left_out"] = dict(planned.left_out)
-            self.record.save()
+            for field, value in self.session.remembered().items():
+                setattr(self.record, field, value)
+            self.record.left_out = dict(planned.left_out)
+            writer.save()
         except BaseException:
             self.session.close()
             raise
@@ -167,7 +177,7 @@ class LabRun:
     def carry_out(self, first: Callable[[], None] = lambda: None) -> Outcome:
         """All steps in order, up to the first that fails; the record is closed whatever happens. `first`: what else is
         to be done before them."""
-        state = "failed"  # unless it gets further
+        state: State = "failed"  # unless it gets further
         try:
             with self.session.closing(), self.watch:
                 first()
@@ -179,76 +189,71 @@ class LabRun:
                     self._serve_on(self.keep)
         except KeyboardInterrupt:
             state = "interrupted"
-            self.record.data["failures"].append("interrupted")
+            self.record.failures.append("interrupted")
         except OSError as error:
-            self.record.data["failures"].append(
-                f"the run's record can't be written: {error.strerror} ({error.filename})"
-            )
+            self.record.failures.append(f"the run's record can't be written: {error.strerror} ({error.filename})")
         except Exception as error:  # a mistake of the lab's own: the record says so, too
-            self.record.data["failures"].append(f"inv itself failed: {type(error).__name__}: {error}")
+            self.record.failures.append(f"inv itself failed: {type(error).__name__}: {error}")
             raise
         finally:
             self._finish(state)
         code = {"done": 0, "interrupted": 130}.get(state, 1)
-        data = self.record.data
-        if data["profile"] == "cpu" and state == "done":
-            console.print(headline(data))
+        record = self.record
+        if record.profile == "cpu" and state == "done":
+            console.print(headline(record))
         return Outcome(
-            {k: data[k] for k in ("run", "state", "profile", "metrics")} | {"folder": self.record.folder},
-            failures=data["failures"], text=run_page(data, self.record.folder), code=code,
+            {k: getattr(record, k) for k in ("run", "state", "profile", "metrics")} | {"folder": self.folder},
+            failures=record.failures, text=run_page(record, self.folder), code=code,
         )  # fmt: skip
 
     def _replan(self, ports: dict[str, int]) -> Plan:
         """The plan on other ports; the record knows them before anything uses them."""
-        self.record.data["ports"] = ports
-        self.record.save()
-        return self.order.plan(self.record.folder, ports)
+        self.record.ports = ports
+        self.writer.save()
+        return self.order.plan(self.folder, ports)
 
     def _steps(self) -> bool:
-        done = {entry["step"] for entry in self.record.data["steps"]}
+        done = {entry.step for entry in self.record.steps}
         for command in [self.session.command(step) for step in self.session.plan.steps]:
             if command.step in done or (command.until in done and command.step != self.keep):
                 continue
             self.watch.start(command.step)
             started = self.begun.get(command.step) or now()
-            entry: dict[str, Any] = {"step": command.step, "state": "running", "started": started, "exit": None}
-            self.record.data["steps"].append(self._described(entry, command))
-            self.record.save()
+            entry = self._described(StepRecord(step=command.step, started=started), command)
+            self.record.steps.append(entry)
+            self.writer.save()
             began = time.monotonic()
             try:
                 ended = self.session.carry_out(command.step)
                 command = self.session.command(command.step)  # a taken port changes the plan
                 failures = self._judge(entry, command, ended)
             except KeyboardInterrupt:
-                entry["state"] = "interrupted"
+                entry.state = "interrupted"
                 raise
             finally:
                 seconds = self.session.lasted(command.step) or time.monotonic() - began
-                entry |= {"ended": now(), "seconds": round(seconds, 2)}
-            self.record.data["failures"] += failures
-            self.record.save()
+                entry.ended, entry.seconds = now(), round(seconds, 2)
+            self.record.failures += failures
+            self.writer.save()
             if failures:
                 return False
             self.session.let_go(command.step, keep=self.keep)
         return True
 
-    def _described(self, entry: dict[str, Any], command: Command) -> dict[str, Any]:
-        entry |= {
-            "argv": redact.argv(command.argv),
-            "cwd": command.cwd,
-            "env": redact.environment(command.env),
-            "log": self.session.log(command.step).relative_to(self.record.folder),
-        }
-        if command.url:
-            entry["url"] = command.url
+    def _described(self, entry: StepRecord, command: Command) -> StepRecord:
+        entry.argv = redact.argv(command.argv)
+        entry.cwd = str(command.cwd)
+        entry.env = redact.environment(command.env)
+        entry.log = str(self.session.log(command.step).relative_to(self.folder))
+        entry.url = command.url
         return entry
 
-    def _judge(self, entry: dict[str, Any], command: Command, ended: Ended) -> list[str]:
+    def _judge(self, entry: StepRecord, command: Command, ended: Ended) -> list[str]:
         """What failed about a step: its exit, its artefacts, its proofs. Fills the record's entry."""
         log = self.session.log(command.step)
         self._described(entry, command)
-        peaks = self.session.peaks.get(command.step, {})
-        entry |= {"exit": ended.exit, "metrics": metrics(command.out), "peaks": peaks}
+        entry.exit, entry.metrics = ended.exit, metrics(command.out)
+        entry.peaks = self.session.peaks.get(command.step, {})
         failure = ended.failure or (f"{command.step} ended with exit {ended.exit}" if ended.exit else None)
         if failure:
             failures = [f"{failure}, its log: {shown(ended.log or log)}"]
@@ -256,10 +261,11 @@ class LabRun:
                 failures.append(f"likely cause: {cause}")
         else:
             judged = self.session.judge(command)
-            entry |= {"artefacts": judged.artefacts, "proofs": judged.proofs}
+            entry.artefacts = judged.artefacts
+            entry.proofs = [Proof.model_validate(proof) for proof in judged.proofs]
             failures = judged.failures
-        entry["state"] = "failed" if failures else "done"
-        evidence = "; ".join(p["evidence"] for p in entry.get("proofs", []) if p["holds"])
+        entry.state = "failed" if failures else "done"
+        evidence = "; ".join(p.evidence for p in entry.proofs if p.holds)
         self.watch.end(
             command.step, not failures, evidence or (f"at {self.order.engine.reach(command)}" if command.url else "")
         )
@@ -280,24 +286,24 @@ class LabRun:
             self.session.serve_on(server)
 
     def _write_script(self) -> None:
-        path = self.record.folder / "plan.sh"
+        path = self.folder / "plan.sh"
         write_atomically(path, as_script(self.order.engine.shell(self.session.plan)))
         path.chmod(0o755)
 
-    def _finish(self, state: str) -> None:
+    def _finish(self, state: State) -> None:
         """Figures, curves and the last write of the record."""
-        data = self.record.data
-        data["steps"].sort(key=lambda entry: self.session.plan.steps.index(entry["step"]))
-        data["metrics"] = {s["step"]: s["metrics"] for s in data["steps"] if s.get("metrics")}
-        data["peaks"] = self.session.peaks
+        record = self.record
+        record.steps.sort(key=lambda entry: self.session.plan.steps.index(entry.step))
+        record.metrics = {step.step: step.metrics for step in record.steps if step.metrics}
+        record.peaks = self.session.peaks
         try:
             self._write_script()  # a taken port changes the plan
             if compare := self.session.plan.lab.compare:
-                write_atomically(self.record.folder / "comparison.md", comparison(data, compare))
+                write_atomically(self.folder / "comparison.md", comparison(record, compare))
             from gpulab.reports.curves import draw
 
-            draw(self.record.folder, data)
+            draw(self.folder, record)
         except OSError as error:
-            data["failures"].append(f"not all of the run's folder could be written: {error.strerror}")
+            record.failures.append(f"not all of the run's folder could be written: {error.strerror}")
         with contextlib.suppress(OSError):  # the disk is full: what was written before stands
-            self.record.close(state)
+            self.writer.close(state)

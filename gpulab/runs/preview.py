@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gpulab.common.errors import UsageError
+from gpulab.common.numbers import positive
 from gpulab.common.outcome import Outcome
 from gpulab.common.paths import runs_dir
 from gpulab.common.ports import FIRST
@@ -30,6 +31,7 @@ from gpulab.runs.execute import node_count
 from gpulab.runs.spec import offered
 from gpulab.stacks.stack import load_stack
 
+MOST_GPUS, MOST_GIB = 1024, 4096  # of a node, of a GPU: more is a slip of the hand
 SHOWN = 32  # ranks that are printed; --json has all
 Settings = Mapping[str, str]
 
@@ -64,8 +66,8 @@ def show_plan(
 
     Raises UsageError for an impossible layout, and where hosts are asked and too few answer.
     """
-    if nodes < 0 or gpus < 0 or vram_gib < 0:
-        raise UsageError("--nodes, --gpus and --vram-gib are positive numbers", "inv plan LAB --gpus 8 --vram-gib 80")
+    positive("--gpus", gpus, MOST_GPUS)
+    positive("--vram-gib", vram_gib, MOST_GIB)
     lab = find_lab(name)
     count = node_count(lab, nodes)
     cluster = find_cluster(lab, count, hosts=hosts, limit=limit, gpus=gpus, vram_gib=vram_gib)

@@ -13,7 +13,7 @@ import pytest
 from gpulab.common.errors import UsageError
 from gpulab.common.ports import is_free
 from gpulab.common.processes import belonging
-from gpulab.records.record import read
+from gpulab.records.read import read
 from gpulab.runs.execute import run_lab
 from tests.labs.conftest import ROOT
 from tests.wait import wait_until
@@ -155,4 +155,4 @@ def test_a_mistake_of_the_labs_own_is_on_record(tmp_path, monkeypatch):
     with pytest.raises(KeyError):
         run_lab("quickstart", rehearse=True)
     (record,) = (read(f.parent) for f in tmp_path.glob("runs/*/*/run.json"))
-    assert (record["state"], record["failures"]) == ("failed", ["inv itself failed: KeyError: 'MASTER_PORT'"])
+    assert (record.state, record.failures) == ("failed", ["inv itself failed: KeyError: 'MASTER_PORT'"])

@@ -97,6 +97,13 @@ def test_dry_on_a_gpu_prints_the_real_models_script_and_runs_nothing(monkeypatch
     assert not runs.exists()
 
 
+@pytest.mark.parametrize("nodes", [-3, -1])
+def test_a_run_on_fewer_nodes_than_one_is_refused(runs, nodes):
+    with pytest.raises(UsageError, match=f"--nodes {nodes:g}: not a positive number"):
+        labrun.run_lab("train/multi-node", rehearse=True, nodes=nodes)
+    assert not runs.exists()
+
+
 def test_dry_shows_a_lab_that_can_be_neither_run_nor_rehearsed_here(monkeypatch, runs):
     monkeypatch.setattr("gpulab.runs.spec.this_machine", lambda: machine())
     script = labrun.run_lab("train/megatron", dry=True).data["plan"]

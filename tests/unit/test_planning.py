@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 
 import pytest
@@ -211,11 +212,29 @@ def test_what_all_machines_have_is_planned_with():
     assert offered([*machines, Machine("", "", "", 1, 1, "", [])]) is None
 
 
-@pytest.mark.parametrize("wrong", [{"nodes": -1}, {"gpus": -8}, {"vram_gib": -1.0}])
-def test_negative_numbers_are_refused(lab, wrong):
+@pytest.mark.parametrize(
+    "wrong",
+    [{"nodes": -1}, {"gpus": -8}, {"gpus": 10**9}, {"nodes": 10**9}]
+    + [{"vram_gib": value} for value in (-1.0, math.nan, math.inf)],
+)
+def test_numbers_that_nothing_can_be_planned_with_are_refused(lab, wrong):
     lab()
     with pytest.raises(UsageError, match="positive"):
         planning.show_plan("tiny", **wrong)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "micro_batch_size=0", "global_batch_size=-16", "max_length=0", "tensor_model_parallel_size=\u00b2",
+        "expert_tensor_parallel_size=0", "virtual_pipeline_model_parallel_size=0",
+    ],
+)  # fmt: skip
+def test_a_size_that_is_none_is_refused_by_name(lab, setting):
+    lab()
+    with pytest.raises(UsageError, match=f"{setting} is no size") as caught:
+        planning.show_plan("tiny", gpus=8, vram_gib=80, settings=[f"train.{setting}"])
+    assert "number" in caught.value.cure
 
 
 def test_ddp_deepspeed_and_device_map_are_planned_by_their_own_flags(write_lab):

@@ -16,7 +16,8 @@ from gpulab.hosts.inventory import Host
 from gpulab.lab.lab import load_lab
 from gpulab.plan.machine import Machine
 from gpulab.plan.plan import Plan, plan
-from gpulab.records.record import Record, read
+from gpulab.records.read import read, run_name
+from gpulab.records.writer import RunFolder, Writer
 from gpulab.runs.execute import LabRun
 from gpulab.runs.spec import Order
 from gpulab.stacks.stack import load_stack
@@ -80,17 +81,18 @@ def test_an_interrupt_while_the_job_is_submitted_cancels_it(queue, monkeypatch):
     assert queue.told == ["sbatch", "scancel"]
 
 
-def test_an_interrupt_while_it_is_noted_what_a_resumed_run_took_cancels_the_job(queue, runs):
+def test_an_interrupt_while_it_is_noted_what_a_resumed_run_took_cancels_the_job(queue, runs, monkeypatch):
     order = Order(
         queue.plan.lab, "cpu", "", queue.plan.stack, queue.backend, [queue.node], [queue.machine], "", 1, {}, {}, "hf"
     )
-    entries = {"profile": "cpu", "metrics": {}, "steps": [], "failures": [], "lab": "start/tiny", "title": "t"}
-    record = Record.open("start-tiny", {**entries, "engine": "slurm", "why": ""})
-    running = LabRun(record, order, order.plan(record.folder))
+    monkeypatch.setattr(SlurmBackend, "described", lambda _: {})
+    folder = RunFolder.make("start-tiny")
+    writer = Writer(folder, order.record(run_name(folder.path), keep_serving=False))
+    running = LabRun(writer, order, order.plan(folder.path))
 
     def interrupted() -> None:
         raise KeyboardInterrupt
 
     assert running.carry_out(interrupted).code == 130
     assert queue.told == ["sbatch", "scancel"]
-    assert read(record.folder)["state"] == "interrupted"
+    assert read(folder.path).state == "interrupted"
