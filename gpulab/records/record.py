@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from gpulab.common.profile import Profile
 from gpulab.inside.resume_files import Taken
 
 SCHEMA: Literal[2] = 2
-Profile = Literal["cpu", "gpu"]
 State = Literal["running", "detached", "done", "failed", "interrupted", "killed"]
 RUNNING: State = "running"
 DETACHED: State = "detached"  # nobody follows it, and it goes on

@@ -5,133 +5,63 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
-
-from rich.text import Text
+from collections.abc import Callable, Mapping
 
 from gpulab.common import redact
 from gpulab.common.causes import likely_cause, tail
 from gpulab.common.console import console
 from gpulab.common.errors import UsageError
 from gpulab.common.files import write_atomically
-from gpulab.common.numbers import positive, whole
 from gpulab.common.outcome import Outcome
 from gpulab.common.paths import runs_dir, shown
-from gpulab.common.ports import FIRST, free_port
 from gpulab.common.yamlfile import fault
-from gpulab.engines import Backend, choose_engine, open_session
+from gpulab.engines import Backend, open_session
 from gpulab.engines.ended import Ended
 from gpulab.engines.progress import Watch
-from gpulab.engines.slurm import SlurmBackend
 from gpulab.inside.metrics import metrics
 from gpulab.inside.resume_files import ResumeRequest, Taken
-from gpulab.lab.lab import Lab, find_lab
+from gpulab.lab.lab import Lab
 from gpulab.plan.driver import refuse_old_driver
-from gpulab.plan.machine import Machine
-from gpulab.plan.plan import Command, Plan, parse_settings
+from gpulab.plan.plan import Command, Plan
 from gpulab.plan.script import as_script
 from gpulab.records.read import run_name
-from gpulab.records.record import Profile, Proof, RunRecord, State, StepRecord, now
+from gpulab.records.record import Proof, RunRecord, State, StepRecord, now
 from gpulab.records.writer import RunFolder, Writer
 from gpulab.reports.summary import comparison, headline, run_page
-from gpulab.runs.spec import Order, compute_nodes_for, machines_of
-from gpulab.stacks.stack import load_stack
+from gpulab.runs.request import LabRequest
+from gpulab.runs.resolve import asked_ports, resolve
+from gpulab.runs.spec import RunSpec
 
 TAIL = 12  # lines of a failed step's log that are shown
-MOST_NODES = 100_000
-AS_WRITTEN: tuple[Profile, str] = ("gpu", "as written")
-HUBS = ("modelscope", "hf")
 
 
-def run_lab(
-    name: str, *, rehearse: bool = False, dry: bool = False, settings: Sequence[str] = (), keep_serving: bool = False,
-    hub: str = HUBS[0], engine: str = "", hosts: str = "", limit: str = "", nodes: int = 0, requeue: bool = False,
-    only: str = "",
-) -> Outcome:  # fmt: skip
-    """Run a lab, or print its plan. Raises UsageError before anything is started when something is wrong with it."""
-    if hub not in HUBS:
-        raise UsageError(f"no hub {hub!r}", f"one of {', '.join(HUBS)}")
-    lab = find_lab(name).only(only.split(",") if only else [])
-    count = node_count(lab, nodes)
-    if engine == SlurmBackend.name and keep_serving:
-        raise UsageError("a job ends with its last step", "leave --keep-serving out, or take --engine docker")
-    compute_nodes = compute_nodes_for(lab.needs, engine, hosts, limit, count)
-    machines = machines_of(compute_nodes, engine, count)
-    if dry and lab.rehearse.impossible and not rehearse:
-        profile, why = AS_WRITTEN  # there is nothing else to show
-    else:
-        profile, why = choose_profile(lab, machines, count, rehearse=rehearse)
-    stack = load_stack("cpu" if profile == "cpu" else lab.stack)
-    backend = choose_engine(engine, stack, compute_nodes, hosts, requeue=requeue)
-    by_step = parse_settings(settings, lab)
-    ports = choose_ports(lab, by_step, say=not dry)
-    order = Order(lab, profile, why, stack, backend, compute_nodes, machines, hosts, count, by_step, ports, hub)
-    if dry:
-        script = as_script(backend.shell(order.plan(runs_dir() / lab.slug / "dry")))
-        return Outcome({"plan": script, "profile": profile}, text=Text(script.rstrip()))
-    return begin(order, keep_serving=keep_serving).carry_out()
+def run_lab(request: LabRequest) -> Outcome:
+    """Run a lab. Raises UsageError before anything is started when something is wrong with it."""
+    spec = resolve(request)
+    for step, asked in asked_ports(spec.lab, spec.settings).items():
+        if spec.ports[step] != asked:
+            console.print(f"port {asked} is taken, {step} will serve on {spec.ports[step]}")
+    return begin(spec).carry_out()
 
 
-def begin(
-    order: Order, *, keep_serving: bool = False, handing_over: Callable[[Plan], ResumeRequest] | None = None
-) -> LabRun:
-    """Check what can be checked, then open the run's record, last. `handing_over`: what there is for it of an earlier
-    run; where it can't be had there is no run."""
-    lab = order.lab
-    console.print(f"[bold]{lab.name}[/] {lab.title}\n{order.why}")
-    if order.profile == "gpu":
-        refuse_old_driver(order.stack, order.machines)
-    order.engine.prepare()
-    _check_before(lab, order.engine, order.plan(runs_dir()))
+def begin(spec: RunSpec, resumes: Callable[[Plan], ResumeRequest] | None = None) -> LabRun:
+    """Check what can be checked, then open the run's record, last. `resumes`: what there is for it of an earlier run;
+    where it can't be had there is no run."""
+    lab = spec.lab
+    console.print(f"[bold]{lab.name}[/] {lab.title}\n{spec.why}")
+    if spec.profile == "gpu":
+        refuse_old_driver(spec.stack, spec.machines)
+    spec.engine.prepare()
+    _check_before(lab, spec.engine, spec.plan(runs_dir()))
     folder = RunFolder.make(lab.slug)
     try:
-        planned = order.plan(folder.path)
-        resume_request = handing_over(planned) if handing_over else None
-        writer = Writer(folder, order.record(run_name(folder.path), keep_serving=keep_serving))
-        return LabRun(writer, order, planned, resume_request=resume_request)
+        planned = spec.plan(folder.path)
+        resume_request = resumes(planned) if resumes else None
+        writer = Writer(folder, spec.record(run_name(folder.path)))
+        return LabRun(writer, spec, planned, resume_request=resume_request)
     except BaseException:  # hosts that cannot meet, Ctrl-C: nothing has started, so there is no run
         folder.discard()
         raise
-
-
-def node_count(lab: Lab, asked: int) -> int:
-    """How many nodes: those asked for, else those that the lab needs. Raises UsageError where no step spreads."""
-    positive("--nodes", asked, MOST_NODES)
-    spreads = any(step.spread for step in lab.steps.values())
-    count = asked or (lab.needs.nodes if spreads else 1)
-    if count > 1 and not spreads:
-        raise UsageError(f"no step of {lab.name} spreads over nodes", "leave --nodes out, or take a lab that does")
-    return count
-
-
-def choose_profile(lab: Lab, machines: Sequence[Machine], nodes: int = 1, *, rehearse: bool) -> tuple[Profile, str]:
-    """(`gpu` or `cpu`, why in a line). Raises UsageError when the lab can't run here at all."""
-    lacks = next(filter(None, (machine.lacks(lab.needs) for machine in machines)), None)
-    if not lacks and len(machines) < nodes:
-        lacks = f"{len(machines)} machine here, the lab needs {nodes} (--hosts gpus.ini)"
-    if not lacks and not rehearse:
-        gpus = ", ".join(sorted({g.name for machine in machines for g in machine.gpus})) or "no GPU needed"
-        return "gpu", f"running {lab.model or 'it'} as written ({gpus})"
-    if lab.rehearse.impossible:
-        raise UsageError(
-            f"{lab.name} can't be rehearsed on a CPU: {lab.rehearse.impossible}", lacks or "run it without --rehearse"
-        )
-    of = f" with a tiny twin of {lab.model}" if lab.rehearse.twin else ""
-    return "cpu", f"{lacks or 'as asked'}: rehearsing on the CPU{of}"
-
-
-def choose_ports(lab: Lab, by_step: Mapping[str, dict[str, str]], *, say: bool) -> dict[str, int]:
-    """A free port for each server step, the one asked for with --set first. Takes `port` out of the settings."""
-    ports: dict[str, int] = {}
-    for name in (n for n, s in lab.steps.items() if s.ready):
-        asked = by_step.get(name, {}).pop("port", None)
-        if asked is not None and not 0 < (whole(asked) or 0) < 65536:
-            raise UsageError(f"--set {name}.port={asked}: not a port", "a number from 1 to 65535")
-        wanted = int(asked) if asked else FIRST + len(ports)
-        ports[name] = free_port(wanted, taken=ports.values())
-        if say and ports[name] != wanted:
-            console.print(f"port {wanted} is taken, {name} will serve on {ports[name]}")
-    return ports
 
 
 def _check_before(lab: Lab, backend: Backend, planned: Plan) -> None:
@@ -153,18 +83,18 @@ class LabRun:
     """Carries out one plan and keeps its record. Steps that the record has as done already are passed over."""
 
     def __init__(
-        self, writer: Writer, order: Order, planned: Plan, *, resume_request: ResumeRequest | None = None,
+        self, writer: Writer, spec: RunSpec, planned: Plan, *, resume_request: ResumeRequest | None = None,
         taken: Taken | None = None, begun: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
         self.writer = writer
         self.record: RunRecord = writer.record
         self.folder = writer.folder
-        self.order = order
+        self.spec = spec
         self.watch = Watch(console, list(planned.steps))
         self.begun = begun or {}
         servers = [c.step for c in planned.commands if c.ready]
         self.keep = servers[-1] if self.record.keep_serving and servers else None
-        self.session = open_session(order.engine, planned, self._replan, self.watch, resume=resume_request, taken=taken)
+        self.session = open_session(spec.engine, planned, self._replan, self.watch, resume=resume_request, taken=taken)
         try:
             for field, value in self.session.remembered().items():
                 setattr(self.record, field, value)
@@ -210,7 +140,7 @@ class LabRun:
         """The plan on other ports; the record knows them before anything uses them."""
         self.record.ports = ports
         self.writer.save()
-        return self.order.plan(self.folder, ports)
+        return self.spec.plan(self.folder, ports)
 
     def _steps(self) -> bool:
         done = {entry.step for entry in self.record.steps}
@@ -267,7 +197,7 @@ class LabRun:
         entry.state = "failed" if failures else "done"
         evidence = "; ".join(p.evidence for p in entry.proofs if p.holds)
         self.watch.end(
-            command.step, not failures, evidence or (f"at {self.order.engine.reach(command)}" if command.url else "")
+            command.step, not failures, evidence or (f"at {self.spec.engine.reach(command)}" if command.url else "")
         )
         if failure:
             for line in tail(ended.log or log, TAIL):
@@ -279,7 +209,7 @@ class LabRun:
         assert command.ready  # noqa: S101 (only servers are kept)
         body = json.dumps({"model": command.ready.chat, "messages": [{"role": "user", "content": "Hello"}]})
         with contextlib.suppress(KeyboardInterrupt):  # it may come the moment that the first line is out
-            console.print(f"[bold]{server}[/] serves at {self.order.engine.reach(command)} until Ctrl-C; try it:")
+            console.print(f"[bold]{server}[/] serves at {self.spec.engine.reach(command)} until Ctrl-C; try it:")
             console.print(
                 f"  curl {command.url}/chat/completions -H 'Content-Type: application/json' -d '{body}'", markup=False
             )
@@ -287,7 +217,7 @@ class LabRun:
 
     def _write_script(self) -> None:
         path = self.folder / "plan.sh"
-        write_atomically(path, as_script(self.order.engine.shell(self.session.plan)))
+        write_atomically(path, as_script(self.spec.engine.shell(self.session.plan)))
         path.chmod(0o755)
 
     def _finish(self, state: State) -> None:

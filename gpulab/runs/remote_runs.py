@@ -24,7 +24,7 @@ from gpulab.records.read import find_run, read
 from gpulab.records.record import GOING, RUNNING, RunRecord, StepRecord
 from gpulab.records.writer import RunFolder, Writer, active_mark, end
 from gpulab.runs.execute import LabRun
-from gpulab.runs.spec import Order
+from gpulab.runs.spec import RunSpec
 
 JOBS = {"job": "%i", "user": "%u", "name": "%j", "state": "%T", "since": "%M", "nodes": "%D", "where or why": "%R"}
 NODES = {"node": "%N", "state": "%t", "gpus": "%G", "cpus": "%C", "why": "%E"}
@@ -33,31 +33,31 @@ NODES = {"node": "%N", "state": "%t", "gpus": "%G", "cpus": "%C", "why": "%E"}
 def attach(run: str) -> Outcome:
     """Follow a run again, from its first line on. Raises UsageError where there is nothing to follow."""
     folder, record = find_remote_run(run)
-    order = Order.again(record, f"following {record.run} again")
+    spec = RunSpec.again(record, f"following {record.run} again")
     if record.job:  # the job's journal tells of all its steps
         engine: Backend = SlurmBackend(
-            order.stack, order.compute_nodes[0], login_of(record), requeue=record.requeue, job=record.job
+            spec.stack, spec.compute_nodes[0], login_of(record), requeue=record.requeue, job=record.job
         )
         done = [entry for entry in record.steps if entry.taken_over_from]
     else:
-        engine = RemoteBackend(order.stack, order.compute_nodes, attaches=True)
+        engine = RemoteBackend(spec.stack, spec.compute_nodes, attaches=True)
         engine.prepare()
-        done = over(record.steps, order, keep_serving=record.keep_serving)
+        done = over(record.steps, spec, keep_serving=record.keep_serving)
     taken = record.taken_over or Taken()
-    order = replace(order, engine=engine)
-    planned = order.plan(folder)
+    spec = replace(spec, engine=engine)
+    planned = spec.plan(folder)
     begun = {entry.step: entry.started for entry in record.steps}
     held = RunFolder(folder)
     held.take()
     record.state, record.steps, record.failures = RUNNING, done, []
-    return LabRun(Writer(held, record), order, planned, taken=taken, begun=begun).carry_out()
+    return LabRun(Writer(held, record), spec, planned, taken=taken, begun=begun).carry_out()
 
 
-def over(entries: list[StepRecord], order: Order, *, keep_serving: bool) -> list[StepRecord]:
+def over(entries: list[StepRecord], spec: RunSpec, *, keep_serving: bool) -> list[StepRecord]:
     """The steps that are done; a server only with its last user, since others still need it, or who it is kept for."""
     done = [entry for entry in entries if entry.state == "done"]
     names = {entry.step for entry in done}
-    until = {c.step: c.until for c in order.plan(Path()).commands if c.ready}
+    until = {c.step: c.until for c in spec.plan(Path()).commands if c.ready}
     if keep_serving and until:
         until[list(until)[-1]] = "its user, who will press Ctrl-C"
     return [entry for entry in done if until.get(entry.step, entry.step) in names]

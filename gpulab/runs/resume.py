@@ -18,7 +18,7 @@ from gpulab.records.read import all_runs, find_run, read, run_name
 from gpulab.records.record import GOING, RunRecord, StepRecord
 from gpulab.records.writer import write
 from gpulab.runs.execute import begin
-from gpulab.runs.spec import Order
+from gpulab.runs.spec import RunSpec
 
 
 def resume(run: str, limit: str = "") -> Outcome:
@@ -26,15 +26,11 @@ def resume(run: str, limit: str = "") -> Outcome:
     old = find_run(run)
     before = read(old)
     refuse_what_cannot_go_on(before)
-    order = Order.again(before, f"goes on with {before.run}, which was {before.state}", limit)
-    lacks = next(filter(None, (machine.lacks(order.lab.needs) for machine in order.machines)), None)
-    if order.profile == "gpu" and lacks:
+    spec = RunSpec.again(before, f"goes on with {before.run}, which was {before.state}", limit)
+    lacks = next(filter(None, (machine.lacks(spec.lab.needs) for machine in spec.machines)), None)
+    if spec.profile == "gpu" and lacks:
         raise UsageError(f"{before.run} ran on GPUs: {lacks}", "resume it where they are")
-    going = begin(
-        order,
-        keep_serving=before.keep_serving,
-        handing_over=lambda planned: resume_request(old, before, planned),
-    )
+    going = begin(spec, lambda planned: resume_request(old, before, planned))
 
     def note_what_was_taken() -> None:
         taken, record = going.session.taken, going.record

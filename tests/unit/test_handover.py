@@ -13,7 +13,7 @@ from gpulab.common.errors import UsageError
 from gpulab.engines.local import LocalEngine
 from gpulab.inside.resume_files import Part, ResumeRequest, Taken
 from gpulab.lab.lab import load_lab
-from gpulab.plan.plan import plan
+from gpulab.plan.plan import PlanSpec, plan
 from gpulab.plan.resume_flags import flags_for, going_on
 from gpulab.records.writer import Writer, write
 from gpulab.runs.resume import resume, resume_request, what_was_taken
@@ -87,7 +87,7 @@ def test_without_a_whole_checkpoint_the_step_starts_from_its_beginning(old):
 
 
 def test_a_command_goes_on_by_its_own_flags_and_has_to_prove_it(tmp_path, write_lab):
-    planned = plan(load_lab(write_lab()), "cpu", load_stack("cpu"), tmp_path, {}, {})
+    planned = plan(PlanSpec(lab=load_lab(write_lab()), profile="cpu", stack=load_stack("cpu")), tmp_path)
     train, chat = planned.command("train"), planned.command("chat")
     resumed = going_on(train, tmp_path / "checkpoint-7")
     assert resumed.argv == (*train.argv, "--resume_from_checkpoint", str(tmp_path / "checkpoint-7"))
@@ -144,6 +144,8 @@ def test_a_resume_that_cannot_be_carried_out_leaves_no_run(runs, write_lab, monk
 
 def test_a_run_that_only_serves_has_nothing_to_go_on_with(runs, tmp_path, write_lab):
     folder = serves_only(write_lab())
-    planned = plan(load_lab(folder), "cpu", load_stack("cpu"), tmp_path, {}, {"serve": 8000})
+    planned = plan(
+        PlanSpec(lab=load_lab(folder), profile="cpu", stack=load_stack("cpu"), ports={"serve": 8000}), tmp_path
+    )
     with pytest.raises(UsageError, match="only serves"):
         resume_request(tmp_path, record().record, planned)

@@ -15,7 +15,7 @@ from gpulab.hosts import ssh
 from gpulab.lab.lab import load_lab
 from gpulab.plan.layout.step import Devices
 from gpulab.plan.machine import Gpu, Machine
-from gpulab.plan.plan import Node, plan
+from gpulab.plan.plan import Node, PlanSpec, Site, plan
 from gpulab.runs import preview as planning
 from gpulab.runs.spec import offered
 from gpulab.stacks.stack import load_stack
@@ -255,10 +255,9 @@ def test_a_model_whose_shape_is_not_known_is_planned_without_an_estimate(write_l
 
 
 def test_the_plan_that_runs_has_the_choice_and_one_process_for_each_gpu(lab, tmp_path):
-    made = plan(
-        lab(), "gpu", load_stack("megatron"), tmp_path / "run", {}, {}, devices=Devices(8, 80),
-        nodes=[Node("a", "198.18.0.1", "eth0"), Node("b", "198.18.0.2", "eth0")],
-    )  # fmt: skip
+    nodes = [Node("a", "198.18.0.1", "eth0"), Node("b", "198.18.0.2", "eth0")]
+    spec = PlanSpec(lab=lab(), profile="gpu", stack=load_stack("megatron"))
+    made = plan(spec, tmp_path / "run", Site(nodes=nodes, devices=Devices(8, 80)))
     first, second = made.ranks("train")
     assert "{layout" not in " ".join(first.argv)
     assert first.env["NPROC_PER_NODE"] == second.env["NPROC_PER_NODE"] == "8"

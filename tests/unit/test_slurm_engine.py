@@ -15,11 +15,11 @@ from gpulab.hosts.compute_node import ComputeNode
 from gpulab.hosts.inventory import Host
 from gpulab.lab.lab import load_lab
 from gpulab.plan.machine import Machine
-from gpulab.plan.plan import Plan, plan
+from gpulab.plan.plan import Plan, PlanSpec, plan
 from gpulab.records.read import read, run_name
 from gpulab.records.writer import RunFolder, Writer
 from gpulab.runs.execute import LabRun
-from gpulab.runs.spec import Order
+from gpulab.runs.spec import RunSpec
 from gpulab.stacks.stack import load_stack
 
 COMMANDS = {
@@ -61,7 +61,7 @@ def queue(tmp_path, write_lab, monkeypatch):
     monkeypatch.setenv("CALLS", str(tmp_path / "calls"))
     run = tmp_path / "runs" / "start-tiny" / "now"
     (run / "logs").mkdir(parents=True)
-    return Queue(tmp_path, plan(load_lab(write_lab()), "cpu", load_stack("cpu"), run, {}, {}))
+    return Queue(tmp_path, plan(PlanSpec(lab=load_lab(write_lab()), profile="cpu", stack=load_stack("cpu")), run))
 
 
 def test_an_interrupt_before_the_job_is_followed_cancels_it(queue, monkeypatch):
@@ -82,13 +82,13 @@ def test_an_interrupt_while_the_job_is_submitted_cancels_it(queue, monkeypatch):
 
 
 def test_an_interrupt_while_it_is_noted_what_a_resumed_run_took_cancels_the_job(queue, runs, monkeypatch):
-    order = Order(
-        queue.plan.lab, "cpu", "", queue.plan.stack, queue.backend, [queue.node], [queue.machine], "", 1, {}, {}, "hf"
-    )
+    spec = RunSpec(
+        lab=queue.plan.lab, profile="cpu", stack=queue.plan.stack, why="", engine=queue.backend,
+        compute_nodes=[queue.node], machines=[queue.machine], inventory="", nodes=1,
+    )  # fmt: skip
     monkeypatch.setattr(SlurmBackend, "described", lambda _: {})
     folder = RunFolder.make("start-tiny")
-    writer = Writer(folder, order.record(run_name(folder.path), keep_serving=False))
-    running = LabRun(writer, order, order.plan(folder.path))
+    running = LabRun(Writer(folder, spec.record(run_name(folder.path))), spec, spec.plan(folder.path))
 
     def interrupted() -> None:
         raise KeyboardInterrupt
