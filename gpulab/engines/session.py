@@ -16,7 +16,7 @@ from gpulab.common.ports import free_port
 from gpulab.common.resources import Sampler
 from gpulab.engines.backend import Backend, CannotStart, Job, StepBackend, log_of
 from gpulab.engines.ended import Ended
-from gpulab.engines.interrupts import as_interrupt
+from gpulab.engines.interrupts import as_interrupt, ignored
 from gpulab.engines.node_group import POLL, NodeGroup
 from gpulab.engines.progress import Watch
 from gpulab.engines.servers import Servers
@@ -110,16 +110,13 @@ class Session(ABC):
         try:
             yield
         finally:
-            signal.signal(signal.SIGTERM, before)
             self.close()
+            signal.signal(signal.SIGTERM, before)
 
     def close(self) -> None:
         """Stop all that is left; a second Ctrl-C does not interrupt it."""
-        patient = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        try:
+        with ignored():
             self._opened.close()
-        finally:
-            signal.signal(signal.SIGINT, patient)
 
     def _take_over(self, resume: ResumeRequest) -> Taken:
         taken = self._on.take_over(self.plan, resume)

@@ -17,6 +17,7 @@ from gpulab.common.paths import runs_dir, shown
 from gpulab.common.yamlfile import fault
 from gpulab.engines import Backend, open_session
 from gpulab.engines.ended import Ended
+from gpulab.engines.interrupts import ignored
 from gpulab.engines.progress import Watch
 from gpulab.inside.metrics import metrics
 from gpulab.inside.resume_files import ResumeRequest, Taken
@@ -126,7 +127,8 @@ class LabRun:
             self.record.failures.append(f"inv itself failed: {type(error).__name__}: {error}")
             raise
         finally:
-            self._finish(state)
+            with ignored():
+                self._finish(state)
         code = {"done": 0, "interrupted": 130}.get(state, 1)
         record = self.record
         if record.profile == "cpu" and state == "done":
@@ -157,9 +159,6 @@ class LabRun:
                 ended = self.session.carry_out(command.step)
                 command = self.session.command(command.step)  # a taken port changes the plan
                 failures = self._judge(entry, command, ended)
-            except KeyboardInterrupt:
-                entry.state = "interrupted"
-                raise
             finally:
                 seconds = self.session.lasted(command.step) or time.monotonic() - began
                 entry.ended, entry.seconds = now(), round(seconds, 2)
