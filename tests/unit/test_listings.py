@@ -10,7 +10,7 @@ import pytest
 
 from gpulab.common.errors import UsageError
 from gpulab.records.read import read
-from gpulab.reports import listings
+from gpulab.reports import labs, listings
 from gpulab.runs.recover import sweep
 from tests.records import killed, open_run
 
@@ -52,7 +52,7 @@ def test_a_record_that_cannot_be_read_is_one_row_and_hides_no_other(runs, write_
     spoilt = rows[f"start-tiny/{bad.folder.name}"]
     assert spoilt["state"] == "unreadable"
     assert "run.json can't be read: " in spoilt["failures"][0]
-    (lab,) = listings.list_labs().data["labs"]
+    (lab,) = labs.list_labs().data["labs"]
     assert lab["last"]["state"] == "unreadable"
     with pytest.raises(UsageError, match="can't be read"):
         listings.show_run("start-tiny")
@@ -84,7 +84,7 @@ def test_no_more_records_are_opened_than_are_shown(runs, write_lab, monkeypatch)
     monkeypatch.setattr(listings, "read", lambda folder: opened.append(folder) or read(folder))
     assert len(listings.list_runs("", 2).data["runs"]) == len(opened) == 2
     opened.clear()
-    listings.list_labs()
+    labs.list_labs()
     assert len(opened) == 1
     with pytest.raises(UsageError, match="--limit -1"):
         listings.list_runs("", -1)
