@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -12,10 +12,6 @@ class Failure:
     message: str
     cure: str = ""
     where: str = ""
-
-    def at(self, where: str) -> Failure:
-        """The same failure, with its place."""
-        return replace(self, where=where)
 
     @property
     def line(self) -> str:

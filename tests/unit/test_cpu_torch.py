@@ -20,6 +20,7 @@ from gpulab.stacks.stack import Pins, Stack, load_stack
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 CP = f"cp{PYTHON.replace('.', '')}"
 KEY = f"9.9.9-{CP}-{this_platform()}"
+PINS = ["torch==" + "9.9.9"]
 WheelOf = Callable[..., str]
 
 
@@ -51,7 +52,7 @@ def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Stac
     (tmp_path / "small/small.lock").write_text("# a lock\n")
     monkeypatch.setattr(stacks, "DOCKER", tmp_path)
     monkeypatch.setattr(stacks, "STACKS", tmp_path / "venvs")
-    pins = Pins(about="small", python="any", torch="cpu", pins=["torch==9.9.9"])
+    pins = Pins(about="small", python="any", torch="cpu", pins=PINS)
     return lambda **torch_pins: Stack("small", pins, torch_pins=torch_pins)
 
 
@@ -76,23 +77,23 @@ def test_the_pinned_wheel_is_installed_and_its_digest_told(wheel_of: WheelOf, st
 def test_what_is_not_pinned_is_kept_at_first_use_and_compared_afterwards(wheel_of: WheelOf) -> None:
     first = wheel_of("first")
     for _ in range(2):
-        assert digests(verified(cpu_torch(["torch==9.9.9"], PYTHON), {}, this_platform())) == [first]
+        assert digests(verified(cpu_torch(PINS, PYTHON), {}, this_platform())) == [first]
     wheel_of("another")
     with pytest.raises(UsageError, match="not the torch that was used first") as caught:
-        verified(cpu_torch(["torch==9.9.9"], PYTHON), {}, this_platform())
+        verified(cpu_torch(PINS, PYTHON), {}, this_platform())
     assert KEY in caught.value.cure
     module.SEEN.unlink()
-    assert digests(verified(cpu_torch(["torch==9.9.9"], PYTHON), {}, this_platform())) != [first]
+    assert digests(verified(cpu_torch(PINS, PYTHON), {}, this_platform())) != [first]
 
 
 def test_a_wheel_for_another_machine_is_none(wheel_of: WheelOf) -> None:
     wheel_of("for another", machine="s390x")
-    assert cpu_torch(["torch==9.9.9"], PYTHON).wheel is None
+    assert cpu_torch(PINS, PYTHON).wheel is None
 
 
 def test_a_pin_is_for_one_python_and_platform(wheel_of: WheelOf) -> None:
     digest = wheel_of("mine")
-    torch = cpu_torch(["torch==9.9.9"], PYTHON)
+    torch = cpu_torch(PINS, PYTHON)
     pins = {KEY.replace(CP, "cp300"): "0" * 64, f"9.9.9-{CP}-linux_s390x": "0" * 64}
     assert digests(verified(torch, pins, this_platform())) == [digest]
 
@@ -109,7 +110,7 @@ def test_of_the_index_only_what_it_announced_first_or_what_is_pinned_is_taken(
     def uv(words: list[str], *_: str) -> None:
         assert words[words.index("--torch-backend") + 1] == "cpu"
         hashes = " \\\n".join(f"    --hash=sha256:{digest}" for digest in announced)
-        Path(words[words.index("--output-file") + 1]).write_text(f"torch==9.9.9+cpu \\\n{hashes}\n")
+        Path(words[words.index("--output-file") + 1]).write_text(f"{PINS[0]}+cpu \\\n{hashes}\n")
 
     monkeypatch.setattr(module, "uv", uv)
     torch, seen = CpuTorch("9.9.9", PYTHON, None), tmp_path / "seen.json"
@@ -118,7 +119,7 @@ def test_of_the_index_only_what_it_announced_first_or_what_is_pinned_is_taken(
             verified(torch, pinned, this_platform(), seen)
         return
     requirement = verified(torch, pinned, this_platform(), seen)
-    assert requirement.split()[0] == "torch==9.9.9+cpu"
+    assert requirement.split()[0] == f"{PINS[0]}+cpu"
     assert digests(requirement) == accepted
     announced[:] = ["c" * 64]
     with pytest.raises(UsageError, match="not the torch that"):

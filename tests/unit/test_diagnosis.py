@@ -53,7 +53,7 @@ def test_a_group_of_the_pattern_and_the_callers_names_fill_the_text():
 
 
 def test_a_failure_is_told_in_one_line_or_in_parts():
-    failure = Failure("it does not answer", "is it on?").at("gpu1")
+    failure = Failure("it does not answer", "is it on?", "gpu1")
     assert str(failure) == "gpu1: it does not answer (cure: is it on?)"
     assert failure.line == "gpu1: it does not answer"
     assert str(Failure("broken")) == "broken"
