@@ -45,9 +45,15 @@ PROOFS: dict[str, Prove] = {}
 
 
 def proof(phrase: str) -> Callable[[Prove], Prove]:
-    """Register a proof. `N%` in the phrase is a share, `STEP` an earlier step: they come as arguments, in order."""
+    """Register a proof. `N%` in the phrase is a share, `STEP` an earlier step: they come as arguments by name.
+
+    Raises ValueError for a phrase that another proof has or would answer: one of them would win unseen.
+    """
 
     def register(function: Prove) -> Prove:
+        for known in PROOFS:
+            if _pattern(known).fullmatch(_example(phrase)) or _pattern(phrase).fullmatch(_example(known)):
+                raise ValueError(f"two proofs under one phrase: {phrase!r} and {known!r}")
         PROOFS[phrase] = function
         return function
 
@@ -55,7 +61,12 @@ def proof(phrase: str) -> Callable[[Prove], Prove]:
 
 
 def _pattern(phrase: str) -> re.Pattern[str]:
-    return re.compile(re.escape(phrase).replace("N%", r"(?P<share>[\d.]+)%").replace("STEP", r"(?P<step>[\w-]+)"))
+    share, step = r"(?P<share>\d+(?:\.\d+)?)%", r"(?P<step>[\w-]+)"
+    return re.compile(re.escape(phrase).replace("N%", share).replace("STEP", step))
+
+
+def _example(phrase: str) -> str:
+    return phrase.replace("N%", "1%")  # and STEP is a step's name
 
 
 def find(phrase: str) -> tuple[Prove, dict[str, Any]] | None:
@@ -70,7 +81,7 @@ def find(phrase: str) -> tuple[Prove, dict[str, Any]] | None:
 
 
 def prove(phrase: str, finished: Finished) -> tuple[bool, str]:
-    """(whether it holds, the evidence in a line). What breaks on missing or torn evidence does not hold."""
+    """(whether it holds, the evidence in a line). It does not hold where evidence is missing or breaks it."""
     found = find(phrase)
     if not found:
         raise KeyError(phrase)
@@ -81,3 +92,5 @@ def prove(phrase: str, finished: Finished) -> tuple[bool, str]:
         return False, str(error)
     except (OSError, KeyError, ValueError, IndexError) as error:
         return False, f"no evidence: {type(error).__name__}: {error}"
+    except Exception as error:
+        return False, f"could not be decided: {type(error).__name__}: {' '.join(str(error).split())}"

@@ -5,10 +5,11 @@ from pathlib import Path
 
 from gpulab import __main__
 from gpulab.lab import lab
+from gpulab.reports import listings
 
 
 def main() -> None:
-    lab.LABS = Path(sys.argv.pop(1)).absolute()
+    lab.LABS = listings.LABS = Path(sys.argv.pop(1)).absolute()
     __main__.main()
 
 
