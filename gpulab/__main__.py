@@ -28,6 +28,14 @@ class Lab(Program):
             print(f"  cure: {f'inv --help {word}' if word in known else nearest(word, known)}", file=sys.stderr)
             raise SystemExit(2) from None
 
+    def no_tasks_given(self) -> None:
+        """Bare `inv`: the verbs by what one wants to do."""
+        import tasks
+        from gpulab.verbs.overview import overview
+
+        print(overview(tasks.GROUPS))
+        raise SystemExit(0)
+
 
 def main() -> None:
     """Run the verb named on the command line."""

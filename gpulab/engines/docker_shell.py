@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from gpulab.plan.container import Place, container_name, network_name, run_words
 from gpulab.plan.plan import Command, Plan
-from gpulab.plan.script import READY, Shell
+from gpulab.plan.script import READY, Shell, quote
 
 
 class DockerShell(Shell):
@@ -20,10 +20,11 @@ class DockerShell(Shell):
 
     def head(self) -> str:
         """See Shell."""
+        make = quote(f"./inv build {self.plan.stack.name} makes it")
         return f"""\
-IMAGE={self._image}
-NETWORK={network_name(self.plan)}-again-$$
-docker image inspect "$IMAGE" >/dev/null || {{ echo "./inv build {self.plan.stack.name} makes it" >&2; exit 2; }}
+IMAGE={quote(self._image)}
+NETWORK={quote(network_name(self.plan))}-again-$$
+docker image inspect "$IMAGE" >/dev/null || {{ echo {make} >&2; exit 2; }}
 stop() {{ docker rm --force "$@" >/dev/null; }}
 nodes=()
 wait_for() {{ for pid in "$@"; do wait "$pid"; done; }}
@@ -46,7 +47,7 @@ docker network create "$NETWORK" >/dev/null
 
     def stop(self, step: str) -> str:
         """See Shell."""
-        return f'stop "$NETWORK"-{step}'
+        return f'stop "$NETWORK"-{quote(step)}'
 
     def on(self, command: Command) -> str:
         """What stands before a command to carry it out on its node."""

@@ -18,6 +18,7 @@ from gpulab.checks import verdict as checks
 from gpulab.common.paths import runs_dir, shown
 from gpulab.common.ports import free_port, is_free
 from gpulab.common.resources import Sampler, Usage, this_machines_gpus
+from gpulab.engines.interrupts import as_interrupt
 from gpulab.engines.progress import Watch
 from gpulab.engines.rank_logs import RankLogs
 from gpulab.inside import ready
@@ -335,7 +336,7 @@ class Engine(ABC):
     @contextlib.contextmanager
     def closing(self) -> Iterator[Engine]:
         """Whatever happens inside, nothing that was started is left: servers, steps, what they started themselves."""
-        before = signal.signal(signal.SIGTERM, _as_interrupt)
+        before = signal.signal(signal.SIGTERM, as_interrupt)
         try:
             yield self
         finally:
@@ -348,7 +349,3 @@ class Engine(ABC):
                 self._sampler.close()
             finally:
                 signal.signal(signal.SIGINT, patient)
-
-
-def _as_interrupt(*_: Any) -> None:
-    raise KeyboardInterrupt

@@ -25,6 +25,7 @@ from gpulab.common.errors import UsageError
 from gpulab.common.paths import ROOT
 from gpulab.engines.docker_shell import DockerShell
 from gpulab.engines.engine import POLL, Ended
+from gpulab.engines.interrupts import held_back
 from gpulab.engines.progress import Watch
 from gpulab.engines.remote import FETCHED_MIB, RemoteDockerEngine
 from gpulab.engines.slurm_follower import Follower
@@ -69,7 +70,7 @@ class SlurmEngine(RemoteDockerEngine):
     ) -> None:
         super().__init__(stack, compute_nodes)
         self.login, self.requeue, self.job = login, requeue, job
-        self._follower: Follower
+        self._follower: Follower | None = None
         self._told = ""
 
     def nodes(self, count: int) -> list[Node]:
@@ -119,8 +120,9 @@ class SlurmEngine(RemoteDockerEngine):
         if not self.job:
             self._ship(self._written(plan))
             handed_on = "".join(f"{k}={shlex.quote(os.environ[k])}\n" for k in HANDED_ON if os.environ.get(k))
-            said = ask_login(self.login, ["bash", "-c", SUBMIT, str(folder)], stdin=handed_on, deadline=60)
-            self.job = said.split(";")[0]
+            with held_back():  # else nobody knows the number of a job that is queued
+                said = ask_login(self.login, ["bash", "-c", SUBMIT, str(folder)], stdin=handed_on, deadline=60)
+                self.job = said.split(";")[0]
         self._watch.say(f"job {self.job} of {self.login.name}; it goes on without this terminal (./inv attach)")
         self._follower = Follower(self.login, folder, self.job, plan.run)
 
@@ -143,7 +145,7 @@ class SlurmEngine(RemoteDockerEngine):
                 return ended
             self._say_standing()
             self._watch.look(command)
-            if self._follower.over:
+            if self._followed.over:
                 over_since = over_since or time.monotonic()
                 if time.monotonic() - over_since > LAST_WORDS:
                     return Ended(None, self._why_over(step), self.log("job"))
@@ -172,10 +174,16 @@ class SlurmEngine(RemoteDockerEngine):
         """See Engine: whatever ends the run here ends the job."""
         if not self.job:
             return  # nothing was submitted
-        self._follower.close()
-        if not (self._follower.over or self._ends_by_itself()):
+        if self._follower:
+            self._follower.close()
+        if not (self._follower and (self._follower.over or self._ends_by_itself())):
             with contextlib.suppress(UsageError):  # the login host does not answer
                 ask_login(self.login, ["scancel", self.job])
+
+    @property
+    def _followed(self) -> Follower:
+        assert self._follower  # noqa: S101 (since the job was submitted)
+        return self._follower
 
     def _written(self, plan: Plan) -> list[tuple[Path, str]]:
         """The script, and each step's question to the judge, in the names that the job knows."""
@@ -196,7 +204,7 @@ class SlurmEngine(RemoteDockerEngine):
 
     def _ended(self, step: str) -> Ended | None:
         """How the journal says that the step ended; of what was cut off and begun anew only the last counts."""
-        told = [line for line in self._follower.journal() if line["step"] == step]
+        told = [line for line in self._followed.journal() if line["step"] == step]
         last = told[-1]["what"] if told else ""
         if last == "failed":
             return self._failed_node(step) or Ended(int(told[-1]["status"]))
@@ -215,26 +223,26 @@ class SlurmEngine(RemoteDockerEngine):
 
     def _ends_by_itself(self) -> bool:
         """Whether the job has nothing left to do: a step failed, or the last one is done."""
-        told = self._follower.journal()
+        told = self._followed.journal()
         if not told:
             return False
         return told[-1]["what"] in FAILED or (told[-1]["step"] == self.plan.steps[-1] and told[-1]["what"] in ENDED)
 
     def _say_standing(self) -> None:
-        standing = self._follower.standing
+        standing = self._followed.standing
         state, reason = standing.get("state", ""), standing.get("reason", "None")
         text = f"job {self.job}: {state.lower()}"
         text += f" on {standing['nodes']}" if state == "RUNNING" else ""
         text += f", {reason}" if reason not in ("None", "") else ""
         text += f", started anew {standing['restarts']} times" if standing.get("restarts", "0") != "0" else ""
-        if not (self._follower.over or self._follower.hears()):
+        if not (self._followed.over or self._followed.hears()):
             text = f"{self.login.name} does not answer; the job goes on"
         if state and text != self._told:
             self._told = text
             self._watch.say(text)
 
     def _why_over(self, step: str) -> str:
-        standing = self._follower.standing
+        standing = self._followed.standing
         state = standing.get("state", "").lower().replace("_", " ")
         reason = standing.get("reason", "None")
         return f"job {self.job} ended before {step} did: {state}" + ("" if reason == "None" else f", {reason}")

@@ -23,8 +23,10 @@ from gpulab.lab import flags
 from gpulab.plan.container import Place, container_name, run_words, shipped, volumes
 from gpulab.plan.plan import TOOLS, Command, Node, Plan
 from gpulab.plan.resume_flags import flags_for
-from gpulab.plan.script import READY
+from gpulab.plan.script import READY, quote
 
+# What only the job knows: @NAME@ in a plan's words is its variable.
+JOBS_OWN = ("OWNER", "MASTER_ADDR", "MASTER_PORT", "IFNAME", "SLURM_NODEID")
 CHECKPOINTS = str(TOOLS / "checkpoints.py")
 PORT = "@MASTER_PORT@"  # where ranks meet: each job has a port of its own
 FILES = "__FILES__"
@@ -40,7 +42,7 @@ def nodes_of_a_job(count: int) -> list[Node]:
 
 
 class SlurmShell(DockerShell):
-    """See Shell. `@NAME@` in a plan's words is a variable that only the job knows."""
+    """See Shell."""
 
     name = "slurm"
     by_hand = "sbatch"
@@ -50,32 +52,33 @@ class SlurmShell(DockerShell):
     ) -> None:
         super().__init__(plan, image, place)
         self._shared, self._cdi, self._requeue = shared, cdi, requeue
-        self._user = place(plan, plan.commands[0]).user
-        self.folders = {"OWNER": self._user, **self.folders}
+        self.folders = {**{name: f"@{name}@" for name in JOBS_OWN}, **self.folders}
 
     def options(self) -> str:
         """See Shell."""
         plan = self.plan
         nodes = max(len(plan.ranks(step)) for step in plan.steps)
         gpus = plan.lab.needs.gpus if plan.profile == "gpu" else 0
-        words = [f"--job-name={plan.lab.slug}", f"--nodes={nodes}", "--ntasks-per-node=1", "--open-mode=append"]
+        name = re.sub(r"[^A-Za-z0-9_.-]", "_", plan.lab.slug)
+        words = [f"--job-name={name}", f"--nodes={nodes}", "--ntasks-per-node=1", "--open-mode=append"]
         words += [f"--gpus-per-node={gpus}"] if gpus else []
         words += ["--requeue" if self._requeue else "--no-requeue"]
         return "".join(f"#SBATCH {word}\n" for word in words)
 
     def results(self) -> str:
         """See Shell; in the folder that all nodes share."""
-        return f"{self._shared}/runs/{self.plan.lab.slug}/by-hand-$SLURM_JOB_ID"
+        return quote(self._shared / "runs" / self.plan.lab.slug / "by-hand-") + '"$SLURM_JOB_ID"'
 
     def head(self) -> str:
         """See Shell."""
+        shared = quote(self._shared)
         return f"""\
-IMAGE={self._image}
+IMAGE={quote(self._image)}
 NETWORK=gpulab-$SLURM_JOB_ID
-OWNER=$(id -u):$(stat -c %g {self._shared}/runs)
+OWNER=$(id -u):$(stat -c %g {shared}/runs)
 umask 002
 mkdir -p "$RUN"/logs "$RUN"/.judged
-mkdir -p {self._shared}/models/twins || {{ echo "join the group $(stat -c %G {self._shared}/runs)" >&2; exit 2; }}
+mkdir -p {shared}/models/twins || {{ echo "join the group $(stat -c %G {shared}/runs)" >&2; exit 2; }}
 [ -d "$RUN"/.lab ] || sed '1,/^{FILES}$/d' "$0" | base64 -d | tar -xz -C "$RUN"
 docker image inspect "$IMAGE" >/dev/null || {{ echo "$SLURMD_NODENAME cannot use $IMAGE, see above" >&2; exit 2; }}
 say() {{ printf '{{"step": "%s", "what": "%s", "status": %d}}\\n' "$1" "$2" "${{3:-0}}" >> "$RUN"/journal; }}
@@ -98,7 +101,7 @@ resume() {{
   local whole
   whole=$(docker run --rm --label gpulab.job="$SLURM_JOB_ID" {self._aside(CHECKPOINTS)} "$1" "$2")
   shift 2
-  [ -z "$whole" ] || LAST=("${{@//CHECKPOINT/$whole}}")
+  [ -z "$whole" ] || LAST=("${{@//CHECKPOINT/"$whole"}}")
 }}
 judge() {{
   [ -f "$RUN"/.questions/"$1".json ] || return 0
@@ -192,15 +195,15 @@ docker network create --label gpulab.job="$SLURM_JOB_ID" "$NETWORK" >/dev/null
 
     def stop(self, step: str) -> str:
         """See Shell."""
-        return f'stop "$NETWORK"-{step} || true'
+        return f'stop "$NETWORK"-{quote(step)} || true'
 
     def _function(self, command: Command) -> list[str]:
         """The step as a shell function: srun starts it on every node."""
         # Published nowhere: jobs that share a node must not meet on a port.
         inside = dataclasses.replace(command, port=None)
         place = self._place(self.plan, command)
-        place = dataclasses.replace(place, gpus=["@GPUS@"] if place.gpus else [])
-        words = self.filled(run_words(inside, self.plan, place))
+        place = dataclasses.replace(place, user="@OWNER@", gpus=["@GPUS@"] if place.gpus else [])
+        words = self.quoted(run_words(inside, self.plan, place)).replace("@GPUS@", '"${GPUS[@]}"')
         how = "--detach" if command.ready else "--rm"
         resumes = flags.with_flags([], flags_for(command, "CHECKPOINT"))
         last = ' "${LAST[@]}"' if resumes else ""
@@ -212,14 +215,9 @@ docker network create --label gpulab.job="$SLURM_JOB_ID" "$NETWORK" >/dev/null
         return [f"{function(command)}() {{ {'; '.join([*before, run])}; }}"]
 
     def _aside(self, *program: str) -> str:
-        words = ["--network", "none", "--user", self._user, "--cap-drop", "ALL", "--env", f"PYTHONPATH={ROOT}"]
+        words = ["--network", "none", "--user", "@OWNER@", "--cap-drop", "ALL", "--env", f"PYTHONPATH={ROOT}"]
         words += [*volumes(self._place(self.plan, self.plan.commands[0])), "--entrypoint", "python", self._image]
         return self.quoted([*words, *program])
-
-    def filled(self, words: Iterable[str]) -> str:
-        """Words quoted, what only the job knows left open."""
-        text = self.quoted(list(words)).replace("@GPUS@", '"${GPUS[@]}"')
-        return re.sub(r"@([A-Z_]+)@", r'"$\1"', text)
 
 
 def function(command: Command) -> str:

@@ -6,9 +6,9 @@ import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from gpulab.checks.proofs import PROOFS, find
 from gpulab.common.errors import UsageError, nearest
@@ -19,6 +19,7 @@ from gpulab.lab import flags
 from gpulab.stacks.stack import load_stacks
 
 Flags = dict[str, Any]
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_-]*)(?:\.([a-z]+))?\}")
 OWN_FILE = re.compile(r"[^/{}:][^{}:]*\.(ya?ml|jsonl?|py|txt|csv)")  # relative: a file of the lab's folder
 GIVEN = {("model", None), ("model", "name"), ("lab", None), ("out", None), ("port", None), ("tools", None)}
@@ -28,6 +29,25 @@ GROUP = ("nnodes", "processes", "world")
 # What one node of it is told. A step that says these to a launcher is not told by environment, too.
 RANK = ("node_rank", "master_addr", "master_port")
 GIVEN |= {(name, None) for name in (*GROUP, *RANK)}
+
+
+def _one_line(text: str) -> str:
+    if len(text.splitlines()) > 1:
+        raise ValueError("one line, without a line break in it")
+    return text.strip()
+
+
+def _environment(env: dict[str, str]) -> dict[str, str]:
+    for name, value in env.items():
+        if not NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is no name of a variable: letters, digits and _")
+        if "\0" in value:
+            raise ValueError(f"{name} has a zero byte in it, which is no text")
+    return env
+
+
+Line = Annotated[str, AfterValidator(_one_line)]
+Environment = Annotated[dict[str, str], AfterValidator(_environment)]
 
 
 class Strict(BaseModel):
@@ -71,7 +91,7 @@ class Step(Strict):
     run: str
     makes: list[str] = []
     proves: list[str] = []
-    env: dict[str, str] = {}
+    env: Environment = {}
     ready: Ready | None = None
     processes: int | None = Field(None, ge=1, le=1024)
     spread: bool = False
@@ -130,8 +150,8 @@ class Rehearsal(BaseModel):
     """How one step is rehearsed, only what differs: flags, environment. `impossible` says why it is left out."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
-    env: dict[str, str] = {}
-    impossible: str | None = None
+    env: Environment = {}
+    impossible: Line | None = None
 
     @property
     def flags(self) -> Flags:
@@ -146,7 +166,7 @@ class Rehearse(BaseModel):
     __pydantic_extra__: dict[str, Rehearsal]
     twin: str | None = None
     speaks: str | None = None  # a jsonl file of the lab: the twin speaks its language and has its facts wrong
-    impossible: str | None = None
+    impossible: Line | None = None
 
     @property
     def steps(self) -> dict[str, Rehearsal]:
@@ -161,7 +181,7 @@ class Rehearse(BaseModel):
 class LabFile(Strict):
     """lab.yaml."""
 
-    title: str
+    title: Line
     upstream: str
     curriculum: str
     stack: str

@@ -16,7 +16,8 @@ HEADER = """\
 # Reproduces the run by itself: {by_hand} plan.sh [FOLDER FOR THE RESULTS]
 {options}set -euo pipefail
 LAB={root}
-RUN=$(realpath -m "${{1:-{results}}}")
+RUN={results}
+RUN=$(realpath -m -- "${{1:-$RUN}}")
 """
 READY = TOOLS / "ready.py"
 
@@ -37,7 +38,7 @@ class Shell(ABC):
 
     def results(self) -> str:
         """The folder for the results where none is given, in the shell's words."""
-        return shlex.quote(f"{shown(self.plan.run)}-again")
+        return quote(f"{shown(self.plan.run)}-again")
 
     @abstractmethod
     def head(self) -> str:
@@ -64,14 +65,14 @@ def as_script(shell: Shell) -> str:
     """The script of the shell's plan. The run's folder, the repository and what the engine adds are variables."""
     plan = shell.plan
     head = HEADER.format(
-        lab=plan.lab.name, profile=plan.profile, engine=shell.name, title=plan.lab.title, root=shlex.quote(str(ROOT)),
+        lab=plan.lab.name, profile=plan.profile, engine=shell.name, title=plan.lab.title, root=quote(ROOT),
         by_hand=shell.by_hand, options=shell.options(), results=shell.results(),
     )  # fmt: skip
     lines = [head + shell.head() + 'mkdir -p "$RUN"']
     lines += [f"\n# {step} is left out: {why}" for step, why in plan.left_out.items()]
     for command in plan.commands:
         if not command.rank:  # of a spread step once
-            lines += [f"\necho '== {command.step}'", f"mkdir -p {shell.quoted([str(command.out)])}"]
+            lines += [f"\necho {quote(f'== {command.step}')}", f"mkdir -p {shell.quoted([str(command.out)])}"]
         lines += shell.step(command)
         lines += [shell.stop(s.step) for s in plan.commands if s.ready and s.until == command.step]
     return "\n".join(lines) + "\n" + shell.tail()
@@ -83,7 +84,12 @@ def quoted(word: str, folders: Mapping[str, str]) -> str:
         if folder in word:
             parts = word.split(folder)
             return f'"${name}"'.join(quoted(part, folders) if part else "" for part in parts)
-    return shlex.quote(word) if word else ""
+    return quote(word)
+
+
+def quote(word: object) -> str:
+    """`word` as one word of the shell, whatever is in it."""
+    return shlex.quote(str(word))
 
 
 class LocalShell(Shell):
@@ -100,10 +106,11 @@ class LocalShell(Shell):
     def head(self) -> str:
         """See Shell."""
         stack = self.plan.stack
-        exports = "\n".join(f"export {k}={shlex.quote(v)}" for k, v in self._shared.items())
+        exports = "\n".join(f"export {k}={quote(v)}" for k, v in self._shared.items())
+        make = quote(f"inv stacks --install {stack.name}")
         return f"""\
 STACK={quoted(str(stack.venv), {"LAB": str(ROOT)})}
-[ -e "$STACK/complete" ] || {{ echo "make the stack first: $LAB/inv stacks --install {stack.name}" >&2; exit 2; }}
+[ -e "$STACK/complete" ] || {{ echo "make the stack first: $LAB/"{make} >&2; exit 2; }}
 export PATH="$STACK/bin:$PATH"
 {exports}
 servers=() nodes=()

@@ -68,9 +68,9 @@ def list_runs(lab: str, limit: int) -> Outcome:
     return Outcome({"runs": rows}, text=table)
 
 
-def show_run(name: str) -> Outcome:
+def show_run(run: str) -> Outcome:
     """One run: steps, figures, proofs with their evidence, files."""
-    folder = find_run(name)
+    folder = find_run(run)
     record = read(folder)
     proofs = listing("step", "proof", "holds", "evidence", wraps="evidence")
     for step in record["steps"]:

@@ -8,7 +8,7 @@ import json
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from invoke.exceptions import Exit
@@ -16,35 +16,36 @@ from invoke.tasks import Task, task
 
 from gpulab.common.errors import UsageError
 from gpulab.common.outcome import Outcome
+from gpulab.verbs.options import Option, flag
 
-HELP = {"json": "print one JSON object on standard output", "debug": "show tracebacks"}
+COMMON = (flag("json", "print one JSON object on standard output"), flag("debug", "show tracebacks"))
 
 
-def verb(
-    positional: Sequence[str] = (),
-    iterable: Sequence[str] = (),
-    help: dict[str, str] | None = None,
-) -> Callable[[Callable[..., Outcome]], Task[Any]]:
-    """Make an invoke task of a function that takes plain values and returns an Outcome.
+def verb(*options: Option) -> Callable[[Callable[..., Outcome]], Task[Any]]:
+    """Make an invoke task of a function that takes its options' values by name and returns an Outcome.
 
     No short flags: `--hosts` would become `-h`.
     """
+    every = [*options, *COMMON]
 
     def decorate(body: Callable[..., Outcome]) -> Task[Any]:
         @functools.wraps(body)
-        def run(_context: Any, **options: Any) -> None:
-            as_json, debug = options.pop("json"), options.pop("debug")
-            code = carry_out(functools.partial(body, **options), as_json=as_json, debug=debug)
+        def run(_context: Any, **values: Any) -> None:
+            as_json, debug = values.pop("json"), values.pop("debug")
+            given = {option.to or option.name: values[option.name] for option in options}
+            code = carry_out(functools.partial(body, **given), as_json=as_json, debug=debug)
             if code:
                 raise Exit(code=code)
 
-        flags = [inspect.Parameter(n, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=False) for n in HELP]
         context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-        own = list(inspect.signature(body).parameters.values())
-        run.__signature__ = inspect.Signature([context, *own, *flags])  # type: ignore[attr-defined]
+        run.__signature__ = inspect.Signature([context, *(o.parameter for o in every)])  # type: ignore[attr-defined]
         made: Task[Any] = task(
-            positional=list(positional), iterable=list(iterable), help={**(help or {}), **HELP}, auto_shortflags=False
+            positional=[o.name for o in options if o.positional],
+            iterable=[o.name for o in options if o.default == []],
+            help={o.name: o.help for o in every},
+            auto_shortflags=False,
         )(run)
+        made.options = options  # type: ignore[attr-defined]
         return made
 
     return decorate

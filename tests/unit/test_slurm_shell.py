@@ -100,9 +100,11 @@ def test_it_asks_for_what_the_lab_needs(tmp_path, write_lab):
     assert "#SBATCH --no-requeue\n" in options
 
 
-def test_its_steps_run_in_order_with_the_jobs_own_gpus_and_label(tmp_path, write_lab):
-    job = Job(tmp_path, write_lab)
+@pytest.mark.parametrize("folder", ["plain", "空 格's $(touch seen)"])
+def test_its_steps_run_in_order_with_the_jobs_own_gpus_and_label(tmp_path, write_lab, folder):
+    job = Job(tmp_path / folder, write_lab)
     done = job.run()
+    assert not list(tmp_path.rglob("seen"))
     assert done.returncode == 0, done.stderr
     assert job.journal == [("train", "begins"), ("train", "done"), ("chat", "begins"), ("chat", "done")]
     assert "--device nvidia.com/gpu=2 --device nvidia.com/gpu=5" in job.trained and "gpu=all" not in job.trained

@@ -1,0 +1,113 @@
+"""The verbs that plan, run and look at labs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gpulab.common.outcome import Outcome
+from gpulab.verbs.options import HOSTS, LIMIT, NODES, RUN, Option, first, flag, number, repeated
+from gpulab.verbs.verb import verb
+
+
+@verb(
+    first("name", "the lab's folder: `quickstart` or `start/quickstart`"),
+    flag("rehearse", "on the CPU with a tiny twin, even where there is a GPU"),
+    flag("dry", "print the plan as a shell script and run nothing"),
+    repeated("set", "step.key=value: a flag for one step's command; may be given again", to="settings"),
+    flag("keep_serving", "leave the last server up when all is done, until Ctrl-C"),
+    Option("hub", "where real models come from: modelscope or hf", default="modelscope"),
+    Option(
+        "engine", "local (the stack's venv), docker (its image; usual on hosts) or slurm (a job in the hosts' queue)"
+    ),
+    HOSTS.called("on a host of this inventory: gpus.ini"),
+    LIMIT,
+    NODES,
+    flag("requeue", "a job that loses its node starts again, from its last checkpoint"),
+    Option("only", "these steps alone, and those that they refer to: ddp,zero3"),
+)
+def lab(**options: Any) -> Outcome:
+    """Run a lab: on the GPUs it needs, else rehearsed on the CPU.
+
+    A rehearsal runs the real ms-swift with a tiny twin of the model.
+    """
+    from gpulab.runs.execute import run_lab
+
+    return run_lab(**options)
+
+
+@verb(
+    first("name", "the lab's folder: `megatron` or `train/megatron`"),
+    HOSTS.called("on hosts of this inventory; they are asked for their GPUs, unless --gpus says"),
+    LIMIT,
+    NODES,
+    number("gpus", "GPUs of each node; no host is asked, so the cluster may be one that you do not have yet"),
+    number("vram_gib", "memory of each GPU in GiB, as --gpus", default=0.0),
+    repeated("set", "step.key=value, as in inv lab: train.tensor_model_parallel_size=4", to="settings"),
+)
+def plan(**options: Any) -> Outcome:
+    """Show what a lab would do on GPUs, and start nothing.
+
+    Ranks, devices, the model's layout and why, memory.
+    """
+    from gpulab.runs.preview import show_plan
+
+    return show_plan(**options)
+
+
+@verb()
+def labs() -> Outcome:
+    """List the labs: what they need, how their last runs ended."""
+    from gpulab.reports.listings import list_labs
+
+    return list_labs()
+
+
+@verb(Option("lab", "only this lab's runs"), number("limit", "how many, newest first", default=20))
+def runs(**options: Any) -> Outcome:
+    """List the runs on record, newest first."""
+    from gpulab.reports.listings import list_runs
+
+    return list_runs(**options)
+
+
+@verb(RUN)
+def show(**options: Any) -> Outcome:
+    """Show one run: steps, figures, proofs, how to reproduce it."""
+    from gpulab.reports.listings import show_run
+
+    return show_run(**options)
+
+
+@verb(RUN, LIMIT.called("on these hosts instead of those it ran on: gpu3,gpu4"))
+def resume(**options: Any) -> Outcome:
+    """Go on with a run that broke, from its last whole checkpoint.
+
+    The run was interrupted, killed or failed; the new one has a record of its own.
+    """
+    from gpulab.runs.resume import resume
+
+    return resume(**options)
+
+
+@verb(RUN)
+def attach(**options: Any) -> Outcome:
+    """Follow a run on hosts again, containers or a job."""
+    from gpulab.runs.remote_runs import attach
+
+    return attach(**options)
+
+
+@verb(RUN)
+def cancel(**options: Any) -> Outcome:
+    """End a run on all its hosts, also one that is not followed."""
+    from gpulab.runs.remote_runs import cancel
+
+    return cancel(**options)
+
+
+@verb(HOSTS)
+def queue(**options: Any) -> Outcome:
+    """Show the hosts' queue: jobs, nodes, why a node takes none."""
+    from gpulab.runs.remote_runs import queue
+
+    return queue(**options)

@@ -1,0 +1,78 @@
+"""The slurm engine from here: Slurm's and Docker's commands are small scripts that write down how they were called."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from gpulab.engines.progress import Watch
+from gpulab.engines.slurm import SlurmEngine
+from gpulab.hosts.compute_node import ComputeNode
+from gpulab.hosts.inventory import Host
+from gpulab.lab.lab import load_lab
+from gpulab.plan.machine import Machine
+from gpulab.plan.plan import Plan, plan
+from gpulab.stacks.stack import load_stack
+
+COMMANDS = {
+    # `docker run ... --entrypoint PROGRAM IMAGE WORDS`, without a container
+    "docker": 'while [ "$1" != --entrypoint ]; do shift; done; program=$2; shift 3; exec "$program" "$@"',
+    "sbatch": 'echo "sbatch $*" >> "$CALLS"; ${INTERRUPT:+kill -INT "$INTERRUPT"}; echo 7',
+    "scancel": 'echo "scancel $*" >> "$CALLS"',
+    "scontrol": "echo JobState=RUNNING",
+}
+
+
+class Queue:
+    """A Slurm of this test's own, and what it was told."""
+
+    def __init__(self, folder: Path, planned: Plan) -> None:
+        here = Host("head", "127.0.0.1", variables={"ansible_connection": "local"})
+        machine = Machine("head", "Linux", "a cpu", 1, 1.0, "3")
+        shared = folder / "shared"
+        node = ComputeNode(here, machine, f"{os.getuid()}:{os.getgid()}", shared, {}, 9, 64, "eth0", "", False, 0)
+        self.plan, self.calls = planned, folder / "calls"
+        self.engine = SlurmEngine(load_stack("cpu"), [node], here, requeue=False)
+
+    def begin(self) -> None:
+        self.engine.begin(self.plan, lambda _: self.plan, Watch(Console(quiet=True), list(self.plan.steps)))
+
+    @property
+    def told(self) -> list[str]:
+        return [line.split()[0] for line in self.calls.read_text().splitlines()] if self.calls.is_file() else []
+
+
+@pytest.fixture
+def queue(tmp_path, write_lab, monkeypatch):
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name, line in COMMANDS.items():
+        (programs / name).write_text(f"#!/bin/sh\n{line}\n")
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    monkeypatch.setenv("CALLS", str(tmp_path / "calls"))
+    run = tmp_path / "runs" / "start-tiny" / "now"
+    (run / "logs").mkdir(parents=True)
+    return Queue(tmp_path, plan(load_lab(write_lab()), "cpu", load_stack("cpu"), run, {}, {}))
+
+
+def test_an_interrupt_before_the_job_is_followed_cancels_it(queue, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("gpulab.engines.slurm.Follower", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        queue.begin()
+    queue.engine.sweep()
+    assert queue.told == ["sbatch", "scancel"]
+
+
+def test_an_interrupt_while_the_job_is_submitted_cancels_it(queue, monkeypatch):
+    monkeypatch.setenv("INTERRUPT", str(os.getpid()))
+    with pytest.raises(KeyboardInterrupt):
+        queue.begin()
+    queue.engine.sweep()
+    assert queue.told == ["sbatch", "scancel"]
