@@ -45,7 +45,7 @@ PROOFS: dict[str, Prove] = {}
 
 
 def proof(phrase: str) -> Callable[[Prove], Prove]:
-    """Register a proof. `N%` in the phrase is a share, `STEP` an earlier step: they come as arguments by name.
+    """Register a proof. What stands in the blanks of its phrase (BLANKS) comes to the function as arguments.
 
     Raises ValueError for a phrase that another proof has or would answer: one of them would win unseen.
     """
@@ -60,13 +60,23 @@ def proof(phrase: str) -> Callable[[Prove], Prove]:
     return register
 
 
+# A blank of a phrase -> what may stand there. N% is a share.
+BLANKS = {
+    "N%": r"(?P<share>\d+(?:\.\d+)?)%",
+    "STEP": r"(?P<step>[\w-]+)",
+    "NUMBER": r"(?P<number>-?\d+(?:\.\d+)?(?:e-?\d+)?)",
+    "NAME": r"(?P<name>[\w/.@-]+)",
+    "KEY=VALUE": r"(?P<key>\w+)=(?P<value>.+)",
+}
+
+
 def _pattern(phrase: str) -> re.Pattern[str]:
-    share, step = r"(?P<share>\d+(?:\.\d+)?)%", r"(?P<step>[\w-]+)"
-    return re.compile(re.escape(phrase).replace("N%", share).replace("STEP", step))
+    words = (BLANKS.get(word, re.escape(word)) for word in re.split(r"(N%|STEP|NUMBER|NAME|KEY=VALUE)", phrase))
+    return re.compile("".join(words))
 
 
 def _example(phrase: str) -> str:
-    return phrase.replace("N%", "1%")  # and STEP is a step's name
+    return phrase.replace("N%", "1%").replace("NUMBER", "1")  # the other blanks' names stand for themselves
 
 
 def find(phrase: str) -> tuple[Prove, dict[str, Any]] | None:
@@ -76,6 +86,8 @@ def find(phrase: str) -> tuple[Prove, dict[str, Any]] | None:
             found: dict[str, Any] = match.groupdict()
             if "share" in found:
                 found["share"] = float(found["share"]) / 100
+            if "number" in found:
+                found["number"] = float(found["number"])
             return function, found
     return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import inspect
 import json
@@ -19,6 +20,8 @@ from gpulab.common.outcome import Outcome
 from gpulab.verbs.options import Option, flag
 
 COMMON = (flag("json", "print one JSON object on standard output"), flag("debug", "show tracebacks"))
+
+UNWRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT)
 
 
 def verb(*options: Option) -> Callable[[Callable[..., Outcome]], Task[Any]]:
@@ -71,8 +74,12 @@ def carry_out(body: Callable[[], Outcome], *, as_json: bool, debug: bool) -> int
     except Exception as error:
         if debug:
             traceback.print_exc()
-        outcome = Outcome(failures=[f"{type(error).__name__}: {error}"], code=1)
-        cure = "" if debug else "this is a bug in the lab: run again with --debug and report it"
+        if isinstance(error, OSError) and error.errno in UNWRITABLE and error.filename:
+            outcome = Outcome(failures=[f"{error.filename}: {error.strerror}"], code=2)
+            cure = "make it writable and free space there; GPULAB_RUNS=FOLDER moves the runs alone"
+        else:
+            outcome = Outcome(failures=[f"{type(error).__name__}: {error}"], code=1)
+            cure = "" if debug else "this is a bug in the lab: run again with --debug and report it"
     code = outcome.code if outcome.code is not None else int(bool(outcome.failures))
     if as_json:
         extra = {"cure": cure} if cure else {}

@@ -14,7 +14,7 @@ from gpulab.hosts.compute_node import ComputeNode
 from gpulab.hosts.inventory import Host
 from gpulab.lab.lab import load_lab
 from gpulab.plan.machine import Machine
-from gpulab.plan.plan import Plan, plan
+from gpulab.plan.plan import Plan, PlanSpec, plan
 from gpulab.stacks.stack import load_stack
 
 COMMANDS = {
@@ -56,7 +56,7 @@ def queue(tmp_path, write_lab, monkeypatch):
     monkeypatch.setenv("CALLS", str(tmp_path / "calls"))
     run = tmp_path / "runs" / "start-tiny" / "now"
     (run / "logs").mkdir(parents=True)
-    return Queue(tmp_path, plan(load_lab(write_lab()), "cpu", load_stack("cpu"), run, {}, {}))
+    return Queue(tmp_path, plan(PlanSpec(lab=load_lab(write_lab()), profile="cpu", stack=load_stack("cpu")), run))
 
 
 def test_an_interrupt_before_the_job_is_followed_cancels_it(queue, monkeypatch):
