@@ -15,6 +15,7 @@ from invoke.exceptions import Exit, ParseError  # noqa: E402
 from invoke.program import Program  # noqa: E402
 
 from gpulab.common.errors import nearest  # noqa: E402
+from gpulab.common.failure import Failure  # noqa: E402
 from gpulab.common.output import protect, unwritten  # noqa: E402
 from gpulab.verbs.command_line import mistake  # noqa: E402
 
@@ -62,8 +63,10 @@ class Lab(Program):
 
 def refuse(message: str, cure: str) -> NoReturn:
     """End with exit 2: two lines, or with --json one object."""
+    failure = Failure(message, cure)
     if "--json" in sys.argv:
-        print(json.dumps({"ok": False, "failures": [message], "cure": cure}))
+        said = {"ok": False, "failures": [str(failure)], "details": [failure.as_dict()], "cure": cure}
+        print(json.dumps(said))
     else:
         print(f"error: {message}", f"  cure: {cure}", sep="\n", file=sys.stderr)
     raise SystemExit(2)

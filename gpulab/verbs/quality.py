@@ -49,7 +49,7 @@ def run_lint() -> Outcome:
             if not results[name]:
                 console.print((done.stdout + done.stderr).rstrip(), markup=False)
     failed = [name for name, ok in results.items() if not ok]
-    return Outcome({"checks": results}, failures=[f"{name} found something" for name in failed])
+    return Outcome({"checks": results}, failures=[f"{name} found problems, see above" for name in failed])
 
 
 def run_tests(*, fast: bool, match: str) -> Outcome:

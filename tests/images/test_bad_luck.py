@@ -52,7 +52,7 @@ def test_an_index_that_does_not_answer(docker: Docker, python: str) -> None:
     done = start(docker, "--base", python, UV_DEFAULT_INDEX="http://127.0.0.1:9/simple")
     _, said = done.communicate(timeout=300)
     assert done.returncode == 2
-    assert "was not built: the package index was not reached" in said
+    assert "was not built: the package index cannot be reached" in said
     assert "cure: check network, mirror (UV_DEFAULT_INDEX)" in said
 
 
@@ -70,7 +70,7 @@ def test_a_base_whose_registry_does_not_answer(docker: Docker, registry: str) ->
     done = start(docker, "--base", f"{registry}/python:slim")
     _, said = done.communicate(timeout=300)
     assert done.returncode == 2
-    assert "was not built: the base image was not had from its registry" in said
+    assert "was not built: the base image could not be pulled from its registry" in said
     assert "cure: check its name and the network, or name one at hand: --base IMAGE" in said
 
 

@@ -41,6 +41,7 @@ def run_lab(write_lab: WriteLab, runs: Path, monkeypatch: pytest.MonkeyPatch) ->
     write_lab(text=LAB)
     monkeypatch.setattr(LocalEngine, "prepare", lambda _: None)
     monkeypatch.setattr(Stack, "packages", lambda _: {})
+    monkeypatch.setattr("gpulab.runs.spec.git_state", dict)
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def run() -> RunRecord:

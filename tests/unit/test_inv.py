@@ -37,7 +37,7 @@ def clone(tmp_path: Path) -> Path:
     home = tmp_path / "a clone"  # a space in the path
     (home / "gpulab").mkdir(parents=True)
     shutil.copy(ROOT / "inv", home)
-    common = ("__init__.py", "errors.py", "output.py")
+    common = ("__init__.py", "errors.py", "failure.py", "output.py")
     verbs = ("__init__.py", "command_line.py")
     files = ["__init__.py", "__main__.py", "bootstrap.py", *(f"common/{f}" for f in common)]
     for name in [*files, *(f"verbs/{f}" for f in verbs)]:
