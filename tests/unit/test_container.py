@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from gpulab.common.resources import Usage
-from gpulab.engines.docker import DockerEngine, usage
+from gpulab.engines.container_job import usage
+from gpulab.engines.docker import NETWORK
 from gpulab.engines.docker_shell import DockerShell
 from gpulab.engines.rank_logs import RankLogs
 from gpulab.lab.lab import find_lab
@@ -24,7 +25,7 @@ NODES = [Node("a", "node0", "eth0"), Node("b", "node1", "eth0")]
 def planned(tmp_path: Path, lab: str = "quickstart", profile: str = "cpu") -> Plan:
     ports = {"base": 8000, "serve": 8001}
     spec = PlanSpec(lab=find_lab(lab), profile=profile, stack=load_stack("cpu"), ports=ports)
-    return plan(spec, tmp_path / "a-lab" / "run", Site(DockerEngine.network, NODES))
+    return plan(spec, tmp_path / "a-lab" / "run", Site(NETWORK, NODES))
 
 
 def words(step: str, made: Plan, rank: int = 0, gpus: tuple[str, ...] = ()) -> list[str]:
