@@ -12,7 +12,11 @@ import pytest
 import yaml
 from xdist.scheduler import LoadScopeScheduling
 
+from gpulab.images.base import OWN
+from gpulab.images.build_context import python
+from gpulab.stacks.stack import load_stack
 from tests.testbed import engine
+from tests.testbed.pythons import base_name
 from tests.wait import wait_until
 
 # Files here stand alone. Those of other folders share something: hosts, an image, an engine, this machine's ports.
@@ -20,6 +24,8 @@ ALONE = (Path("tests/unit"), Path("tests/testbed"))
 IMAGES = Path("tests/images")
 SECONDS: dict[str, int] = yaml.safe_load(Path(__file__).with_name("seconds.yml").read_text())
 UNKNOWN = 60
+# The base is a part of an image's tag: every test means cpu's image on the testbed's base.
+os.environ.setdefault(OWN, base_name(python(load_stack("cpu"))))
 WAS_UP = pytest.StashKey[bool]()
 
 

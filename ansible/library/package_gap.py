@@ -49,6 +49,10 @@ broken:
   description: Whether an earlier installation was interrupted.
   returned: always
   type: bool
+half:
+  description: Packages that were cut off while they were unpacked, which only a reinstallation cures.
+  returned: always
+  type: list
 """
 
 
@@ -62,6 +66,13 @@ def installed(module: AnsibleModule, names: list[str]) -> dict[str, tuple[str, s
     _, out, _ = module.run_command(["dpkg-query", "--show", f"--showformat={form}", *names])
     rows = [line.split("\t") for line in out.splitlines()]
     return {name: (version, want) for name, version, want, status in rows if status == "installed"}
+
+
+def half_unpacked(module: AnsibleModule) -> list[str]:
+    """What dpkg calls reinst-required: it cannot tell which of the package's files are there."""
+    form = "${binary:Package}\t${db:Status-Eflag}\n"
+    _, out, _ = module.run_command(["dpkg-query", "--show", f"--showformat={form}"])
+    return [name for name, _, flag in (line.partition("\t") for line in out.splitlines()) if "reinst" in flag]
 
 
 def offered(module: AnsibleModule, name: str) -> list[str]:
@@ -96,6 +107,7 @@ def main() -> None:
         missing=missing,
         unknown=unknown,
         unheld=[name for name in wanted if module.params["hold"] and have.get(name, ("", ""))[1] != "hold"],
+        half=half_unpacked(module),
         broken=bool(audit.strip()) or any(Path("/var/lib/dpkg/updates").iterdir()),
     )
 

@@ -66,7 +66,7 @@ class LocalBackend(StepBackend):
 
     def described(self) -> dict[str, Any]:
         """See Backend."""
-        return {"packages": self.stack.packages()}
+        return {"packages": self.stack.packages(), "torch_sha256": self.stack.torch_sha256}
 
     def shell(self, plan: Plan) -> LocalShell:
         """See Backend."""

@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from gpulab.common.console import console
+from gpulab.common.paths import ROOT
 
 SECONDS = 60
+PINNED_KEY = ROOT / "ansible" / "roles" / "packages" / "files" / "pinned-key"
+NOT_IN_IT = 3  # its status where a file has no such key
 # Of each distribution the package with its archive's keys, and the components that the roles take packages from.
 ARCHIVES = {
     "Debian": ("debian-archive-keyring", "main"),
@@ -21,20 +24,22 @@ ARCHIVES = {
 
 
 def fetch_keys(needs: dict[str, Any], folder: Path) -> list[str]:
-    """Each repository's key, kept only when it has the fingerprint that the roles expect."""
+    """Each repository's key with the fingerprint that the roles expect; no other key of the same file is kept."""
     failures = []
     folder.mkdir(parents=True, exist_ok=True)
     for source in needs["sources"].values():
-        target = folder / f"{source['name']}.asc"
+        target, got = folder / f"{source['name']}.asc", folder / f"{source['name']}.unchecked"
         try:
             with urllib.request.urlopen(source["key_url"], timeout=SECONDS) as answer:
-                target.write_bytes(answer.read())
+                got.write_bytes(answer.read())
         except OSError as error:
             failures.append(f"{source['key_url']}: {error}")
             continue
-        if source["fingerprint"].upper() not in said("gpg", "--batch", "--show-keys", "--with-colons", str(target))[1]:
-            target.unlink()
-            failures.append(f"{source['key_url']}: not the key {source['fingerprint']}")
+        status, _, complaint = said("sh", str(PINNED_KEY), str(got), source["fingerprint"].upper(), str(target))
+        got.unlink()
+        if status:
+            why = f"not the key {source['fingerprint']}" if status == NOT_IN_IT else last(complaint)
+            failures.append(f"{source['key_url']}: {why}")
     return failures
 
 

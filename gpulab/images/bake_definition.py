@@ -19,13 +19,13 @@ FILES = ("docker-bake.hcl", "stack.json")
 LABEL = "org.opencontainers.image"
 
 
-def target(image: Image, base: str, network: str) -> dict[str, Any]:
+def target(image: Image, network: str) -> dict[str, Any]:
     """The bake target of one image: arguments, tag, labels, secrets; versions all from docker/stacks.yml."""
     pins = image.stack.pins
     made: dict[str, Any] = {
         "inherits": ["_common"],
         "args": {
-            "BASE_IMAGE": base,
+            "BASE_IMAGE": image.base,
             "PARENT": image.parent.tag if image.parent else "ground",
             "PYTHON": build_context.python(image.stack),
             "APT": " ".join(pins.apt),
@@ -36,7 +36,7 @@ def target(image: Image, base: str, network: str) -> dict[str, Any]:
             f"{LABEL}.title": f"gpulab/{image.stack.name}",
             f"{LABEL}.description": pins.about,
             f"{LABEL}.version": image.key,
-            f"{LABEL}.base.name": base,
+            f"{LABEL}.base.name": image.base,
             "gpulab.stack": image.stack.name,
             "gpulab.lock": image.stack.key,
         },
@@ -54,13 +54,13 @@ def secrets() -> list[str]:
 
 
 @contextmanager
-def staged(image: Image, base: str, network: str) -> Iterator[tuple[Path, list[str]]]:
+def staged(image: Image, network: str, *, verify: bool = True) -> Iterator[tuple[Path, list[str]]]:
     """A folder with all that the image is built from, and docker's words to build it there. It is gone afterwards."""
     CACHE.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f"build-{image.stack.name}-", dir=CACHE) as place:
         folder = Path(place)
-        build_context.stage(image.stack, folder)
-        written = {"target": {image.stack.name: target(image, base, network)}}
+        build_context.stage(image.stack, folder, verify=verify)
+        written = {"target": {image.stack.name: target(image, network)}}
         (folder / "stack.json").write_text(json.dumps(written), encoding="utf-8")
         files = [word for name in FILES for word in ("--file", name)]
         allow = [f"--allow=network.{network}"] if network else []

@@ -15,19 +15,22 @@ DIGESTS = DOCKER / "bases.json"
 OWN = "GPULAB_BASE_IMAGE"
 
 
+def own_base(named: str = "") -> str:
+    """The base image that --base names, else GPULAB_BASE_IMAGE; empty where the makers' is taken."""
+    return named or os.environ.get(OWN, "")
+
+
 def locked_base(name: str, digests: Path = DIGESTS) -> str:
     """`name` with the digest that docker/bases.json keeps; the bare name where it has none yet."""
     known: dict[str, str] = json.loads(digests.read_text(encoding="utf-8")) if digests.is_file() else {}
     return f"{name}@{known[name]}" if name in known else name
 
 
-def base_image(name: str, docker: Docker, own: str = "", digests: Path = DIGESTS) -> str:
-    """`name` with its digest, asked of its registry once and kept in docker/bases.json; or `own`, as it is given.
+def base_image(name: str, docker: Docker, digests: Path = DIGESTS) -> str:
+    """`name` with its digest, asked of its registry once and kept in docker/bases.json.
 
     Raises UsageError where the registry does not answer.
     """
-    if own := own or os.environ.get(OWN, ""):
-        return own
     if locked_base(name, digests) == name:
         asked = docker.try_run("buildx", "imagetools", "inspect", name, "--format", "{{json .Manifest}}")
         if asked.returncode:

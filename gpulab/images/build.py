@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from gpulab.common.errors import UsageError
 from gpulab.common.outcome import Outcome
 from gpulab.common.paths import CACHE, shown
 from gpulab.images.bake_definition import bake_env, network_for, staged
-from gpulab.images.base import OWN, base_image, locked_base
+from gpulab.images.base import OWN, base_image, own_base
 from gpulab.images.build_log import follow, why
 from gpulab.images.image import Image
 from gpulab.images.manifest import is_told, write_manifest
@@ -29,32 +29,46 @@ def build(names: str, *, base: str, dry: bool) -> Outcome:
 
     Raises UsageError before anything is built where something is missing or stale.
     """
-    wanted = [Image(load_stack(name)) for name in names.replace(",", " ").split()]
+    wanted = [Image(load_stack(name), base) for name in names.replace(",", " ").split()]
     if not wanted:
         raise UsageError("name a stack", "./inv build cpu; ./inv stacks lists them")
-    line = list({image.tag: image for one in wanted for image in one.line}.values())
     docker = Docker()
     if dry:
-        return definitions(line, base, docker)
+        return definitions(together(wanted), docker)
     check_engine(docker)
+    for image in wanted:
+        for one in image.line:
+            check_lock(one.stack)
+        know_base(image, docker)
     made: list[dict[str, Any]] = []
-    for image in line:
-        check_lock(image.stack)
+    for image in together(wanted):
         # Where the manifest tells of another image (its writing failed), the build is had again from the cache.
         if docker.try_run("image", "inspect", image.tag).returncode == 0 and is_told(image):
             console.print(f"{image.tag} is there")
             continue
         check_disk(image.stack, docker)
-        made.append(bake(image, base, docker))
+        made.append(bake(image, docker))
+    if base and base != own_base():
+        console.print(f"labs and other verbs look for the images on {base} where {OWN}={base} is set")
     return Outcome({"built": made, "images": [image.tag for image in wanted]})
 
 
-def definitions(line: list[Image], base: str, docker: Docker) -> Outcome:
+def together(wanted: Sequence[Image]) -> list[Image]:
+    """The images and their parents, each once, parents first."""
+    return list({image.tag: image for one in wanted for image in one.line}.values())
+
+
+def know_base(image: Image, docker: Docker) -> None:
+    """Have the base's digest before there is a tag, which it is a part of. Raises UsageError."""
+    if not image.own_base:
+        base_image(load_images().base_for(image.line[0].python), docker)
+
+
+def definitions(line: list[Image], docker: Docker) -> Outcome:
     """What buildx bake makes of each image's definition. Raises UsageError with its complaint."""
     found: dict[str, Any] = {}
     for image in line:
-        name = base or os.environ.get(OWN) or locked_base(load_images().base_for(image.python))
-        with staged(image, name, network_for(docker)) as (folder, words):
+        with staged(image, network_for(docker), verify=False) as (folder, words):
             argv = docker.argv(*words, "--print")
             done = subprocess.run(
                 argv, cwd=folder, env=bake_env(docker), capture_output=True, text=True, check=False, timeout=60
@@ -94,22 +108,21 @@ def check_disk(stack: Stack, docker: Docker) -> None:
         )
 
 
-def bake(image: Image, base: str, docker: Docker) -> dict[str, Any]:
+def bake(image: Image, docker: Docker) -> dict[str, Any]:
     """Build one image and write its manifest; the engine tags it when all of it is done.
 
     Raises UsageError with the last words of the step that failed.
     """
     began = time.monotonic()
     log = CACHE / "build" / f"{image.stack.name}.log"
-    stands_on = base_image(load_images().base_for(image.python), docker, base)
-    with staged(image, stands_on, network_for(docker)) as (folder, words):
+    with staged(image, network_for(docker)) as (folder, words):
         argv = docker.argv(*words, "--progress", "plain")
         code = follow(argv, folder, bake_env(docker), f"building {image.tag}", log)
     if code:
         failed = why(log.read_text(encoding="utf-8", errors="replace"))
         raise UsageError(f"{image.tag} was not built: {failed.message}", f"{failed.cure}; its log: {shown(log)}")
     seconds = round(time.monotonic() - began, 1)
-    manifest = write_manifest(image, stands_on, seconds, docker)
+    manifest = write_manifest(image, image.base, seconds, docker)
     size = json.loads(manifest.read_text(encoding="utf-8"))["bytes"]
     console.print(f"[green]✓[/] {image.tag} {seconds:.0f} s, {size / 1e9:.2f} GB, {shown(manifest)}")
     return {"stack": image.stack.name, "tag": image.tag, "seconds": seconds, "bytes": size, "manifest": manifest}

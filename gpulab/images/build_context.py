@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gpulab.common.paths import DOCKER
 from gpulab.images.image import RECIPE
-from gpulab.stacks.cpu_torch import CpuTorch, cpu_torch
+from gpulab.stacks.cpu_torch import LOCKED_PLATFORM, CpuTorch, cpu_torch, verified
 from gpulab.stacks.lock_parts import entries, lock_parts
 from gpulab.stacks.stack import Stack, load_images
 
@@ -39,8 +39,11 @@ def torch_from(stack: Stack) -> list[str]:
     return torch.words("/lock/wheels") if torch else []
 
 
-def stage(stack: Stack, folder: Path) -> None:
-    """Put all that the image of `stack` is built from into `folder`."""
+def stage(stack: Stack, folder: Path, *, verify: bool) -> None:
+    """Put all that the image of `stack` is built from into `folder`; with `verify`, torch's digest, too.
+
+    Raises UsageError for another torch than the one that is pinned, or was used first.
+    """
     for name in RECIPE:
         shutil.copy(DOCKER / name, folder)
     shutil.copy(Path(sys.executable).parent / "uv", folder)
@@ -49,10 +52,10 @@ def stage(stack: Stack, folder: Path) -> None:
     (folder / "sources.env").write_text(settings(stack), encoding="utf-8")
     (folder / "wheels").mkdir()
     torch = own_torch(stack)
-    if torch and torch.folder:
-        tag = f"cp{torch.python.replace('.', '')}"
-        for wheel in torch.folder.glob(f"{torch.requirement.replace('==', '-')}-{tag}-*.whl"):
-            shutil.copy(wheel, folder / "wheels")
+    if torch and torch.wheel:
+        shutil.copy(torch.wheel, folder / "wheels")
+    if torch and verify:
+        (folder / "torch.txt").write_text(f"{verified(torch, stack.torch_pins, LOCKED_PLATFORM)}\n", encoding="utf-8")
 
 
 def settings(stack: Stack) -> str:

@@ -7,26 +7,35 @@ import json
 from functools import cached_property
 
 from gpulab.common.paths import DOCKER
-from gpulab.images.base import locked_base
+from gpulab.images.base import locked_base, own_base
 from gpulab.stacks.stack import Stack, load_images
 
 RECIPE = ("Dockerfile", "install", "docker-bake.hcl")
 
 
 class Image:
-    """The image of `stack`, built or not. Same tag, same recipe, lock and base."""
+    """The image of `stack`, built or not, on a base of one's own where `base` or GPULAB_BASE_IMAGE names one.
 
-    def __init__(self, stack: Stack) -> None:
+    Same tag, same recipe, lock and base.
+    """
+
+    def __init__(self, stack: Stack, base: str = "") -> None:
         self.stack = stack
-        self.parent = Image(stack.parent) if stack.parent else None
+        self.own_base = own_base(base)
+        self.parent = Image(stack.parent, base) if stack.parent else None
 
     @cached_property
     def key(self) -> str:
         """12 hex digits over the recipe, the lock, the base and the parent's key. Raises UsageError without a lock."""
         recipe = [(DOCKER / name).read_text(encoding="utf-8") for name in RECIPE]
-        stands_on = self.parent.key if self.parent else locked_base(load_images().base_for(self.python))
+        stands_on = self.parent.key if self.parent else self.base
         own = json.dumps([self.stack.pins.apt, self.stack.sources])
         return hashlib.sha256("\0".join([stands_on, self.stack.key, own, *recipe]).encode()).hexdigest()[:12]
+
+    @property
+    def base(self) -> str:
+        """The base image's name: with its digest where that is known, one's own as it was given."""
+        return self.own_base or locked_base(load_images().base_for(self.python))
 
     @property
     def tag(self) -> str:

@@ -10,18 +10,21 @@ from typing import TYPE_CHECKING
 
 from gpulab.common.paths import DOCKER
 from gpulab.common.uv import environment, run, uv
-from gpulab.stacks.cpu_torch import cpu_torch
+from gpulab.stacks.cpu_torch import cpu_torch, digests, this_platform, verified
 from gpulab.stacks.lock_parts import lock_parts
 
 if TYPE_CHECKING:
     from gpulab.stacks.stack import Stack
+
+TORCH_MARK = "torch.sha256"
 
 
 def install(stack: Stack) -> None:
     """Make the stack's venv with exactly what its lock holds, by the same script as its image.
 
     The CPU build of torch stands outside the lock (its hash differs by Python): from a local wheel where pip has one,
-    else from PyTorch's own index, which uv knows by name. The CUDA build is never a candidate.
+    else from PyTorch's own index, which uv knows by name, and with a digest of its own. The CUDA build is never a
+    candidate.
     Raises UsageError naming the step that failed.
     """
     python = stack.pins.python if stack.pins.python != "any" else f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -36,10 +39,12 @@ def install(stack: Stack) -> None:
     )
     lock = lock_parts(stack)
     if torch:
-        lock["torch"] = f"{torch.requirement}\n"
+        lock["torch"] = f"{verified(torch, stack.torch_pins, this_platform())}\n"
     for part, text in lock.items():
         if text:
-            install_part(stack, part, text, torch.words(torch.folder) if torch and part == "torch" else [])
+            install_part(stack, part, text, torch.words() if torch and part == "torch" else [])
+    if torch:
+        (stack.venv / TORCH_MARK).write_text("\n".join(digests(lock["torch"])) + "\n", encoding="utf-8")
 
 
 def install_part(stack: Stack, part: str, text: str, words: list[str]) -> None:

@@ -63,6 +63,7 @@ class StacksFile(BaseModel):
     model_config = ConfigDict(extra="allow")  # `node:` belongs to the hosts' roles
     stacks: dict[str, Pins]
     source_distributions: dict[str, dict[str, str]] = {}
+    torch_cpu_sha256: dict[str, str] = {}
     images: Images
 
 
@@ -70,9 +71,15 @@ class Stack:
     """A stack and where its lock and venv lie. The venv's name carries the lock's hash: same name, same contents."""
 
     def __init__(
-        self, name: str, pins: Pins, parent: Stack | None = None, sources: dict[str, dict[str, str]] | None = None
+        self,
+        name: str,
+        pins: Pins,
+        parent: Stack | None = None,
+        sources: dict[str, dict[str, str]] | None = None,
+        torch_pins: dict[str, str] | None = None,
     ) -> None:
         self.name = name
+        self.torch_pins = torch_pins or {}
         self.parent = parent
         self._sources = sources or {}
         inherited = {k: getattr(parent.pins, k) for k in ("python", "torch")} if parent else {}
@@ -129,6 +136,12 @@ class Stack:
         found = importlib.metadata.distributions(path=sites)
         return dict(sorted((re.sub(r"[-_.]+", "-", d.metadata["Name"]).lower(), d.version) for d in found))
 
+    @property
+    def torch_sha256(self) -> list[str]:
+        """The digests one of which the venv's torch, its CPU build, was checked against; none where the lock has it."""
+        mark = self.venv / installer.TORCH_MARK
+        return mark.read_text(encoding="utf-8").split() if mark.is_file() else []
+
     def ensure(self) -> None:
         """Make the venv when it is missing: one process at a time, anew after an interruption.
 
@@ -172,7 +185,8 @@ def load_stacks() -> dict[str, Stack]:
     for name, pins in file.stacks.items():
         if pins.parent and pins.parent not in stacks:
             raise fault(STACKS_YML, ["stacks", name, "from"], f"no stack {pins.parent!r} above", "write it above")
-        stacks[name] = Stack(name, pins, stacks.get(pins.parent or ""), file.source_distributions)
+        parent = stacks.get(pins.parent or "")
+        stacks[name] = Stack(name, pins, parent, file.source_distributions, file.torch_cpu_sha256)
     return stacks
 
 

@@ -32,7 +32,8 @@ def read() -> Any:
 
 
 @pytest.mark.parametrize("name", load_stacks())
-def test_a_stacks_definition_is_whole(read: Any, name: str) -> None:
+def test_a_stacks_definition_is_whole(read: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GPULAB_BASE_IMAGE", raising=False)
     image = Image(load_stacks()[name])
     target = read[name]["target"][name]
     assert target["tags"] == [image.tag]

@@ -38,10 +38,14 @@ chmod 440 etc/sudoers.d/*
 """
 
 
+def identity(suite: str, packages: tuple[str, ...], recipe: str) -> str:
+    """12 hex digits of what a file system is made of."""
+    return hashlib.sha256("\n".join([suite, *packages, recipe]).encode()).hexdigest()[:12]
+
+
 def rootfs(suite: str, packages: tuple[str, ...] = BASE, recipe: str = RECIPE) -> Path:
     """The cached file system of a suite, made when its recipe is new."""
-    identity = hashlib.sha256("\n".join([suite, *packages, recipe]).encode()).hexdigest()[:12]
-    tarball = CACHE / f"rootfs-{suite}-{identity}.tar.gz"
+    tarball = CACHE / f"rootfs-{suite}-{identity(suite, packages, recipe)}.tar.gz"
     with exclusive(tarball.name):
         if not tarball.exists():
             _make_rootfs(tarball, suite, packages, recipe)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.testbed import engine
 from tests.testbed.engine import docker
-from tests.testbed.images import have, rootfs, run
+from tests.testbed.images import have, identity, rootfs, run
 from tests.testbed.paths import CACHE, exclusive
 
 DEBIAN = "bookworm"
@@ -30,9 +30,14 @@ def python_base(version: str) -> str:
         return _python_base(version)
 
 
+def base_name(version: str) -> str:
+    """Its name, made or not."""
+    return f"testbed/python:{version}-{identity(DEBIAN, PACKAGES, RECIPE)}"
+
+
 def _python_base(version: str) -> str:
+    tag = base_name(version)
     tarball = rootfs(DEBIAN, PACKAGES, RECIPE)
-    tag = f"testbed/python:{version}-{tarball.name.split('.')[0].rsplit('-', 1)[1]}"
     if have(tag):
         return tag
     if version == DEBIANS_OWN:

@@ -17,7 +17,7 @@ from tests.testbed import engine
 from tests.testbed.bed import Testbed
 from tests.testbed.paths import REPO, SOCKET, exclusive
 from tests.testbed.plugins import docker_config
-from tests.testbed.pythons import python_base
+from tests.testbed.pythons import base_name, python_base
 
 
 def environment() -> dict[str, str]:
@@ -27,15 +27,15 @@ def environment() -> dict[str, str]:
 
 def built(stack: str) -> str:
     """The tag of the stack's image, by `./inv build` as a user types it."""
-    image = Image(load_stack(stack))
+    base = base_name(python(load_stack(stack)))
+    image = Image(load_stack(stack), base)
     engine.start()
     with exclusive(image.tag):
         if engine.docker("image", "inspect", image.tag, check=False).returncode == 0:
             return image.tag
-        own = {"GPULAB_BASE_IMAGE": python_base(python(image.stack))}
-        done = subprocess.run(
-            [REPO / "inv", "build", stack, "--json"], env=environment() | own, capture_output=True, text=True
-        )
+        python_base(python(image.stack))
+        words = ["build", stack, "--base", base, "--json"]
+        done = subprocess.run([REPO / "inv", *words], env=environment(), capture_output=True, text=True)
         if done.returncode != 0:
             raise RuntimeError(f"inv build {stack}: {json.loads(done.stdout)['failures']}\n{done.stderr[-2000:]}")
     return image.tag

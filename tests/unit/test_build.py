@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -20,7 +21,7 @@ from gpulab.images.build_context import parts
 from gpulab.images.image import Image
 from gpulab.stacks.lock_parts import entries
 from gpulab.stacks.resolver import CUDA_PACKAGE
-from gpulab.stacks.stack import load_stack, load_stacks
+from gpulab.stacks.stack import load_images, load_stack, load_stacks
 
 
 @pytest.mark.parametrize("name", load_stacks())
@@ -53,16 +54,47 @@ def test_a_base_is_asked_for_its_digest_once(tmp_path):
     kept = tmp_path / "bases.json"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-        patch.delenv(base.OWN, raising=False)
         for _ in range(2):
             assert base.base_image("some/python:slim", docker, digests=kept) == f"some/python:slim@{digest}"
     assert (tmp_path / "asked").read_text().count("\n") == 1
 
 
-def test_a_base_of_ones_own_is_taken_as_it_is(monkeypatch, tmp_path):
-    monkeypatch.setenv(base.OWN, "registry.local/python")
-    assert base.base_image("some/python:slim", Docker(), digests=tmp_path / "none") == "registry.local/python"
-    assert base.base_image("some/python:slim", Docker(), "mine", digests=tmp_path / "none") == "mine"
+def test_a_base_of_ones_own_is_taken_as_it_is_and_part_of_the_tag(monkeypatch):
+    monkeypatch.delenv(base.OWN, raising=False)
+    makers, child = Image(load_stack("vllm")), Image(load_stack("train"))
+    assert makers.base.startswith("docker.io/library/python:")
+    mine = Image(load_stack("vllm"), "mine")
+    assert (mine.base, Image(load_stack("vllm"), "another").base) == ("mine", "another")
+    assert len({makers.tag, mine.tag, Image(load_stack("vllm"), "another").tag}) == 3
+    assert Image(load_stack("train"), "mine").tag != child.tag
+    monkeypatch.setenv(base.OWN, "mine")
+    assert Image(load_stack("vllm")).tag == mine.tag
+
+
+def test_a_bases_digest_is_part_of_the_tag(monkeypatch, tmp_path):
+    monkeypatch.delenv(base.OWN, raising=False)
+    name = load_images().base_for(Image(load_stack("cpu")).python)
+    tags = set()
+    for digest in ("", "sha256:" + "a" * 64, "sha256:" + "b" * 64):
+        kept = tmp_path / f"bases-{len(tags)}.json"
+        kept.write_text(json.dumps({name: digest} if digest else {}))
+        monkeypatch.setattr("gpulab.images.image.locked_base", functools.partial(base.locked_base, digests=kept))
+        tags.add(Image(load_stack("cpu")).tag)
+    assert len(tags) == 3
+
+
+def test_the_first_builds_tag_has_the_digest_already(monkeypatch, tmp_path):
+    """The tag of the first build is that of the second one: the digest is known before there is a tag."""
+    monkeypatch.delenv(base.OWN, raising=False)
+    known: list[str] = []
+    monkeypatch.setattr(run, "base_image", lambda name, _: known.append(name))
+    monkeypatch.setattr(run, "check_engine", lambda _: None)
+    monkeypatch.setattr(run, "check_disk", lambda *_: None)
+    monkeypatch.setattr(Docker, "try_run", lambda *_, **__: subprocess.CompletedProcess([], 1, "", ""))
+    monkeypatch.setattr(run, "bake", lambda image, *_: [image.stack.name, *known])
+    built = run.build("train", base="", dry=False).data["built"]
+    assert [one[0] for one in built] == ["vllm", "train"]
+    assert all(one[1:] == [load_images().base_for("3.12")] for one in built)
 
 
 @pytest.mark.parametrize("name", load_stacks())

@@ -1,5 +1,7 @@
 """What can be said of the roles without a host."""
 
+import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -7,6 +9,7 @@ import yaml
 
 from gpulab.common.paths import ROOT
 from gpulab.hosts import role_docs
+from gpulab.hosts.ansible import environment, program
 
 ROLES = sorted(path for path in role_docs.ROLES.iterdir() if path.is_dir())
 
@@ -29,3 +32,34 @@ def test_no_version_but_in_stacks_yml(role: Path) -> None:
     versions = [node["driver"], node["nvidia_container_toolkit"], *node["docker"].values(), *node["images"].values()]
     text = "".join(path.read_text() for path in role.rglob("*") if path.is_file())
     assert [version for version in versions if version in text] == []
+
+
+EXPORTS = """\
+- hosts: store
+  gather_facts: false
+  vars_files: [{role}/defaults/main.yml]
+  tasks:
+    - ansible.builtin.copy: {{content: "{{{{ lookup('template', '{role}/templates/exports.j2') }}}}", dest: "{to}"}}
+"""
+LINE = "/srv/gpulab {}(rw,sync,no_subtree_check)\n"
+
+
+@pytest.mark.parametrize(
+    ("others", "variables", "clients"),
+    [
+        ("gpu1\ngpu2 ansible_host=10.0.0.12\n", {}, ["10.0.0.12", "gpu1"]),
+        ("gpu1\n", {"lab_storage_clients": "10.0.0.0/24 10.1.0.0/24"}, ["10.0.0.0/24", "10.1.0.0/24"]),
+        ("", {}, []),
+    ],
+    ids=["three hosts", "told", "alone"],
+)
+def test_the_shared_folder_is_exported_to_the_inventorys_other_hosts(
+    tmp_path: Path, others: str, variables: dict[str, str], clients: list[str]
+) -> None:
+    play, inventory, exports = tmp_path / "play.yml", tmp_path / "gpus.ini", tmp_path / "exports"
+    play.write_text(EXPORTS.format(role=role_docs.ROLES / "lab_storage", to=exports))
+    inventory.write_text(f"[storage]\nstore ansible_host=10.0.0.1 ansible_connection=local\n[gpu]\n{others}")
+    argv = [program("ansible-playbook"), "-i", str(inventory), "-e", json.dumps(variables), str(play)]
+    done = subprocess.run(argv, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert exports.read_text().partition("\n")[2] == "".join(LINE.format(client) for client in clients)

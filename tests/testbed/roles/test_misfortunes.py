@@ -167,7 +167,7 @@ def test_a_run_that_was_killed_is_completed_by_the_next(late: Lab) -> None:
         start_new_session=True,
     )  # fmt: skip
     # The controller dies, and so does the installation, as when the power goes: seen and killed there, in one breath,
-    # while packages are set up; one that is cut off while it is unpacked needs a hand (apt-get install --reinstall).
+    # while packages are set up.
     half = "ps -C dpkg -o args= | grep -q -- --configure && dpkg --audit | grep -q ."
     kill = "pkill -KILL --exact 'apt-get|dpkg'"
     late.bed.sh("late", f'timeout 180 sh -c "until {half} && {kill}; do sleep 0.02; done"')
@@ -178,4 +178,34 @@ def test_a_run_that_was_killed_is_completed_by_the_next(late: Lab) -> None:
     again = late.converged("--tags", "base")
     assert "packages : Ensure an interrupted installation is finished" in again.changed("late")
     assert late.bed.sh("late", "dpkg --audit").strip() == ""
+    assert late.converged("--tags", "base").changed("late") == []
+
+
+# dpkg starts this to unpack: it kills dpkg at that moment, as when the power goes.
+CUT_OFF = """
+mkdir /root/cut && cat > /root/cut/dpkg-deb <<'END'
+#!/bin/sh
+case "$*" in *--fsys-tarfile*) kill -KILL $PPID ;; esac
+exec /usr/bin/dpkg-deb "$@"
+END
+chmod 755 /root/cut/dpkg-deb
+cd /root && apt-get download -q rsync ethtool
+PATH=/root/cut:$PATH dpkg --unpack rsync_*.deb || true
+dpkg --unpack ethtool_*.deb
+rm -r /root/cut rsync_*.deb ethtool_*.deb
+"""
+STATES = "dpkg-query --show --showformat='${Package} ${db:Status-Status} ${db:Status-Eflag}\\n' rsync ethtool"
+
+
+def test_a_package_that_was_cut_off_while_it_was_unpacked_is_unpacked_again(late: Lab) -> None:
+    late.bed.sh("late", CUT_OFF)
+    assert late.bed.sh("late", STATES).splitlines() == ["ethtool unpacked ok", "rsync half-installed reinstreq"]
+    late.bed.sh("late", "dpkg --configure -a || true")  # which is no cure
+    assert "rsync half-installed reinstreq" in late.bed.sh("late", STATES)
+    announced = late.converged("--check", "--tags", "base").changed("late")
+    again = late.converged("--tags", "base").changed("late")
+    assert any("Find what is missing" in task for task in announced)
+    assert "packages : Ensure what unpacked packages wait for is there" in again
+    assert late.bed.sh("late", STATES).splitlines() == ["ethtool installed ok", "rsync installed ok"]
+    assert late.bed.sh("late", "dpkg --audit") == "" and late.bed.sh("late", "rsync --version")
     assert late.converged("--tags", "base").changed("late") == []

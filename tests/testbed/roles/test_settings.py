@@ -24,7 +24,9 @@ def test_nfs_is_exported_by_the_server_and_mounted_by_the_others(provisioned: La
     storage = ("--tags", "lab_storage", "-e", "lab_storage_kind=nfs", "-e", "lab_storage_server=gpu1")
     found = announced(provisioned, *storage)
     address = provisioned.bed.addresses["gpu1"]
-    assert found["gpu1"]["/etc/exports.d/gpu-lab.exports"] == "/srv/gpulab *(rw,sync,no_subtree_check)\n"
+    others = sorted(provisioned.bed.addresses[client] for client in ("gpu2", "cpu1"))
+    lines = [f"/srv/gpulab {other}(rw,sync,no_subtree_check)\n" for other in others]
+    assert found["gpu1"]["/etc/exports.d/gpu-lab.exports"].partition("\n")[2] == "".join(lines)
     for client in ("gpu2", "cpu1"):
         unit = found[client]["/etc/systemd/system/srv-gpulab.mount"]
         assert f"What={address}:/srv/gpulab\nWhere=/srv/gpulab\nType=nfs\n" in unit
