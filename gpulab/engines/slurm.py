@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from gpulab.checks.verdict import Judgement
+from gpulab.common import redact
 from gpulab.common.errors import UsageError
 from gpulab.common.paths import ROOT
 from gpulab.engines.docker_shell import DockerShell
@@ -36,7 +37,7 @@ from gpulab.hosts.inventory import Host
 from gpulab.hosts.login import ask_login
 from gpulab.hosts.ssh import command as over_ssh
 from gpulab.inside.resume_files import ResumeRequest, Taken
-from gpulab.plan.container import HANDED_ON, Place, below, shipped
+from gpulab.plan.container import Place, below, handed_on, shipped
 from gpulab.plan.plan import TWINS, Command, Node, Plan
 from gpulab.plan.script import as_script
 from gpulab.stacks.stack import Stack
@@ -119,9 +120,11 @@ class SlurmEngine(RemoteDockerEngine):
         folder = self._run_folder(plan)
         if not self.job:
             self._ship(self._written(plan))
-            handed_on = "".join(f"{k}={shlex.quote(os.environ[k])}\n" for k in HANDED_ON if os.environ.get(k))
+            script = (plan.run / "plan.sh").read_text(encoding="utf-8")
+            names = {*handed_on(plan.commands[0].env), *(k for k in redact.variables() if f'"${k}"' in script)}
+            told = "".join(f"{k}={shlex.quote(os.environ[k])}\n" for k in sorted(names))
             with held_back():  # else nobody knows the number of a job that is queued
-                said = ask_login(self.login, ["bash", "-c", SUBMIT, str(folder)], stdin=handed_on, deadline=60)
+                said = ask_login(self.login, ["bash", "-c", SUBMIT, str(folder)], stdin=told, deadline=60)
                 self.job = said.split(";")[0]
         self._watch.say(f"job {self.job} of {self.login.name}; it goes on without this terminal (./inv attach)")
         self._follower = Follower(self.login, folder, self.job, plan.run)
@@ -188,6 +191,7 @@ class SlurmEngine(RemoteDockerEngine):
     def _written(self, plan: Plan) -> list[tuple[Path, str]]:
         """The script, and each step's question to the judge, in the names that the job knows."""
         script = plan.run / "plan.sh"
+        script.touch(mode=0o600)
         script.write_text(as_script(self.shell(plan)), encoding="utf-8")
         files = [(script, "plan.sh")]
         if (journal := plan.run / "journal").is_file():

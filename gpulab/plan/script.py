@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
+from gpulab.common import redact
 from gpulab.common.paths import ROOT, shown
 from gpulab.plan.plan import TOOLS, Command, Plan
 
@@ -30,7 +31,7 @@ class Shell(ABC):
 
     def __init__(self, plan: Plan, folders: Mapping[str, str]) -> None:
         self.plan = plan
-        self.folders = {"RUN": str(plan.run), **folders, "LAB": str(ROOT)}
+        self.folders = {"RUN": str(plan.run), **folders, "LAB": str(ROOT), **redact.variables()}
 
     def options(self) -> str:
         """Lines for the program that takes the script, as comments before everything else."""
@@ -57,7 +58,7 @@ class Shell(ABC):
         return ""
 
     def quoted(self, words: Sequence[str]) -> str:
-        """Words quoted for the shell, with folders written as variables."""
+        """Words quoted for the shell, with folders and the environment's secrets written as variables."""
         return " ".join(quoted(word, self.folders) for word in words)
 
 
@@ -106,7 +107,7 @@ class LocalShell(Shell):
     def head(self) -> str:
         """See Shell."""
         stack = self.plan.stack
-        exports = "\n".join(f"export {k}={quote(v)}" for k, v in self._shared.items())
+        exports = "\n".join(f"export {k}={self.quoted([v])}" for k, v in self._shared.items())
         make = quote(f"inv stacks --install {stack.name}")
         return f"""\
 STACK={quoted(str(stack.venv), {"LAB": str(ROOT)})}

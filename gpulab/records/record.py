@@ -13,6 +13,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from gpulab.common import redact
 from gpulab.common.errors import UsageError, nearest
 from gpulab.common.paths import ROOT, runs_dir, shown
 
@@ -27,14 +28,14 @@ def now() -> str:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write `path` whole or not at all: a reader, and a kill -9, see the old text or the new one."""
+    """Write `path` whole or not at all, for its owner alone: a reader, and a kill -9, see the old text or the new."""
     handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
             stream.write(text)
             stream.flush()
             os.fsync(stream.fileno())
-        Path(draft).chmod(0o644)
+        Path(draft).chmod(0o600)
         Path(draft).replace(path)
     except BaseException:
         Path(draft).unlink(missing_ok=True)
@@ -66,7 +67,7 @@ class Record:
                     continue
             record = cls(folder, {"schema": SCHEMA, "run": f"{slug}/{folder.name}", "state": RUNNING, **data})
             record._lock.acquire()
-            (folder / "logs").mkdir()
+            (folder / "logs").mkdir(mode=0o700)  # a program may say in its log what nobody else should read
             record.save()
         except OSError as error:
             raise UsageError(
@@ -88,7 +89,7 @@ class Record:
 
     def save(self) -> None:
         """Write run.json as it stands."""
-        write_atomically(self.folder / "run.json", json.dumps(self.data, indent=1, default=str) + "\n")
+        write_atomically(self.folder / "run.json", json.dumps(redact.deep(self.data), indent=1, default=str) + "\n")
 
     def close(self, state: str) -> None:
         """The last write: state, end; gives the lock back."""

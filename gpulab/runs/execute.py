@@ -186,7 +186,7 @@ class LabRun:
         finally:
             self._finish(state)
         code = {"done": 0, "interrupted": 130}.get(state, 1)
-        data = self.record.data
+        data = redact.deep(self.record.data)
         if data["profile"] == "cpu" and state == "done":
             console.print(headline(data))
         return Outcome(
@@ -260,7 +260,7 @@ class LabRun:
         )
         if failure:
             for line in tail(ended.log or log, TAIL):
-                console.print(f"    {line}", markup=False, style="dim")
+                console.print(f"    {redact.text(line)}", markup=False, style="dim")
         return failures
 
     def _serve_on(self, server: str) -> None:
@@ -277,7 +277,7 @@ class LabRun:
     def _write_script(self) -> None:
         path = self.record.folder / "plan.sh"
         write_atomically(path, as_script(self.engine.shell(self.engine.plan)))
-        path.chmod(0o755)
+        path.chmod(0o700)
 
     def _finish(self, state: str) -> None:
         """Figures, curves and the last write of the record."""

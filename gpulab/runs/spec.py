@@ -74,7 +74,7 @@ class Order:
             "inventory": self.inventory and str(Path(self.inventory).absolute()),
             "stack": {"name": self.stack.name, "lock": self.stack.key, **self.engine.described()},
             "git": git_state(), "machine": machines[0].as_dict(), "others": [m.as_dict() for m in machines[1:]],
-            "environment": redact.environment(os.environ), "steps": [], "metrics": {}, "failures": [],
+            "environment": redact.recorded(os.environ), "steps": [], "metrics": {}, "failures": [],
         }  # fmt: skip
 
 

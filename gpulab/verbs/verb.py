@@ -14,6 +14,7 @@ from typing import Any
 from invoke.exceptions import Exit
 from invoke.tasks import Task, task
 
+from gpulab.common import redact
 from gpulab.common.errors import UsageError
 from gpulab.common.outcome import Outcome
 from gpulab.verbs.options import Option, flag
@@ -71,7 +72,7 @@ def carry_out(body: Callable[[], Outcome], *, as_json: bool, debug: bool) -> int
     except Exception as error:
         if debug:
             traceback.print_exc()
-        outcome = Outcome(failures=[f"{type(error).__name__}: {error}"], code=1)
+        outcome = Outcome(failures=[redact.text(f"{type(error).__name__}: {error}")], code=1)
         cure = "" if debug else "this is a bug in the lab: run again with --debug and report it"
     code = outcome.code if outcome.code is not None else int(bool(outcome.failures))
     if as_json:
