@@ -82,7 +82,7 @@ def argv(words: Sequence[str]) -> list[str]:
 
 def text(text: str) -> str:
     """`text` without the secrets in it."""
-    if known := _known(tuple(_values(os.environ))):
+    if known := _known(tuple(os.environ.items())):
         text = known.sub(BLANK, text)
     return shapes(text)
 
@@ -146,8 +146,8 @@ def _tells(value: str) -> bool:
 
 
 @lru_cache(maxsize=8)
-def _known(values: tuple[str, ...]) -> re.Pattern[str] | None:
-    every = {form for value in values for form in (value, quote(value, safe=""))}
+def _known(env: tuple[tuple[str, str], ...]) -> re.Pattern[str] | None:
+    every = {form for value in _values(dict(env)) for form in (value, quote(value, safe=""))}
     return re.compile("|".join(map(re.escape, sorted(every, key=len, reverse=True)))) if every else None
 
 
