@@ -45,7 +45,7 @@ PROOFS: dict[str, Prove] = {}
 
 
 def proof(phrase: str) -> Callable[[Prove], Prove]:
-    """Register a proof. `N%` in the phrase is a share, `STEP` an earlier step: they come as arguments, in order."""
+    """Register a proof. What stands in the blanks of its phrase (BLANKS) comes to the function as arguments."""
 
     def register(function: Prove) -> Prove:
         PROOFS[phrase] = function
@@ -54,8 +54,19 @@ def proof(phrase: str) -> Callable[[Prove], Prove]:
     return register
 
 
+# A blank of a phrase -> what may stand there. N% is a share.
+BLANKS = {
+    "N%": r"(?P<share>[\d.]+)%",
+    "STEP": r"(?P<step>[\w-]+)",
+    "NUMBER": r"(?P<number>-?[\d.]+(?:e-?\d+)?)",
+    "NAME": r"(?P<name>[\w/.@-]+)",
+    "KEY=VALUE": r"(?P<key>\w+)=(?P<value>.+)",
+}
+
+
 def _pattern(phrase: str) -> re.Pattern[str]:
-    return re.compile(re.escape(phrase).replace("N%", r"(?P<share>[\d.]+)%").replace("STEP", r"(?P<step>[\w-]+)"))
+    words = (BLANKS.get(word, re.escape(word)) for word in re.split(r"(N%|STEP|NUMBER|NAME|KEY=VALUE)", phrase))
+    return re.compile("".join(words))
 
 
 def find(phrase: str) -> tuple[Prove, dict[str, Any]] | None:
@@ -65,6 +76,8 @@ def find(phrase: str) -> tuple[Prove, dict[str, Any]] | None:
             found: dict[str, Any] = match.groupdict()
             if "share" in found:
                 found["share"] = float(found["share"]) / 100
+            if "number" in found:
+                found["number"] = float(found["number"])
             return function, found
     return None
 

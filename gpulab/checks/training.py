@@ -111,6 +111,15 @@ def same_loss(finished: Finished, step: str, share: float) -> str:
     return f"{len(after)} losses as in {step}, to {worst:.2%} of the mean loss"
 
 
+@proof("stopped early")
+def stopped_early(finished: Finished) -> str:
+    """The last logged step lies before the last of the planned ones."""
+    counters = [counter for row in training_log(finished.out) if (counter := step_counter(row))]
+    if not counters or counters[-1][0] >= counters[-1][1]:
+        raise Unproven(f"it ran {counters[-1][0]} of {counters[-1][1]} steps" if counters else "no step was logged")
+    return f"it ended after {counters[-1][0]} of {counters[-1][1]} steps"
+
+
 @proof("went on from its checkpoint")
 def went_on(finished: Finished) -> str:
     """The log, cut at the checkpoint's step, goes on after it: a training that began anew would repeat steps."""

@@ -18,7 +18,8 @@ from gpulab.common.errors import UsageError
 from gpulab.hosts.compute_node import ComputeNode
 from gpulab.hosts.ssh import ask
 from gpulab.plan.plan import Plan
-from gpulab.records.record import DETACHED, RUNNING, read
+from gpulab.records.read import read
+from gpulab.records.record import GOING
 
 NAME = "gpulab-claim"
 APPS = ("nvidia-smi", "--query-compute-apps=pid,process_name", "--format=csv,noheader")
@@ -66,5 +67,5 @@ def _take(name: str, docker: Docker, run: Path, image: str) -> None:
 def _is_over(run: Path) -> bool:
     """Whether a run's record is here and says so."""
     with suppress(UsageError):
-        return read(run)["state"] not in (RUNNING, DETACHED)
+        return read(run).state not in GOING
     return False

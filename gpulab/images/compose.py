@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 
 from gpulab.common.errors import UsageError
+from gpulab.common.files import write_atomically
 from gpulab.common.outcome import Outcome
 from gpulab.common.paths import COMPOSE, STACKS_YML, runs_dir, shown
 from gpulab.common.yamlfile import load
 from gpulab.images.image import Image
-from gpulab.records.record import write_atomically
 from gpulab.stacks.stack import load_stacks
 
 CACHES = {"GPULAB_MODELSCOPE_CACHE": ("MODELSCOPE_CACHE", "~/.cache/modelscope"),

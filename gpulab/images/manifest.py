@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from gpulab.common.docker import Docker
+from gpulab.common.files import write_atomically
 from gpulab.common.paths import DOCKER, ROOT
 from gpulab.images.audit import audit
 from gpulab.images.image import Image
 from gpulab.images.sbom import sbom
-from gpulab.records.record import write_atomically
 
 MANIFESTS = DOCKER / "manifests"
 LOOK = ROOT / "gpulab/inside/image_contents.py"

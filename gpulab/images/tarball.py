@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import IO
 
 from gpulab.common.errors import UsageError
+from gpulab.common.files import write_atomically
 from gpulab.common.paths import shown
 from gpulab.images.inspect import Found
 from gpulab.images.streams import chunks
-from gpulab.records.record import write_atomically
 
 ENDINGS = (".tar", ".tar.gz")
 

@@ -17,6 +17,7 @@ from gpulab.common.paths import LABS, shown
 from gpulab.common.yamlfile import fault, load, load_as
 from gpulab.inside.layout import AXES
 from gpulab.lab import flags
+from gpulab.lab.names import wrong_name
 from gpulab.stacks.stack import load_stacks
 
 Flags = dict[str, Any]
@@ -244,6 +245,10 @@ def load_lab(folder: Path) -> Lab:
     lab = Lab(folder=folder, **dict(load_as(LabFile, path)))
     if lab.stack not in (stacks := load_stacks()):
         raise fault(path, ["stack"], f"no stack {lab.stack!r}", nearest(lab.stack, list(stacks)))
+    spreads, placeholders = {name: step.spread for name, step in lab.steps.items()}, {key for key, _ in GIVEN}
+    for name in lab.steps:
+        if why := wrong_name(name, spreads, placeholders):
+            raise fault(path, ["steps", name], f"no step can be called {name!r}: {why}", "take another name")
     earlier: dict[str, Step] = {}
     for name, step in lab.steps.items():
         _check_placeholders(lab, name, step, earlier)

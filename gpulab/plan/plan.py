@@ -1,4 +1,4 @@
-"""plan(lab, profile, ...) -> Plan: what will be run, as data. Runs nothing, asks nothing."""
+"""plan(spec, run, site) -> Plan: what will be run, as data. Runs nothing, asks nothing."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any
 from gpulab.common import redact
 from gpulab.common.errors import UsageError, nearest
 from gpulab.common.paths import CACHE, ROOT
+from gpulab.common.profile import Profile
 from gpulab.common.yamlfile import load
 from gpulab.lab import flags
 from gpulab.lab.lab import PLACEHOLDER, Lab, Ready, Step
@@ -45,6 +46,29 @@ class Node:
     address: str
     interface: str
     rank: str = ""
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a plan runs: on which nodes its spread steps, the first of them being the master; the port on which ranks
+    meet; what each node has (else what the lab needs)."""
+
+    network: Network = Network()
+    nodes: Sequence[Node] = ()
+    rendezvous: str = RENDEZVOUS
+    devices: Devices | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanSpec:
+    """What a plan is made of: `settings` are flags by step, above all others; `ports` one for each server step."""
+
+    lab: Lab
+    profile: Profile
+    stack: Stack
+    settings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    ports: Mapping[str, int] = field(default_factory=dict)
+    hub: str = "modelscope"
 
 
 @dataclass(frozen=True)
@@ -85,7 +109,7 @@ class Plan:
     """The commands of one run, in order, and what they share."""
 
     lab: Lab
-    profile: str
+    profile: Profile
     stack: Stack
     model: str
     run: Path
@@ -150,29 +174,15 @@ def twin_folder(lab: Lab) -> Path:
     return TWINS / digest / name
 
 
-def plan(
-    lab: Lab,
-    profile: str,
-    stack: Stack,
-    run: Path,
-    settings: Mapping[str, Mapping[str, str]],
-    ports: Mapping[str, int],
-    hub: str = "modelscope",
-    network: Network = Network(),
-    nodes: Sequence[Node] = (),
-    rendezvous: str = RENDEZVOUS,
-    devices: Devices | None = None,
-) -> Plan:
-    """The plan of one run. `settings`: flags by step, above all others; `ports`: a port for each server step; `nodes`:
-    where spread steps run, the first being the master; `rendezvous`: the port on which ranks meet; `devices`: what each
-    node has (else what the lab needs).
-    """
-    cpu = profile == "cpu"
-    devices = devices or Devices(lab.needs.gpus or 1, lab.needs.vram_gib)
+def plan(spec: PlanSpec, run: Path, site: Site = Site()) -> Plan:
+    """The plan of one run in the folder `run`."""
+    lab, ports, nodes, rendezvous = spec.lab, spec.ports, site.nodes, site.rendezvous
+    cpu = spec.profile == "cpu"
+    devices = site.devices or Devices(lab.needs.gpus or 1, lab.needs.vram_gib)
     twin = twin_folder(lab) if cpu and lab.rehearse.twin else None
     model = str(twin or lab.model or "")
     env = {**additions()["env"]["always"], **(additions()["env"]["cpu"] if cpu else {})}
-    if hub == "hf":
+    if spec.hub == "hf":
         env["USE_HF"] = "1"  # ms-swift's own name for it
     commands = [_twin_command(lab, twin, run, env)] if twin else []
     left_out = _left_out(lab, nodes, devices, cpu=cpu)
@@ -180,19 +190,19 @@ def plan(
         if name in left_out:
             continue
         out = run / name
-        argv = with_all_flags(lab, name, step, cpu=cpu, settings=settings.get(name, {}))
+        argv = with_all_flags(lab, name, step, cpu=cpu, settings=spec.settings.get(name, {}))
         laid_out = wants_layout(argv)
         usual = devices.count if laid_out else lab.needs.gpus or 1 if step.spread and not cpu else 1
         processes = step.processes or usual
         world = processes * (len(nodes) if step.spread else 1)
         values = {"model": model, "model.name": Path(model).name, "lab": str(lab.folder), "out": str(out)}
-        values |= {"bind": network.bind, "tools": str(TOOLS)}
+        values |= {"bind": site.network.bind, "tools": str(TOOLS)}
         group = {"nnodes": len(nodes) or 1, "processes": processes, "world": world}
         values |= {key: str(number) for key, number in group.items()}
         if step.ready:
             values["port"] = str(ports[name])
         for earlier, port in ports.items():
-            server = network.server.format(step=earlier)
+            server = site.network.server.format(step=earlier)
             values |= {f"{earlier}.url": f"http://{server}:{port}/v1", f"{earlier}.port": str(port)}
         values |= {earlier: str(run / earlier) for earlier in lab.steps}
         own = {k: _filled(v, values) for k, v in step.env.items()}
@@ -217,7 +227,7 @@ def plan(
             world=world,
         )
         commands += _spread(command, step, nodes, rendezvous) if step.spread else [command]
-    return Plan(lab, profile, stack, model, run, tuple(commands), rendezvous, left_out)
+    return Plan(lab, spec.profile, spec.stack, model, run, tuple(commands), rendezvous, left_out)
 
 
 def _left_out(lab: Lab, nodes: Sequence[Node], devices: Devices, *, cpu: bool) -> dict[str, str]:
@@ -248,7 +258,11 @@ def _spread(command: Command, step: Step, nodes: Sequence[Node], rendezvous: str
 
 
 def with_all_flags(lab: Lab, name: str, step: Step, *, cpu: bool, settings: Mapping[str, str]) -> list[str]:
-    """The step's words with every layer of flags: the lab's line, then always < cpu < rehearse < --set."""
+    """The step's words with every layer of flags: the lab's line, then always < cpu < rehearse < --set.
+
+    A server's port is the plan's: which one is free is found out when it runs.
+    """
+    settings = {flag: value for flag, value in settings.items() if not (step.ready and flag == "port")}
     argv = step.argv
     command = flags.command(argv)
     own = flags.given(argv)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import Any
 
 from gpulab.inside.metrics import step_counter, training_log
+from gpulab.records.record import RunRecord
 
 
-def draw(folder: Path, record: dict[str, Any]) -> None:
+def draw(folder: Path, record: RunRecord) -> None:
     """Draw the run in `folder`; nothing where there is nothing to draw."""
-    losses = {s["step"]: training_log(folder / s["step"]) for s in record["steps"]}
+    losses = {s.step: training_log(folder / s.step) for s in record.steps}
     losses = {step: rows for step, rows in losses.items() if len(rows) > 1}
     usage = folder / "resources.csv"
     samples = list(csv.DictReader(usage.open(encoding="utf-8"))) if usage.is_file() else []
@@ -43,6 +43,6 @@ def draw(folder: Path, record: dict[str, Any]) -> None:
     right.set(title="Resources", xlabel="seconds", ylabel="memory (GiB)")
     load.set_ylabel("CPU (%, 100 = one core)")
     right.legend(loc="lower right")
-    figure.suptitle(f"{record['run']} ({record['profile']})")
+    figure.suptitle(f"{record.run} ({record.profile})")
     figure.savefig(folder / "curves.png", dpi=110)
     plt.close(figure)

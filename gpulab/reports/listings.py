@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from rich.console import Group
@@ -9,13 +10,18 @@ from rich.text import Text
 
 from gpulab.common.errors import UsageError
 from gpulab.common.listing import listing
+from gpulab.common.numbers import positive
 from gpulab.common.outcome import Outcome
 from gpulab.common.paths import LABS, runs_dir, shown
 from gpulab.lab.lab import lab_names, load_lab
 from gpulab.plan.machine import this_machine
-from gpulab.records.record import all_runs, find_run, read
+from gpulab.records.read import all_runs, find_run, read, run_name
+from gpulab.records.record import RunRecord
 from gpulab.reports.summary import run_page, state_text
 from gpulab.stacks.stack import load_stack, load_stacks
+
+UNREADABLE = "unreadable"
+MOST = 1_000_000
 
 
 def list_labs() -> Outcome:
@@ -36,8 +42,10 @@ def list_labs() -> Outcome:
         )
         state, when = "never", ""
         if folder := last.get(lab.slug):
-            record = read(folder)
-            state, when = record["state"], f"{record['profile']} {folder.name[:8]}"
+            record = _record(folder)
+            profile = f"{record.profile} " if isinstance(record, RunRecord) else ""
+            state = record.state if isinstance(record, RunRecord) else UNREADABLE
+            when = f"{profile}{folder.name[:8]}"
         title = Text.assemble((name, "bold"), "\n", (lab.title, "dim"))
         table.add_row(title, lab.stack, str(lab.needs), here, Text.assemble(state_text(state), "\n", when))
         rows.append({"lab": name, "title": lab.title, "stack": lab.stack, "needs": lab.needs.model_dump(),
@@ -45,8 +53,17 @@ def list_labs() -> Outcome:
     return Outcome({"labs": rows}, failures=failures, text=table)
 
 
+def _record(folder: Path) -> RunRecord | UsageError:
+    """A run's record, or why it can't be read."""
+    try:
+        return read(folder)
+    except UsageError as error:
+        return error
+
+
 def list_runs(lab: str, limit: int) -> Outcome:
-    """The last runs, newest first."""
+    """The last runs, newest first; no more records are opened than are shown."""
+    positive("--limit", limit, MOST)
     folders = [
         f for f in all_runs() if not lab or lab.replace("/", "-") in (f.parent.name, f.parent.name.partition("-")[2])
     ]
@@ -57,14 +74,16 @@ def list_runs(lab: str, limit: int) -> Outcome:
     table = listing("run", "profile", "state", "seconds", "failure", wraps="failure")
     rows = []
     for folder in list(reversed(folders))[:limit]:
-        record = read(folder)
-        seconds = sum(step.get("seconds", 0) for step in record["steps"])
-        failure = record["failures"][0] if record["failures"] else ""
-        table.add_row(record["run"], record["profile"], state_text(record["state"]), f"{seconds:.0f}", Text(failure))
-        rows.append(
-            {k: record[k] for k in ("run", "lab", "profile", "state", "failures")}
-            | {"folder": folder, "seconds": seconds}
-        )
+        record = _record(folder)
+        if isinstance(record, UsageError):
+            row: dict[str, Any] = {"run": run_name(folder), "lab": None, "profile": "", "state": UNREADABLE,
+                                   "failures": [record.message], "seconds": 0.0}  # fmt: skip
+        else:
+            row = {k: getattr(record, k) for k in ("run", "lab", "profile", "state", "failures", "seconds")}
+        failure = row["failures"][0] if row["failures"] else ""
+        seconds = f"{row['seconds']:.0f}"
+        table.add_row(row["run"], row["profile"], state_text(row["state"]), seconds, Text(failure))
+        rows.append({**row, "folder": folder})
     return Outcome({"runs": rows}, text=table)
 
 
@@ -73,14 +92,12 @@ def show_run(run: str) -> Outcome:
     folder = find_run(run)
     record = read(folder)
     proofs = listing("step", "proof", "holds", "evidence", wraps="evidence")
-    for step in record["steps"]:
-        for proof in step.get("proofs", []):
-            proofs.add_row(
-                step["step"], proof["proof"], "yes" if proof["holds"] else "[red]no[/]", Text(proof["evidence"])
-            )
-    failures = [Text(failure, style="red") for failure in record["failures"]]
+    for step in record.steps:
+        for proof in step.proofs:
+            proofs.add_row(step.step, proof.proof, "yes" if proof.holds else "[red]no[/]", Text(proof.evidence))
+    failures = [Text(failure, style="red") for failure in record.failures]
     page = Group(proofs, *failures, run_page(record, folder))
-    return Outcome({"record": record, "folder": folder}, text=page)
+    return Outcome({"record": record.as_data(), "folder": folder}, text=page)
 
 
 def list_stacks(install: str) -> Outcome:

@@ -11,8 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from gpulab.common.paths import shown
+from gpulab.records.record import RunRecord, StepRecord
 
-STATES = {"done": "green", "failed": "red", "interrupted": "yellow", "killed": "red", "running": "cyan"}
+STATES = {
+    "done": "green", "failed": "red", "interrupted": "yellow", "killed": "red", "unreadable": "red", "running": "cyan",
+}  # fmt: skip
 
 
 def state_text(state: str) -> Text:
@@ -32,48 +35,47 @@ def figures(metrics: dict[str, Any]) -> str:
     return ", ".join(words)
 
 
-def run_table(record: dict[str, Any], folder: Path) -> Table:
+def run_table(record: RunRecord, folder: Path) -> Table:
     """A run's steps: state, time, figures, memory peak, proofs."""
     table = Table(
-        title=f"{record['run']} ({record['profile']})",
+        title=f"{record.run} ({record.profile})",
         title_justify="left",
         caption=shown(folder),
         caption_justify="left",
     )
     for column in ("step", "state", "seconds", "figures", "peak RSS", "peak GPU"):
         table.add_column(column, justify="right" if column in ("seconds", "peak RSS", "peak GPU") else "left")
-    for step in record["steps"]:
-        peaks = step.get("peaks") or {}
+    for step in record.steps:
+        peaks = step.peaks
         table.add_row(
-            step["step"],
-            state_text(step["state"]),
-            f"{step.get('seconds', 0):.1f}",
-            figures(step.get("metrics") or {}),
+            step.step,
+            state_text(step.state),
+            f"{step.seconds:.1f}",
+            figures(step.metrics),
             f"{peaks.get('rss_mib', 0) / 1024:.1f} GiB",
             f"{peaks['gpu_mib'] / 1024:.1f} GiB" if peaks.get("gpu_mib") else "-",
         )
-    for step, why in record.get("left_out", {}).items():
-        table.add_row(step, Text("left out", "yellow"), "", why)
+    for name, why in record.left_out.items():
+        table.add_row(name, Text("left out", "yellow"), "", why)
     return table
 
 
-def run_page(record: dict[str, Any], folder: Path) -> Group:
+def run_page(record: RunRecord, folder: Path) -> Group:
     """What is printed at a run's end: its steps, the comparison where the lab makes one, how to look closer."""
     parts: list[Any] = [run_table(record, folder)]
     table = folder / "comparison.md"
     if table.is_file():
         parts.append(Text("\n" + table.read_text(encoding="utf-8").split("\n\n")[-1].rstrip()))
-    again = f"{'sbatch' if record.get('job') else 'bash'} {shown(folder / 'plan.sh')}"
-    parts.append(Text(f"look closer: ./inv show {record['run']}   reproduce: {again}", style="dim"))
+    again = f"{'sbatch' if record.job else 'bash'} {shown(folder / 'plan.sh')}"
+    parts.append(Text(f"look closer: ./inv show {record.run}   reproduce: {again}", style="dim"))
     return Group(*parts)
 
 
-def headline(record: dict[str, Any]) -> str:
+def headline(record: RunRecord) -> str:
     """One line on what a rehearsal showed and what it did not."""
-    proofs = [p for s in record["steps"] for p in s.get("proofs", [])]
-    left_out = f", {', '.join(record['left_out'])} left out" if record.get("left_out") else ""
+    left_out = f", {', '.join(record.left_out)} left out" if record.left_out else ""
     return (
-        f"rehearsed: {len(record['steps'])} steps{left_out}, {len(proofs)} proofs hold; "
+        f"rehearsed: {len(record.steps)} steps{left_out}, {len(record.proofs)} proofs hold; "
         "figures of a tiny twin, not of the model"
     )
 
@@ -90,19 +92,19 @@ COMPARED = {  # a row's name: where its figure stands in a step's entry
 }
 
 
-def compared(step: dict[str, Any]) -> dict[str, float | None]:
+def compared(step: StepRecord) -> dict[str, float | None]:
     """A step's figures by row name; None for those it does not have (a GPU's memory is 0 where there is none)."""
-    figures = {name: (step.get(part) or {}).get(key) for name, (part, key) in COMPARED.items()}
+    figures = {name: getattr(step, part).get(key) for name, (part, key) in COMPARED.items()}
     figures["peak GPU memory (MiB)"] = figures["peak GPU memory (MiB)"] or None
-    size = sum(a["bytes"] for a in step.get("artefacts", [])) / 2**20
-    return {**figures, "seconds": step.get("seconds"), "artefacts (MiB)": size}
+    size = sum(a["bytes"] for a in step.artefacts) / 2**20
+    return {**figures, "seconds": step.seconds, "artefacts (MiB)": size}
 
 
-def comparison(record: dict[str, Any], steps: Sequence[str]) -> str:
+def comparison(record: RunRecord, steps: Sequence[str]) -> str:
     """The steps that a lab compares, side by side, as a Markdown table; only rows that have figures."""
-    entries = [s for s in record["steps"] if s["step"] in steps]
-    lines = [f"# {record['title']}", "", f"Run {record['run']}, profile {record['profile']}.", ""]
-    lines += ["| | " + " | ".join(s["step"] for s in entries) + " |", "|---|" + "---:|" * len(entries)]
+    entries = [s for s in record.steps if s.step in steps]
+    lines = [f"# {record.title}", "", f"Run {record.run}, profile {record.profile}.", ""]
+    lines += ["| | " + " | ".join(s.step for s in entries) + " |", "|---|" + "---:|" * len(entries)]
     columns = [compared(entry) for entry in entries]
     for name in columns[0] if columns else ():
         values = [column[name] for column in columns]

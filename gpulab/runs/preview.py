@@ -12,9 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from gpulab.common.errors import UsageError
+from gpulab.common.numbers import positive
 from gpulab.common.outcome import Outcome
 from gpulab.common.paths import runs_dir
-from gpulab.common.ports import FIRST
 from gpulab.hosts.compute_node import find_compute_nodes
 from gpulab.hosts.inventory import load_hosts
 from gpulab.inside.layout import Layout
@@ -25,11 +25,13 @@ from gpulab.plan.layout.shape import Shape
 from gpulab.plan.layout.step import Devices, lay_out, step_shape
 from gpulab.plan.layout.training import Training, read_training
 from gpulab.plan.machine import this_machine
-from gpulab.plan.plan import RENDEZVOUS, Command, Node, parse_settings, plan, with_all_flags
-from gpulab.runs.execute import node_count
+from gpulab.plan.plan import RENDEZVOUS, Command, Node, PlanSpec, Site, parse_settings, plan, with_all_flags
+from gpulab.runs.request import node_count
+from gpulab.runs.resolve import asked_ports
 from gpulab.runs.spec import offered
 from gpulab.stacks.stack import load_stack
 
+MOST_GPUS, MOST_GIB = 1024, 4096  # of a node, of a GPU: more is a slip of the hand
 SHOWN = 32  # ranks that are printed; --json has all
 Settings = Mapping[str, str]
 
@@ -64,19 +66,15 @@ def show_plan(
 
     Raises UsageError for an impossible layout, and where hosts are asked and too few answer.
     """
-    if nodes < 0 or gpus < 0 or vram_gib < 0:
-        raise UsageError("--nodes, --gpus and --vram-gib are positive numbers", "inv plan LAB --gpus 8 --vram-gib 80")
+    positive("--gpus", gpus, MOST_GPUS)
+    positive("--vram-gib", vram_gib, MOST_GIB)
     lab = find_lab(name)
     count = node_count(lab, nodes)
     cluster = find_cluster(lab, count, hosts=hosts, limit=limit, gpus=gpus, vram_gib=vram_gib)
     by_step = parse_settings(settings, lab)
-    ports = {step: FIRST + n for n, step in enumerate(s for s, it in lab.steps.items() if it.ready)}
-    for step in ports:
-        by_step.get(step, {}).pop("port", None)  # which port is free is found out when it runs
-    made = plan(
-        lab, "gpu", load_stack(lab.stack), runs_dir() / lab.slug / "plan", by_step, ports, nodes=cluster.nodes,
-        devices=cluster.devices,
-    )  # fmt: skip
+    ports = asked_ports(lab, by_step)  # which are free is found out when it runs
+    spec = PlanSpec(lab=lab, profile="gpu", stack=load_stack(lab.stack), settings=by_step, ports=ports)
+    made = plan(spec, runs_dir() / lab.slug / "plan", Site(nodes=cluster.nodes, devices=cluster.devices))
     steps = [
         _planned(lab, step, list(made.ranks(step)), cluster, by_step.get(step, {})) for step in made.steps
     ]  # fmt: skip

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 from rich.text import Text
@@ -21,9 +19,11 @@ from gpulab.hosts.engines import engine_of
 from gpulab.hosts.inventory import Host, load_hosts
 from gpulab.hosts.login import ask_login, login_host
 from gpulab.inside.resume_files import Taken
-from gpulab.records.record import DETACHED, RUNNING, Record, active_mark, find_run, now, read, write_atomically
+from gpulab.records.read import find_run, read
+from gpulab.records.record import GOING, RUNNING, RunRecord, StepRecord
+from gpulab.records.writer import RunFolder, Writer, active_mark, end
 from gpulab.runs.execute import LabRun
-from gpulab.runs.spec import Order
+from gpulab.runs.spec import RunSpec
 
 JOBS = {"job": "%i", "user": "%u", "name": "%j", "state": "%T", "since": "%M", "nodes": "%D", "where or why": "%R"}
 NODES = {"node": "%N", "state": "%t", "gpus": "%G", "cpus": "%C", "why": "%E"}
@@ -31,59 +31,59 @@ NODES = {"node": "%N", "state": "%t", "gpus": "%G", "cpus": "%C", "why": "%E"}
 
 def attach(run: str) -> Outcome:
     """Follow a run again, from its first line on. Raises UsageError where there is nothing to follow."""
-    folder, data = find_remote_run(run)
-    order = Order.again(data, f"following {data['run']} again")
-    keep_serving = data.get("keep_serving", False)
-    if data.get("job"):  # the job's journal tells of all its steps
+    folder, record = find_remote_run(run)
+    spec = RunSpec.again(record, f"following {record.run} again")
+    if record.job:  # the job's journal tells of all its steps
         engine: RemoteDockerEngine = SlurmEngine(
-            order.stack, order.compute_nodes, login_of(data), requeue=data["requeue"], job=data["job"]
+            spec.stack, spec.compute_nodes, login_of(record), requeue=record.requeue, job=record.job
         )
-        done = [entry for entry in data["steps"] if "taken_over_from" in entry]
+        done = [entry for entry in record.steps if entry.taken_over_from]
     else:
-        engine = RemoteDockerEngine(order.stack, order.compute_nodes, attaches=True)
+        engine = RemoteDockerEngine(spec.stack, spec.compute_nodes, attaches=True)
         engine.prepare()
-        done = over(data["steps"], order, keep_serving=keep_serving)
-    engine.taken = Taken(**data.get("taken_over", {}))
-    order = replace(order, engine=engine)
-    record = Record.reopen(folder, {**data, "state": RUNNING, "steps": done, "failures": []})
-    begun = {entry["step"]: entry["started"] for entry in data["steps"]}
-    planned = order.plan(folder)
-    return LabRun(record, order, planned, keep_serving=keep_serving, begun=begun).carry_out()
+        done = over(record.steps, spec, keep_serving=record.keep_serving)
+    engine.taken = record.taken_over or Taken()
+    spec = replace(spec, engine=engine)
+    planned = spec.plan(folder)
+    begun = {entry.step: entry.started for entry in record.steps}
+    held = RunFolder(folder)
+    held.take()
+    record.state, record.steps, record.failures = RUNNING, done, []
+    return LabRun(Writer(held, record), spec, planned, begun=begun).carry_out()
 
 
-def over(entries: list[dict[str, Any]], order: Order, *, keep_serving: bool) -> list[dict[str, Any]]:
+def over(entries: list[StepRecord], spec: RunSpec, *, keep_serving: bool) -> list[StepRecord]:
     """The steps that are done; a server only with its last user, since others still need it, or who it is kept for."""
-    done = [entry for entry in entries if entry["state"] == "done"]
-    names = {entry["step"] for entry in done}
-    until = {c.step: c.until for c in order.plan(Path()).commands if c.ready}
+    done = [entry for entry in entries if entry.state == "done"]
+    names = {entry.step for entry in done}
+    until = {c.step: c.until for c in spec.plan(Path()).commands if c.ready}
     if keep_serving and until:
         until[list(until)[-1]] = "its user, who will press Ctrl-C"
-    return [entry for entry in done if until.get(entry["step"], entry["step"]) in names]
+    return [entry for entry in done if until.get(entry.step, entry.step) in names]
 
 
 def cancel(run: str) -> Outcome:
     """End a run, also one that nobody follows. Raises UsageError where there is none, or its queue does not answer."""
-    folder, data = find_remote_run(run)
-    if job := data.get("job"):
-        ask_login(login_of(data), ["scancel", job])
+    folder, record = find_remote_run(run)
+    if job := record.job:
+        ask_login(login_of(record), ["scancel", job])
         failures: list[str] = []
         said = f"job {job} is cancelled"
     else:
-        failures = remove_everywhere(data, folder)
-        said = f"what {data['run']} had on {', '.join(data['hosts'])} is removed"
+        failures = remove_everywhere(record, folder)
+        said = f"what {record.run} had on {', '.join(record.hosts)} is removed"
     if not failures:
         try:
             with FileLock(active_mark(folder), timeout=0):
-                data |= {"state": "interrupted", "ended": now(), "failures": ["it was cancelled: " + said]}
-                write_atomically(folder / "run.json", json.dumps(data, indent=1) + "\n")
+                end(folder, record, "interrupted", f"it was cancelled: {said}")
             active_mark(folder).unlink(missing_ok=True)
         except Timeout:
             pass  # an inv follows it, and closes its record
-    outcome = {"run": data["run"]} | ({"job": job} if job else {})
+    outcome = {"run": record.run} | ({"job": job} if job else {})
     return Outcome(outcome, failures=failures, text=None if failures else Text(said))
 
 
-def remove_everywhere(data: dict[str, Any], folder: Path) -> list[str]:
+def remove_everywhere(record: RunRecord, folder: Path) -> list[str]:
     """Remove a run's containers on all its hosts; which of them could not be asked, and why."""
 
     def one(host: Host) -> str | None:
@@ -91,11 +91,11 @@ def remove_everywhere(data: dict[str, Any], folder: Path) -> list[str]:
         try:
             docker.run("version", timeout=30)
         except UsageError as error:
-            return f"{error.message}; {data['run']} may go on there: cancel it again"
+            return f"{error.message}; {record.run} may go on there: cancel it again"
         remove_run(docker, folder)
         return None
 
-    hosts = load_hosts(data["inventory"], ",".join(data["hosts"]))
+    hosts = load_hosts(record.inventory, ",".join(record.hosts))
     with ThreadPoolExecutor(len(hosts)) as pool:
         return [why for why in pool.map(one, hosts) if why]
 
@@ -122,21 +122,21 @@ def table_of(login: Host, program: str, columns: dict[str, str], *more: str) -> 
     return [dict(zip(columns, line.split("|"), strict=False)) for line in said.splitlines()]
 
 
-def find_remote_run(run: str) -> tuple[Path, dict[str, Any]]:
+def find_remote_run(run: str) -> tuple[Path, RunRecord]:
     """A run that goes on without an inv, and its record. Raises UsageError where it does not, or is over."""
     folder = find_run(run)
-    data = read(folder)
-    if not data["hosts"]:
+    record = read(folder)
+    if not record.hosts:
         raise UsageError(
-            f"{data['run']} ran on this machine with --engine {data['engine']}, and ends with its inv",
-            f"./inv resume {data['run']}, or ./inv runs",
+            f"{record.run} ran on this machine with --engine {record.engine}, and ends with its inv",
+            f"./inv resume {record.run}, or ./inv runs",
         )
-    if data["state"] not in (RUNNING, DETACHED):
-        raise UsageError(f"{data['run']} is over: {data['state']}", f"./inv show {data['run']}")
-    return folder, data
+    if record.state not in GOING:
+        raise UsageError(f"{record.run} is over: {record.state}", f"./inv show {record.run}")
+    return folder, record
 
 
-def login_of(data: dict[str, Any]) -> Host:
+def login_of(record: RunRecord) -> Host:
     """The host on which a run was submitted."""
-    (login,) = load_hosts(data["inventory"], data["login"])
+    (login,) = load_hosts(record.inventory, record.login)
     return login

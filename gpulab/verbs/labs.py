@@ -30,9 +30,13 @@ def lab(**options: Any) -> Outcome:
 
     A rehearsal runs the real ms-swift with a tiny twin of the model.
     """
+    from gpulab.runs.dry import dry
     from gpulab.runs.execute import run_lab
+    from gpulab.runs.request import LabRequest
 
-    return run_lab(**options)
+    only_shown = options.pop("dry")
+    request = LabRequest(**options)
+    return dry(request) if only_shown else run_lab(request)
 
 
 @verb(

@@ -13,8 +13,9 @@ import pytest
 from gpulab.common.errors import UsageError
 from gpulab.common.ports import is_free
 from gpulab.common.processes import belonging
-from gpulab.records.record import read
+from gpulab.records.read import read
 from gpulab.runs.execute import run_lab
+from gpulab.runs.request import LabRequest
 from tests.labs.conftest import ROOT
 from tests.wait import wait_until
 
@@ -142,7 +143,7 @@ def test_a_program_that_the_stack_lacks_is_named_before_anything_starts(tmp_path
         "title: t\nupstream: u\ncurriculum: c\nstack: cpu\nneeds: {}\nsteps:\n  go:\n    run: swft sft\nrehearse: {}\n"
     )
     with pytest.raises(UsageError, match=r"lab\.yaml:8: the stack cpu has no program 'swft'"):
-        run_lab("misspelt", rehearse=True, dry=False, settings=[], keep_serving=False, hub="hf")
+        run_lab(LabRequest("misspelt", rehearse=True))
     assert not (tmp_path / "runs").exists()
 
 
@@ -153,6 +154,6 @@ def test_a_mistake_of_the_labs_own_is_on_record(tmp_path, monkeypatch):
     monkeypatch.setattr("gpulab.engines.local.LocalEngine.carry_out", broken)
     monkeypatch.setenv("GPULAB_RUNS", str(tmp_path / "runs"))
     with pytest.raises(KeyError):
-        run_lab("quickstart", rehearse=True)
+        run_lab(LabRequest("quickstart", rehearse=True))
     (record,) = (read(f.parent) for f in tmp_path.glob("runs/*/*/run.json"))
-    assert (record["state"], record["failures"]) == ("failed", ["inv itself failed: KeyError: 'MASTER_PORT'"])
+    assert (record.state, record.failures) == ("failed", ["inv itself failed: KeyError: 'MASTER_PORT'"])

@@ -15,7 +15,7 @@ from gpulab.engines.local import LocalEngine
 from gpulab.engines.rank_logs import RankLogs
 from gpulab.lab.lab import find_lab
 from gpulab.plan.container import CACHES, here, run_words
-from gpulab.plan.plan import Node, Plan, plan
+from gpulab.plan.plan import Node, Plan, PlanSpec, Site, plan
 from gpulab.plan.script import LocalShell, as_script
 from gpulab.stacks.stack import load_stack
 
@@ -24,10 +24,9 @@ NODES = [Node("a", "node0", "eth0"), Node("b", "node1", "eth0")]
 
 
 def planned(tmp_path: Path, lab: str = "quickstart", profile: str = "cpu") -> Plan:
-    return plan(
-        find_lab(lab), profile, load_stack("cpu"), tmp_path / "a-lab" / "run", {}, {"base": 8000, "serve": 8001},
-        network=DockerEngine.network, nodes=NODES,
-    )  # fmt: skip
+    ports = {"base": 8000, "serve": 8001}
+    spec = PlanSpec(lab=find_lab(lab), profile=profile, stack=load_stack("cpu"), ports=ports)
+    return plan(spec, tmp_path / "a-lab" / "run", Site(DockerEngine.network, NODES))
 
 
 def words(step: str, made: Plan, rank: int = 0, gpus: tuple[str, ...] = ()) -> list[str]:

@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 
 from gpulab.common.errors import UsageError
+from gpulab.engines.local import LocalEngine
 from gpulab.inside.resume_files import Part, ResumeRequest, Taken
 from gpulab.lab.lab import load_lab
-from gpulab.plan.plan import plan
+from gpulab.plan.plan import PlanSpec, plan
 from gpulab.plan.resume_flags import flags_for, going_on
-from gpulab.records.record import Record
+from gpulab.records.writer import Writer, write
 from gpulab.runs.resume import resume, resume_request, what_was_taken
 from gpulab.stacks.stack import load_stack
+from tests.records import open_run
 from tests.unit.test_checkpoints import cut, trainer
 
 
@@ -85,7 +87,7 @@ def test_without_a_whole_checkpoint_the_step_starts_from_its_beginning(old):
 
 
 def test_a_command_goes_on_by_its_own_flags_and_has_to_prove_it(tmp_path, write_lab):
-    planned = plan(load_lab(write_lab()), "cpu", load_stack("cpu"), tmp_path, {}, {})
+    planned = plan(PlanSpec(lab=load_lab(write_lab()), profile="cpu", stack=load_stack("cpu")), tmp_path)
     train, chat = planned.command("train"), planned.command("chat")
     resumed = going_on(train, tmp_path / "checkpoint-7")
     assert resumed.argv == (*train.argv, "--resume_from_checkpoint", str(tmp_path / "checkpoint-7"))
@@ -93,9 +95,9 @@ def test_a_command_goes_on_by_its_own_flags_and_has_to_prove_it(tmp_path, write_
     assert flags_for(chat, "x") == {}
 
 
-def record(**data: Any) -> Record:
-    made = Record.open("start-tiny", {"steps": [], "failures": [], "engine": "local", "hosts": [], **data})
-    made.close(data.get("state", "failed"))
+def record(**fields: Any) -> Writer:
+    made = open_run("start-tiny", **fields)
+    made.close(fields.get("state", "failed"))
     return made
 
 
@@ -115,18 +117,35 @@ def test_a_run_that_needs_no_resuming_says_so(runs, state, said, cure):
 
 def test_a_run_is_resumed_once_and_names_who_did(runs):
     first, second = record(), record()
-    first.data["resumed_by"] = second.data["run"]
-    first.save()
+    first.record.resumed_by = second.record.run
+    write(first.folder, first.record)
     with pytest.raises(UsageError, match="was resumed by start-tiny/") as caught:
-        resume(first.data["run"])
-    assert f"./inv resume {second.data['run']}" in caught.value.cure
+        resume(first.record.run)
+    assert f"./inv resume {second.record.run}" in caught.value.cure
 
 
-def test_a_run_that_only_serves_has_nothing_to_go_on_with(runs, tmp_path, write_lab):
-    folder = write_lab()
+def serves_only(folder: Path) -> Path:
     text = (folder / "lab.yaml").read_text().partition("steps:")[0]
     serve = "steps:\n  serve:\n    run: swift deploy --model {model} --port {port}\n    ready: {chat: m}\n"
     (folder / "lab.yaml").write_text(f"{text}{serve}rehearse: {{twin: qwen3}}\n")
-    planned = plan(load_lab(folder), "cpu", load_stack("cpu"), tmp_path, {}, {"serve": 8000})
+    return folder
+
+
+def test_a_resume_that_cannot_be_carried_out_leaves_no_run(runs, write_lab, monkeypatch):
+    serves_only(write_lab())
+    for name, answer in {"prepare": None, "lacks": None, "described": {}}.items():
+        monkeypatch.setattr(LocalEngine, name, lambda *_, answer=answer: answer)
+    old = record(ports={"serve": 8000})
     with pytest.raises(UsageError, match="only serves"):
-        resume_request(tmp_path, {"run": "a/b", "lab": "start/tiny", "steps": []}, planned)
+        resume("last")
+    assert list((runs / "start-tiny").iterdir()) == [old.folder]
+    assert not list((runs / ".active").iterdir())
+
+
+def test_a_run_that_only_serves_has_nothing_to_go_on_with(runs, tmp_path, write_lab):
+    folder = serves_only(write_lab())
+    planned = plan(
+        PlanSpec(lab=load_lab(folder), profile="cpu", stack=load_stack("cpu"), ports={"serve": 8000}), tmp_path
+    )
+    with pytest.raises(UsageError, match="only serves"):
+        resume_request(tmp_path, record().record, planned)

@@ -111,3 +111,14 @@ def test_some_steps_bring_those_that_they_refer_to(write_lab):
     assert list(compared.steps) == compared.compare == ["single", "zero3"], "its losses are compared with single's"
     with pytest.raises(UsageError, match="has no step 'chatt'"):
         lab.only(["chatt"])
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../../x", "logs", '""', "run.json", "twin", "Train", "a b", "$(id)", "model", "speaks", "a" * 41, "train-1"],
+)
+def test_a_step_that_would_be_another_file_of_the_run_is_refused(write_lab, name):
+    folder = write_lab(("  chat:", f"  {name}:"), ("    makes: [logging.jsonl]\n", "    spread: true\n"))
+    with pytest.raises(UsageError, match=r"lab\.yaml:12: no step can be called") as caught:
+        load_lab(folder)
+    assert caught.value.cure

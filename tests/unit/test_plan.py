@@ -12,9 +12,12 @@ from gpulab.common.errors import UsageError
 from gpulab.lab.lab import find_lab, load_lab
 from gpulab.plan.layout.step import Devices
 from gpulab.plan.machine import Gpu, Machine
-from gpulab.plan.plan import Node, plan
+from gpulab.plan.plan import Node, PlanSpec, Site, plan
 from gpulab.plan.script import LocalShell, as_script
-from gpulab.runs import execute as labrun
+from gpulab.runs.dry import dry
+from gpulab.runs.execute import run_lab
+from gpulab.runs.request import LabRequest
+from gpulab.runs.resolve import asked_ports, choose_profile
 from gpulab.stacks.stack import load_stack
 
 H100 = Gpu("NVIDIA H100 80GB HBM3", 79.6, 79.0, "GPU-1")
@@ -26,7 +29,9 @@ def machine(*gpus: Gpu) -> Machine:
 
 def make(lab, profile, tmp_path, settings=None, hub="modelscope"):
     stack = load_stack("cpu" if profile == "cpu" else lab.stack)
-    return plan(lab, profile, stack, tmp_path / "run", settings or {}, {"base": 8000, "serve": 8001}, hub)
+    ports = {"base": 8000, "serve": 8001}
+    spec = PlanSpec(lab=lab, profile=profile, stack=stack, settings=settings or {}, ports=ports, hub=hub)
+    return plan(spec, tmp_path / "run")
 
 
 def test_a_rehearsal_adds_only_differences_and_set_goes_above_them(write_lab, tmp_path):
@@ -69,13 +74,13 @@ def test_the_hub_is_ms_swifts_own_switch(write_lab, tmp_path):
 
 def test_a_gpu_that_meets_the_needs_runs_the_real_model_and_rehearse_overrides_it():
     lab = find_lab("quickstart")
-    assert labrun.choose_profile(lab, [machine(H100)], rehearse=False)[0] == "gpu"
-    assert labrun.choose_profile(lab, [machine(H100)], rehearse=True)[0] == "cpu"
+    assert choose_profile(lab, [machine(H100)], rehearse=False)[0] == "gpu"
+    assert choose_profile(lab, [machine(H100)], rehearse=True)[0] == "cpu"
 
 
 @pytest.mark.parametrize("gpus", [(), (Gpu("small", 4.0, 4.0, "GPU-2"),), (Gpu("busy", 80.0, 1.0, "GPU-3"),)])
 def test_without_a_fitting_gpu_it_says_in_a_line_that_it_rehearses(gpus):
-    profile, why = labrun.choose_profile(find_lab("quickstart"), [machine(*gpus)], rehearse=False)
+    profile, why = choose_profile(find_lab("quickstart"), [machine(*gpus)], rehearse=False)
     assert profile == "cpu"
     assert "needs 1 GPU with 8 GiB" in why
     assert "rehearsing on the CPU with a tiny twin of Qwen/Qwen3-0.6B" in why
@@ -84,12 +89,12 @@ def test_without_a_fitting_gpu_it_says_in_a_line_that_it_rehearses(gpus):
 def test_a_lab_that_cannot_be_rehearsed_says_why(write_lab):
     lab = load_lab(write_lab(("twin: qwen3", "impossible: needs FP8 tensor cores")))
     with pytest.raises(UsageError, match="can't be rehearsed on a CPU: needs FP8 tensor cores"):
-        labrun.choose_profile(lab, [machine()], rehearse=False)
+        choose_profile(lab, [machine()], rehearse=False)
 
 
 def test_dry_on_a_gpu_prints_the_real_models_script_and_runs_nothing(monkeypatch, runs):
     monkeypatch.setattr("gpulab.runs.spec.this_machine", lambda: machine(H100))
-    outcome = labrun.run_lab("quickstart", rehearse=False, dry=True, settings=[], keep_serving=False, hub="hf")
+    outcome = dry(LabRequest("quickstart", hub="hf"))
     script = outcome.data["plan"]
     assert "swift sft train.yaml --model Qwen/Qwen3-0.6B" in script
     assert "export USE_HF=1" in script
@@ -97,12 +102,19 @@ def test_dry_on_a_gpu_prints_the_real_models_script_and_runs_nothing(monkeypatch
     assert not runs.exists()
 
 
+@pytest.mark.parametrize("nodes", [-3, -1])
+def test_a_run_on_fewer_nodes_than_one_is_refused(runs, nodes):
+    with pytest.raises(UsageError, match=f"--nodes {nodes:g}: not a positive number"):
+        run_lab(LabRequest("train/multi-node", rehearse=True, nodes=nodes))
+    assert not runs.exists()
+
+
 def test_dry_shows_a_lab_that_can_be_neither_run_nor_rehearsed_here(monkeypatch, runs):
     monkeypatch.setattr("gpulab.runs.spec.this_machine", lambda: machine())
-    script = labrun.run_lab("train/megatron", dry=True).data["plan"]
+    script = dry(LabRequest("train/megatron")).data["plan"]
     assert "megatron sft train.yaml --model Qwen/Qwen3-0.6B --tensor_model_parallel_size 2" in script
     with pytest.raises(UsageError, match="can't be rehearsed"):
-        labrun.run_lab("train/megatron", dry=True, rehearse=True)
+        dry(LabRequest("train/megatron", rehearse=True))
 
 
 def test_the_script_is_valid_shell_that_hides_no_folder(tmp_path):
@@ -130,17 +142,8 @@ ALONE = ("    run: swift infer --adapters {train}/last-checkpoint", "    run: sw
 
 def spread_over(lab, tmp_path, *addresses, gpus=8):
     nodes = [Node(f"gpu{n}", address, "eth0") for n, address in enumerate(addresses)]
-    return plan(
-        lab,
-        "gpu",
-        load_stack("cpu"),
-        tmp_path / "run",
-        {},
-        {},
-        nodes=nodes,
-        rendezvous="29411",
-        devices=Devices(gpus, 80),
-    )
+    site = Site(nodes=nodes, rendezvous="29411", devices=Devices(gpus, 80))
+    return plan(PlanSpec(lab=lab, profile="gpu", stack=load_stack("cpu")), tmp_path / "run", site)
 
 
 def test_nodes_are_told_their_rank_in_ms_swifts_own_names(write_lab, tmp_path):
@@ -185,3 +188,18 @@ def test_a_rehearsals_own_environment_goes_above_the_steps(write_lab, tmp_path):
     lab = load_lab(write_lab(("{max_steps: 3}", '{max_steps: 3, env: {CUDA_VISIBLE_DEVICES: "0"}}')))
     assert make(lab, "cpu", tmp_path).command("train").env["CUDA_VISIBLE_DEVICES"] == "0"
     assert "--env" not in make(lab, "cpu", tmp_path).command("train").argv
+
+
+def test_a_port_that_is_set_is_the_first_one_tried_and_no_flag_stands_against_a_free_one(tmp_path):
+    lab, settings = find_lab("quickstart"), {"serve": {"port": "8123", "temperature": "0"}}
+    assert asked_ports(lab, settings) == {"base": 8000, "serve": 8123}
+    assert settings["serve"]["port"] == "8123", "what the caller set stays as it is"
+    spec = PlanSpec(
+        lab=lab, profile="cpu", stack=load_stack("cpu"), settings=settings, ports={"base": 1, "serve": 8124}
+    )
+    argv = plan(spec, tmp_path).command("serve").argv
+    assert argv[argv.index("--port") + 1] == "8124"
+    assert "8123" not in argv
+    for wrong in ("0", "65536", "\u00b2", "-1", ""):
+        with pytest.raises(UsageError, match="not a port"):
+            asked_ports(lab, {"serve": {"port": wrong}})

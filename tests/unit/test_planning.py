@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 
 import pytest
@@ -14,7 +15,7 @@ from gpulab.hosts import ssh
 from gpulab.lab.lab import load_lab
 from gpulab.plan.layout.step import Devices
 from gpulab.plan.machine import Gpu, Machine
-from gpulab.plan.plan import Node, plan
+from gpulab.plan.plan import Node, PlanSpec, Site, plan
 from gpulab.runs import preview as planning
 from gpulab.runs.spec import offered
 from gpulab.stacks.stack import load_stack
@@ -211,11 +212,29 @@ def test_what_all_machines_have_is_planned_with():
     assert offered([*machines, Machine("", "", "", 1, 1, "", [])]) is None
 
 
-@pytest.mark.parametrize("wrong", [{"nodes": -1}, {"gpus": -8}, {"vram_gib": -1.0}])
-def test_negative_numbers_are_refused(lab, wrong):
+@pytest.mark.parametrize(
+    "wrong",
+    [{"nodes": -1}, {"gpus": -8}, {"gpus": 10**9}, {"nodes": 10**9}]
+    + [{"vram_gib": value} for value in (-1.0, math.nan, math.inf)],
+)
+def test_numbers_that_nothing_can_be_planned_with_are_refused(lab, wrong):
     lab()
     with pytest.raises(UsageError, match="positive"):
         planning.show_plan("tiny", **wrong)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "micro_batch_size=0", "global_batch_size=-16", "max_length=0", "tensor_model_parallel_size=\u00b2",
+        "expert_tensor_parallel_size=0", "virtual_pipeline_model_parallel_size=0",
+    ],
+)  # fmt: skip
+def test_a_size_that_is_none_is_refused_by_name(lab, setting):
+    lab()
+    with pytest.raises(UsageError, match=f"{setting} is no size") as caught:
+        planning.show_plan("tiny", gpus=8, vram_gib=80, settings=[f"train.{setting}"])
+    assert "number" in caught.value.cure
 
 
 def test_ddp_deepspeed_and_device_map_are_planned_by_their_own_flags(write_lab):
@@ -236,10 +255,9 @@ def test_a_model_whose_shape_is_not_known_is_planned_without_an_estimate(write_l
 
 
 def test_the_plan_that_runs_has_the_choice_and_one_process_for_each_gpu(lab, tmp_path):
-    made = plan(
-        lab(), "gpu", load_stack("megatron"), tmp_path / "run", {}, {}, devices=Devices(8, 80),
-        nodes=[Node("a", "198.18.0.1", "eth0"), Node("b", "198.18.0.2", "eth0")],
-    )  # fmt: skip
+    nodes = [Node("a", "198.18.0.1", "eth0"), Node("b", "198.18.0.2", "eth0")]
+    spec = PlanSpec(lab=lab(), profile="gpu", stack=load_stack("megatron"))
+    made = plan(spec, tmp_path / "run", Site(nodes=nodes, devices=Devices(8, 80)))
     first, second = made.ranks("train")
     assert "{layout" not in " ".join(first.argv)
     assert first.env["NPROC_PER_NODE"] == second.env["NPROC_PER_NODE"] == "8"

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from gpulab.checks.proofs import PROOFS, Finished, prove
+from gpulab.checks.proofs import PROOFS, Finished, find, prove
 
 ONES = np.ones((1, 3), np.float32)
 BASE = {"model.q.weight": np.arange(6, dtype=np.float32).reshape(2, 3) + 1, "model.norm.weight": ONES}
@@ -60,6 +59,16 @@ def losses(*values: float, parameters: str = "X: 10.0M Params (2.0M Trainable [2
     return build
 
 
+def figure(name: str, *values: object) -> Build:
+    """logging.jsonl with one figure."""
+
+    def build(run: Path) -> None:
+        rows = [{"loss": 1.0, name: value} for value in values]
+        (run / "step/logging.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    return build
+
+
 def steps(*numbers: int) -> Build:
     rows = [json.dumps({"loss": 1.0, "global_step/max_steps": f"{n}/9"}) + "\n" for n in numbers]
 
@@ -88,11 +97,15 @@ def at(**places: tuple[int, int]) -> dict[str, tuple[int, int]]:
     return dict.fromkeys(("tensor", "pipeline", "context", "expert", "data"), (0, 1)) | places
 
 
+def args(**said: object) -> Build:
+    """ms-swift's args.json."""
+    return lambda run: (run / "step/args.json").write_text(json.dumps(said)) and None
+
+
 def asked(**sizes: int) -> Build:
     """ms-swift's args.json of a Megatron training."""
     names = ("tensor_model", "pipeline_model", "context", "expert_model")
-    args = {f"{name}_parallel_size": sizes.get(name.removesuffix("_model"), 1) for name in names}
-    return lambda run: (run / "step/args.json").write_text(json.dumps(args)) and None  # type: ignore[func-returns-value]
+    return args(**{f"{name}_parallel_size": sizes.get(name.removesuffix("_model"), 1) for name in names})
 
 
 TENSOR_2 = [at(tensor=(0, 2)), at(tensor=(1, 2))]
@@ -248,6 +261,7 @@ CASES: dict[str, tuple[list[Build], list[list[Build]]]] = {
             [losses(4, 2, 1)],
         ],
     ),
+    "stopped early": ([steps(1, 2, 3)], [[steps(8, 9)], []]),
     "went on from its checkpoint": (
         [steps(1, 2, 3, 4)],
         [[steps(1, 2, 1, 2)], [steps(1, 2, 2, 3)], [steps()], []],  # it began anew; a step twice
@@ -279,6 +293,25 @@ CASES: dict[str, tuple[list[Build], list[list[Build]]]] = {
             [reviewed("a"), log("ERROR: Error calculating metric BLEU: punkt_tab")],  # EvalScope's false 0
             [log("all well")],
         ],
+    ),
+    "args say rlhf_type=dpo": (
+        [args(rlhf_type="dpo")],
+        [[args(rlhf_type="cpo")], [args(rlhf_type=None)], [args(other="dpo")], []],
+    ),
+    "args say beta=0.1": ([args(beta=0.1)], [[args(beta=0.5)], [args(beta="high")], [args(beta=None)]]),
+    "args say streaming=true": ([args(streaming=True)], [[args(streaming=False)], [args(streaming=1)]]),
+    "loss starts at 0.6931": (
+        [losses(0.6931, 0.5)],
+        [[losses(3.43, 0.69)], [losses(float("nan"), 0.6931)], []],  # an SFT loss in a step called dpo
+    ),
+    "figure rewards/margins rises": (
+        [figure("rewards/margins", 0.0, 0.1, 0.5, 0.9)],
+        [[figure("rewards/margins", 0.5, 0.5)], [figure("rewards/margins", 0.9, 0.1)], [figure("loss", 1, 2)], []],
+    ),
+    "figure kl falls": ([figure("kl", 2, 1)], [[figure("kl", 1, 1)], [figure("kl", 1)], [figure("kl", 1, "x")]]),
+    "figure eval_acc reaches 0.9": (
+        [figure("eval_acc", 0.2, 0.95)],
+        [[figure("eval_acc", 0.95, 0.5)], [figure("eval_acc", 0.2, float("nan"))], [figure("other", 1)]],
     ),
     "chat answered": ([chat("Melvik")], [[chat("<think>\n\n</think>\n\n")], [chat(None)], [chat("x", tokens=0)], []]),
 }
@@ -317,4 +350,4 @@ def test_a_torn_checkpoint_is_no_evidence(tmp_path):
 
 
 def test_no_proof_is_without_its_cases():
-    assert {re.sub(r"\d+%", "N%", phrase.replace("before", "STEP")) for phrase in CASES} == set(PROOFS)
+    assert {found[0] for phrase in CASES if (found := find(phrase))} == set(PROOFS.values())

@@ -47,7 +47,7 @@ from gpulab.engines.remote_shell import RemoteShell
 from gpulab.engines.slurm_shell import PORT, SlurmShell, nodes_of_a_job
 from gpulab.lab.lab import load_lab
 from gpulab.plan.container import here
-from gpulab.plan.plan import Node, plan
+from gpulab.plan.plan import Node, PlanSpec, Site, plan
 from gpulab.plan.script import LocalShell, as_script
 from gpulab.stacks.stack import load_stack
 
@@ -58,8 +58,8 @@ place = lambda plan, _: here(plan, "gpulab/cpu:1", [])
 dockers = {n.name: Docker(f"ssh://{n.name}", ROOT / "way") for n in nodes}
 
 def made(*, job=False, profile="gpu"):
-    told = {"nodes": nodes_of_a_job(2), "rendezvous": PORT} if job else {"nodes": nodes}
-    return plan(lab, profile, stack, run, {}, {"serve": 8000}, **told)
+    site = Site(nodes=nodes_of_a_job(2), rendezvous=PORT) if job else Site(nodes=nodes)
+    return plan(PlanSpec(lab=lab, profile=profile, stack=stack, ports={"serve": 8000}), run, site)
 
 shells = {
     "local": LocalShell(made()), "rehearsal": LocalShell(made(profile="cpu")),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import stat
 import subprocess
-from pathlib import Path
 
 import pytest
 
@@ -14,10 +13,10 @@ from gpulab.common.errors import UsageError
 from gpulab.engines.rank_logs import RankLogs
 from gpulab.inside import machine_facts
 from gpulab.lab.lab import load_lab
-from gpulab.plan.plan import parse_settings, plan
+from gpulab.plan.plan import PlanSpec, parse_settings, plan
 from gpulab.plan.script import LocalShell, as_script
-from gpulab.records.record import Record, write_atomically
 from gpulab.stacks.stack import load_stack
+from tests.records import open_run
 
 # Names and forms under which people keep secrets; MARK stands in each.
 SECRETS = {
@@ -101,18 +100,11 @@ def test_secret_flags_are_blanked_in_a_command_line():
 
 def test_a_record_is_its_owners_alone_and_has_no_secret(runs, monkeypatch):
     monkeypatch.setenv("OPENAI_KEY", MARK)
-    record = Record.open("a-b", {"failures": [f"401 for {MARK}"], "steps": [{"env": {"A": MARK}, "path": Path(MARK)}]})
-    record.close("failed")
-    file = record.folder / "run.json"
-    assert MARK not in file.read_text()
-    assert [stat.S_IMODE(path.stat().st_mode) for path in (file, record.folder / "logs")] == [0o600, 0o700]
-
-
-def test_a_file_that_was_open_to_all_is_closed_when_it_is_written_again(tmp_path):
-    file = tmp_path / "run.json"
-    file.touch(mode=0o644)
-    write_atomically(file, "{}")
-    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    writer = open_run(failures=[f"401 for {MARK}"], steps=[{"step": "a", "env": {"A": MARK}, "argv": ["b", MARK]}])
+    writer.close("failed")
+    file = writer.folder / "run.json"
+    assert MARK not in file.read_text() and file.read_text().count("***") == 3
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (file, writer.folder / "logs")] == [0o600, 0o700]
 
 
 def test_the_merged_log_of_nodes_has_no_secret(tmp_path, monkeypatch):
@@ -172,7 +164,7 @@ def test_a_labs_yaml_with_a_secret_is_refused(write_lab):
 def test_a_script_names_a_secret_of_the_environment_and_runs_with_it(write_lab, tmp_path, monkeypatch):
     monkeypatch.setenv("OPENAI_KEY", MARK)
     lab = load_lab(write_lab(("makes: [logging.jsonl]", f'env: {{GREETING: "it is {MARK}"}}')))
-    script = as_script(LocalShell(plan(lab, "gpu", load_stack("cpu"), tmp_path / "run", {}, {})))
+    script = as_script(LocalShell(plan(PlanSpec(lab=lab, profile="gpu", stack=load_stack("cpu")), tmp_path / "run")))
     assert MARK not in script
     line = next(line for line in script.splitlines() if line.startswith("GREETING="))
     said = subprocess.run(

@@ -14,7 +14,7 @@ from gpulab.hosts.compute_node import ComputeNode
 from gpulab.hosts.inventory import Host
 from gpulab.lab.lab import load_lab
 from gpulab.plan.machine import Machine
-from gpulab.plan.plan import Plan, plan
+from gpulab.plan.plan import Plan, PlanSpec, plan
 from gpulab.stacks.stack import load_stack
 
 COMMANDS = {
@@ -56,13 +56,15 @@ def queue(tmp_path, write_lab, monkeypatch):
     monkeypatch.setenv("CALLS", str(tmp_path / "calls"))
     run = tmp_path / "runs" / "start-tiny" / "now"
     (run / "logs").mkdir(parents=True)
-    return Queue(tmp_path, plan(load_lab(write_lab()), "cpu", load_stack("cpu"), run, {}, {}))
+    return Queue(tmp_path, plan(PlanSpec(lab=load_lab(write_lab()), profile="cpu", stack=load_stack("cpu")), run))
 
 
 def test_a_job_gets_the_secrets_that_its_script_names(queue, monkeypatch):
     monkeypatch.setenv("OPENAI_KEY", "sk-the-other")
-    settings = {"chat": {"system": "sk-the-other"}}
-    queue.plan = plan(queue.plan.lab, "gpu", load_stack("cpu"), queue.plan.run, settings, {})
+    spec = PlanSpec(
+        lab=queue.plan.lab, profile="gpu", stack=load_stack("cpu"), settings={"chat": {"system": "sk-the-other"}}
+    )
+    queue.plan = plan(spec, queue.plan.run)
     told = []
     monkeypatch.setattr("gpulab.engines.slurm.ask_login", lambda *_, stdin="", **__: told.append(stdin) or "7")
     queue.begin()

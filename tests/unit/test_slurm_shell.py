@@ -13,7 +13,7 @@ from gpulab.engines.slurm_shell import PORT, SlurmShell, nodes_of_a_job
 from gpulab.lab.lab import load_lab
 from gpulab.plan.container import Place
 from gpulab.plan.layout.step import Devices
-from gpulab.plan.plan import TOOLS, plan
+from gpulab.plan.plan import TOOLS, PlanSpec, Site, plan
 from gpulab.plan.script import as_script
 from gpulab.stacks.stack import load_stack
 from tests.unit.test_checkpoints import trainer
@@ -58,17 +58,8 @@ class Job:
         place = Place(
             "gpulab/cpu:1", "7:7", {lab.folder: run / ".lab", TOOLS: run / ".gpulab"}, {run: run}, {}, ["--gpus", "all"]
         )
-        planned = plan(
-            lab,
-            "gpu",
-            load_stack("cpu"),
-            run,
-            {},
-            {},
-            nodes=nodes_of_a_job(nodes),
-            rendezvous=PORT,
-            devices=Devices(2, 8),
-        )
+        site = Site(nodes=nodes_of_a_job(nodes), rendezvous=PORT, devices=Devices(2, 8))
+        planned = plan(PlanSpec(lab=lab, profile="gpu", stack=load_stack("cpu")), run, site)
         shell = SlurmShell(planned, "gpulab/cpu:1", lambda *_: place, shared, cdi=True, requeue=requeue)
         self.script = folder / "plan.sh"
         self.script.write_text(as_script(shell))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gpulab.common.errors import UsageError
+from gpulab.common.numbers import whole
 from gpulab.inside.layout import AXES, Layout
 from gpulab.lab import flags
 from gpulab.plan.layout.choose import Asked, choose_layout
@@ -55,10 +56,8 @@ def lay_out(lab: Lab, step: str, argv: Sequence[str], nodes: int, devices: Devic
         value = str(given.get(flag, 1))
         if value in PLACEHOLDERS:
             continue
-        if not value.isdigit() or int(value) < 1:
-            raise UsageError(f"{step}: {flag}={value} is no size", f"a number, or {{layout.{axis}}}: the planner's")
-        fixed[axis] = int(value)
-    expert_tensor = str(given.get("expert_tensor_parallel_size", 1))
+        fixed[axis] = _size(step, flag, value, f"a number, or {{layout.{axis}}}: the planner's")
+    expert_tensor = "expert_tensor_parallel_size"
     return choose_layout(
         Asked(
             step=step,
@@ -68,9 +67,16 @@ def lay_out(lab: Lab, step: str, argv: Sequence[str], nodes: int, devices: Devic
             shape=step_shape(lab, argv),
             training=read_training(argv, lab.folder),
             fixed=fixed,
-            expert_tensor=int(expert_tensor) if expert_tensor.isdigit() else 1,
+            expert_tensor=_size(step, expert_tensor, str(given.get(expert_tensor, 1)), "a number from 1 on"),
         )
     )
+
+
+def _size(step: str, flag: str, word: str, cure: str) -> int:
+    size = whole(word)
+    if size is None or size < 1:
+        raise UsageError(f"{step}: {flag}={word} is no size", cure)
+    return size
 
 
 def step_shape(lab: Lab, argv: Sequence[str]) -> Shape:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -9,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gpulab.common.errors import UsageError
+from gpulab.common.numbers import whole
 from gpulab.lab import flags
 
 COMMAND = re.compile(r"\b(swift|megatron)(?:[ ./]cli)?(?:[ ./]_megatron)?[ ./]([a-z][a-z-]+)\b")
@@ -70,9 +73,7 @@ def read_training(argv: Sequence[str], folder: Path) -> Training:
             recompute=f.word("recompute_granularity", "selective") == "full",
             sequence_parallel=f.on("sequence_parallel", False),
             shards_optimizer=f.on("use_distributed_optimizer", True),
-            optimizer_offload=float(f.word("optimizer_offload_fraction", "1"))
-            if f.on("optimizer_cpu_offload", False)
-            else 0.0,
+            optimizer_offload=f.fraction("optimizer_offload_fraction") if f.on("optimizer_cpu_offload", False) else 0.0,
             dense_attention=f.word("attention_backend", "flash") in ("unfused", "local"),
             first_layers=f.maybe("decoder_first_pipeline_num_layers"),
             last_layers=f.maybe("decoder_last_pipeline_num_layers"),
@@ -90,7 +91,7 @@ def read_training(argv: Sequence[str], folder: Path) -> Training:
         param_offload=param,
         zero=3 if f.word("fsdp", "") else stage,
         fsdp=bool(f.word("fsdp", "")),
-        weight_bytes=f.number("quant_bits", 0) / 8 or (4.0 if f.word("torch_dtype", "") == "float32" else 2.0),
+        weight_bytes=f.number("quant_bits", 0, least=0) / 8 or (4.0 if f.word("torch_dtype", "") == "float32" else 2.0),
         fused_loss=f.on("use_liger_kernel", False),
         dense_attention=f.word("attn_impl", "") == "eager",
         serving_ways=_serving_ways(f),
@@ -129,12 +130,23 @@ class _Flags:
         value = self._given.get(name)
         return default if value in (None, [], "") else str(value)
 
-    def number(self, name: str, default: int) -> int:
-        return default if (value := self.maybe(name)) is None else value
+    def number(self, name: str, default: int, least: int = 1) -> int:
+        """A size. Raises UsageError where it is too small to be one."""
+        value = self.maybe(name)
+        if value is not None and value < least:
+            raise UsageError(f"{name}={value} is no size", f"a whole number from {least} on")
+        return default if value is None else value
+
+    def fraction(self, name: str) -> float:
+        """A part of a whole, all of it where none is given. Raises UsageError where it is none."""
+        word = self.word(name, "1")
+        with contextlib.suppress(ValueError):
+            if 0 <= (value := float(word)) <= 1:
+                return value
+        raise UsageError(f"{name}={word} is no part of a whole", "a number from 0 to 1")
 
     def maybe(self, name: str) -> int | None:
-        word = self.word(name, "")
-        return int(word) if word.lstrip("-").isdigit() else None
+        return whole(self.word(name, ""))
 
     def on(self, name: str, default: bool) -> bool:
         if self._given.get(name) == []:  # --flag, with no value

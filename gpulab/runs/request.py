@@ -1,0 +1,52 @@
+"""What is asked for with `inv lab`, before anything is decided."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gpulab.common.errors import UsageError
+from gpulab.common.numbers import positive
+from gpulab.engines.slurm import SlurmEngine
+from gpulab.lab.lab import Lab, find_lab
+
+HUBS = ("modelscope", "hf")
+MOST_NODES = 100_000
+
+
+@dataclass(frozen=True)
+class LabRequest:
+    """A lab and the options of `inv lab`, checked as far as they can be alone."""
+
+    name: str
+    rehearse: bool = False
+    settings: Sequence[str] = ()
+    keep_serving: bool = False
+    hub: str = HUBS[0]
+    engine: str = ""
+    hosts: str = ""
+    limit: str = ""
+    nodes: int = 0
+    requeue: bool = False
+    only: str = ""
+
+    def __post_init__(self) -> None:
+        """Raises UsageError for what can't be asked for."""
+        if self.hub not in HUBS:
+            raise UsageError(f"no hub {self.hub!r}", f"one of {', '.join(HUBS)}")
+        if self.engine == SlurmEngine.name and self.keep_serving:
+            raise UsageError("a job ends with its last step", "leave --keep-serving out, or take --engine docker")
+
+    def lab(self) -> Lab:
+        """The lab, with the steps that are asked for. Raises UsageError where there is none."""
+        return find_lab(self.name).only(self.only.split(",") if self.only else [])
+
+
+def node_count(lab: Lab, asked: int) -> int:
+    """How many nodes: those asked for, else those that the lab needs. Raises UsageError where no step spreads."""
+    positive("--nodes", asked, MOST_NODES)
+    spreads = any(step.spread for step in lab.steps.values())
+    count = asked or (lab.needs.nodes if spreads else 1)
+    if count > 1 and not spreads:
+        raise UsageError(f"no step of {lab.name} spreads over nodes", "leave --nodes out, or take a lab that does")
+    return count

@@ -1,0 +1,75 @@
+"""LabRequest -> RunSpec: every choice that is left open is made here. Starts nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from gpulab.common.errors import UsageError
+from gpulab.common.numbers import whole
+from gpulab.common.ports import FIRST, free_port
+from gpulab.common.profile import Profile
+from gpulab.engines import choose_engine
+from gpulab.lab.lab import Lab
+from gpulab.plan.machine import Machine
+from gpulab.plan.plan import parse_settings
+from gpulab.runs.request import LabRequest, node_count
+from gpulab.runs.spec import RunSpec, compute_nodes_for, machines_of
+from gpulab.stacks.stack import load_stack
+
+AS_WRITTEN: tuple[Profile, str] = ("gpu", "as written")
+
+
+def resolve(request: LabRequest, *, to_show: bool = False) -> RunSpec:
+    """What is to be run. Raises UsageError where that can't be; `to_show`: it may be a lab that can't be run here."""
+    lab = request.lab()
+    nodes = node_count(lab, request.nodes)
+    compute_nodes = compute_nodes_for(lab.needs, request.engine, request.hosts, request.limit, nodes)
+    machines = machines_of(compute_nodes, request.engine, nodes)
+    if to_show and lab.rehearse.impossible and not request.rehearse:
+        profile, why = AS_WRITTEN  # there is nothing else to show
+    else:
+        profile, why = choose_profile(lab, machines, nodes, rehearse=request.rehearse)
+    stack = load_stack("cpu" if profile == "cpu" else lab.stack)
+    engine = choose_engine(request.engine, stack, compute_nodes, request.hosts, requeue=request.requeue)
+    settings = parse_settings(request.settings, lab)
+    return RunSpec(
+        lab=lab, profile=profile, why=why, stack=stack, engine=engine, compute_nodes=compute_nodes, machines=machines,
+        inventory=request.hosts, nodes=nodes, settings=settings, ports=choose_ports(lab, settings), hub=request.hub,
+        keep_serving=request.keep_serving,
+    )  # fmt: skip
+
+
+def choose_profile(lab: Lab, machines: Sequence[Machine], nodes: int = 1, *, rehearse: bool) -> tuple[Profile, str]:
+    """(`gpu` or `cpu`, why in a line). Raises UsageError when the lab can't run here at all."""
+    lacks = next(filter(None, (machine.lacks(lab.needs) for machine in machines)), None)
+    if not lacks and len(machines) < nodes:
+        lacks = f"{len(machines)} machine here, the lab needs {nodes} (--hosts gpus.ini)"
+    if not lacks and not rehearse:
+        gpus = ", ".join(sorted({g.name for machine in machines for g in machine.gpus})) or "no GPU needed"
+        return "gpu", f"running {lab.model or 'it'} as written ({gpus})"
+    if lab.rehearse.impossible:
+        raise UsageError(
+            f"{lab.name} can't be rehearsed on a CPU: {lab.rehearse.impossible}", lacks or "run it without --rehearse"
+        )
+    of = f" with a tiny twin of {lab.model}" if lab.rehearse.twin else ""
+    return "cpu", f"{lacks or 'as asked'}: rehearsing on the CPU{of}"
+
+
+def asked_ports(lab: Lab, settings: Mapping[str, Mapping[str, str]]) -> dict[str, int]:
+    """The port that each server step is to have: the one set, else one after the other."""
+    ports: dict[str, int] = {}
+    for name in (n for n, s in lab.steps.items() if s.ready):
+        word = settings.get(name, {}).get("port")
+        port = FIRST + len(ports) if word is None else whole(word)
+        if port is None or not 0 < port < 65536:
+            raise UsageError(f"--set {name}.port={word}: not a port", "a number from 1 to 65535")
+        ports[name] = port
+    return ports
+
+
+def choose_ports(lab: Lab, settings: Mapping[str, Mapping[str, str]]) -> dict[str, int]:
+    """A free port for each server step, the one that it is to have first."""
+    ports: dict[str, int] = {}
+    for name, asked in asked_ports(lab, settings).items():
+        ports[name] = free_port(asked, taken=ports.values())
+    return ports

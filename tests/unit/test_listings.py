@@ -1,0 +1,104 @@
+"""`inv runs` and `inv labs`: one record that can't be read is a row of its own, and nothing else suffers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from gpulab.common.errors import UsageError
+from gpulab.records.read import read
+from gpulab.reports import listings
+from gpulab.runs.recover import sweep
+from tests.records import killed, open_run
+
+BAD = {
+    "truncated": b'{"schema_version": 2, "run": "start-tiny/2026',
+    "empty": b"",
+    "foreign": b"[1, 2]",
+    "foreign object": b'{"name": "x"}',
+    "no text": b"\xff\xfe\x00",
+    "deeply nested": b"[" * 200_000,
+    "of a later version": b'{"schema_version": 99}',
+    "steps of another kind": b'{"schema": 1, "run": "a/b", "steps": 7}',
+    "steps of steps of another kind": b'{"schema": 1, "run": "a/b", "steps": [7]}',
+    "a folder": None,
+}
+
+
+def spoil(folder: Path, content: bytes | None) -> None:
+    record = folder / "run.json"
+    record.unlink()
+    if content is None:
+        record.mkdir()
+    else:
+        record.write_bytes(content)
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_a_record_that_cannot_be_read_is_one_row_and_hides_no_other(runs, write_lab, kind):
+    write_lab()
+    good, bad = open_run("serve-api"), open_run("start-tiny")
+    good.close("done")
+    bad.close("done")
+    spoil(bad.folder, BAD[kind])
+    rows = {row["run"]: row for row in listings.list_runs("", 20).data["runs"]}
+    assert rows[good.record.run]["state"] == "done"
+    spoilt = rows[f"start-tiny/{bad.folder.name}"]
+    assert spoilt["state"] == "unreadable"
+    assert "run.json can't be read: " in spoilt["failures"][0]
+    (lab,) = listings.list_labs().data["labs"]
+    assert lab["last"]["state"] == "unreadable"
+    with pytest.raises(UsageError, match="can't be read"):
+        listings.show_run("start-tiny")
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_a_stale_mark_of_such_a_run_stops_no_verb_and_is_said_once(runs, kind):
+    folder = killed(open_run("start-tiny"))
+    spoil(folder, BAD[kind])
+    (line,) = sweep()
+    assert "its inv was killed" in line
+    assert "can't be read" in line
+    assert sweep() == []
+
+
+def test_a_mark_of_a_run_that_is_gone_is_taken_away(runs):
+    mark = runs / ".active" / "start-tiny@gone.lock"
+    mark.parent.mkdir(parents=True)
+    mark.touch()
+    assert len(sweep()) == 1
+    assert not mark.exists()
+
+
+def test_no_more_records_are_opened_than_are_shown(runs, write_lab, monkeypatch):
+    write_lab()
+    for _ in range(5):
+        open_run("start-tiny").close("done")
+    opened = []
+    monkeypatch.setattr(listings, "read", lambda folder: opened.append(folder) or read(folder))
+    assert len(listings.list_runs("", 2).data["runs"]) == len(opened) == 2
+    opened.clear()
+    listings.list_labs()
+    assert len(opened) == 1
+    with pytest.raises(UsageError, match="--limit -1"):
+        listings.list_runs("", -1)
+
+
+def test_a_record_of_the_first_version_is_read_with_all_that_it_says(runs):
+    writer = open_run("start-tiny", steps=[{"step": "train", "state": "done", "exit": 0, "seconds": 2.5}])
+    writer.close("done")
+    old = json.loads((writer.folder / "run.json").read_text())
+    for later in ("schema_version", "hosts", "inventory", "only", "nodes", "keep_serving", "requeue"):
+        del old[later]
+    old |= {"schema": 1, "steps": [{**old["steps"][0], "exit": None, "url": None}]}
+    (writer.folder / "run.json").write_text(json.dumps(old))
+    record = read(writer.folder)
+    assert (record.schema_version, record.state, record.nodes, record.hosts) == (2, "done", 1, [])
+    assert (record.steps[0].step, record.seconds) == ("train", 2.5)
+    assert listings.list_runs("", 20).data["runs"][0]["seconds"] == 2.5
+
+
+def test_only_its_owner_reads_a_record(runs):
+    assert (open_run().folder / "run.json").stat().st_mode & 0o777 == 0o600
