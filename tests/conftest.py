@@ -1,13 +1,15 @@
-"""Which tests run in one process when several do (`pytest -n 2`), in what order, and whose the testbed's engine is."""
+"""Which tests run in one process when several do (`pytest -n 4`), in what order, and whose the testbed's engine is."""
 
 from __future__ import annotations
 
 import os
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from xdist.scheduler import LoadScopeScheduling
 
 from tests.testbed import engine
@@ -16,21 +18,52 @@ from tests.wait import wait_until
 # Files here stand alone. Those of other folders share something: hosts, an image, an engine, this machine's ports.
 ALONE = (Path("tests/unit"), Path("tests/testbed"))
 IMAGES = Path("tests/images")
+SECONDS: dict[str, int] = yaml.safe_load(Path(__file__).with_name("seconds.yml").read_text())
+UNKNOWN = 60
 WAS_UP = pytest.StashKey[bool]()
 
 
+def group(nodeid: str) -> str:
+    """The tests that share something with this one."""
+    file = Path(nodeid.partition("::")[0])
+    if file.is_relative_to(IMAGES):
+        return str(IMAGES)
+    return str(file if file.parent in ALONE else file.parent)
+
+
 class Together(LoadScopeScheduling):
-    """Tests that share something run one after the other, in one process."""
+    """A group's tests run one after the other, in one process; the longest of the groups that are left begins first."""
 
     def _split_scope(self, nodeid: str) -> str:
-        file = Path(nodeid.partition("::")[0])
-        if file.is_relative_to(IMAGES):
-            return str(IMAGES)
-        return str(file if file.parent in ALONE else file.parent)
+        return group(nodeid)
+
+    def _assign_work_unit(self, node: Any) -> None:
+        longest = max(self.workqueue, key=lambda name: SECONDS.get(name, UNKNOWN))
+        self.workqueue.move_to_end(longest, last=False)
+        super()._assign_work_unit(node)
+
+    def _reschedule(self, node: Any) -> None:
+        """A process holds its last test back until it knows which comes next: then, and not sooner, it is told."""
+        if not self.workqueue or self._pending_of(self.assigned_work[node]) < 2:
+            super()._reschedule(node)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling | None:
     return Together(config, log) if config.getoption("dist") == "loadscope" else None
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """What seconds.yml should say."""
+    if config.getoption("dist", "no") != "loadscope":
+        return
+    took: Counter[str] = Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                took[group(report.nodeid)] += report.duration
+    terminalreporter.section("seconds of each group")
+    for name, seconds in took.most_common():
+        terminalreporter.line(f"{name}: {seconds:.0f}")
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

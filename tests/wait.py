@@ -3,9 +3,12 @@
 import time
 from collections.abc import Callable
 
+PATIENCE = 3  # deadlines are a quiet machine's, and groups of tests run beside each other
+
 
 def wait_until(ready: Callable[[], object], what: str, timeout: float = 120, every: float = 0.05) -> None:
-    """Poll until `ready()` holds. Raises TimeoutError with `what` after `timeout` seconds."""
+    """Poll until `ready()` holds. Raises TimeoutError with `what` after `timeout` seconds of a quiet machine."""
+    timeout *= PATIENCE
     deadline = time.monotonic() + timeout
     while not ready():
         if time.monotonic() > deadline:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
-from gpulab.common.yamlfile import load
+from gpulab.common.diagnosis import diagnose
 
 LINES = 200
 
@@ -17,9 +16,6 @@ def tail(log: Path, lines: int) -> list[str]:
 
 
 def likely_cause(log: Path, ending: str = "") -> str | None:
-    """`cause: cure` for the first known pattern in the last lines, or in `ending` (how the process ended)."""
-    text = "\n".join([*tail(log, LINES), ending])
-    for entry in load(Path(__file__).with_name("causes.yml")):
-        if re.search(entry["pattern"], text):
-            return f"{entry['cause']}; {entry['cure']}"
-    return None
+    """`cause; cure` where the last lines, or `ending` (how the process ended), are those of a known failure."""
+    known = diagnose("\n".join([*tail(log, LINES), ending]), "step")
+    return f"{known.message}; {known.cure}" if known else None

@@ -3,34 +3,17 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gpulab.common.diagnosis import diagnose, last_line
 from gpulab.common.errors import UsageError
+from gpulab.common.failure import Failure
 
 RUN = "gpulab.run"  # the label that says which run's folder a container belongs to
-
-# What docker says -> what is wrong, and what helps. {at} is the engine, {it} what the pattern's first group caught.
-COMPLAINTS = (
-    (r"permission denied while trying to connect|connect: permission denied", "no permission on the engine of {at}",
-     "sudo usermod -aG docker $USER, then log in anew (./inv provision does it for the lab's users)"),
-    (r"Cannot connect to the Docker daemon|error during connect|Is the docker daemon running|dial unix",
-     "no Docker engine answers at {at}", "start it (sudo systemctl start docker), or name another with DOCKER_HOST"),
-    (r"(?:No such image|pull access denied for|Unable to find image '|manifest for) ?:?([^\s,']+)",
-     "{at} has no image {it}", "./inv build STACK here, or ./inv pull STACK, or ./inv load FILE"),
-    (r"(no answer from .+)", "{it}", "is it overloaded, or gone? try again"),
-    (r"no space left on device", "the disk of {at} is full", "free some space there: docker system prune"),
-    (r"does not match the (?:specified|host) platform|exec format error", "the image is for another platform than {at}",
-     "build it there, or on a machine of the same kind"),
-    (r"could not select device driver.*gpu|unresolvable CDI devices|unknown or invalid runtime name: nvidia",
-     "the engine of {at} knows no GPUs", "./inv provision installs nvidia-container-toolkit; ./inv doctor says more"),
-    (r"(?:port is already allocated|address already in use).*", "a port is taken at {at}",
-     "see who listens: ss -ltnp"),
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -76,12 +59,9 @@ class Docker:
 
     def complaint(self, said: str) -> UsageError:
         """What docker complained about, in words that name the cure."""
-        for pattern, problem, cure in COMPLAINTS:
-            if match := re.search(pattern, said):
-                it = match[1] if match.groups() else ""
-                return UsageError(problem.format(at=self.at, it=it), cure)
-        lines = [line for line in said.strip().splitlines() if line.strip()]
-        return UsageError(f"docker at {self.at}: {lines[-1] if lines else 'failed without a word'}", "docker info")
+        known = diagnose(said, "docker", at=self.at)
+        last = last_line(said, "failed without a message")
+        return UsageError.of(known or Failure(f"docker at {self.at}: {last}", "docker info"))
 
 
 def remove_run(docker: Docker, run: Path) -> int:

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+from gpulab.common.failure import Failure
+
 
 class UsageError(Exception):
-    """Wrong usage or environment: a line that says what is wrong and one that names the cure. Ends with exit 2."""
+    """Wrong usage or environment: carries a Failure, whose cure names what helps. Ends with exit 2."""
 
     def __init__(self, message: str, cure: str = "") -> None:
         super().__init__(message)
-        self.message = message
-        self.cure = cure
+        self.failure = Failure(message, cure)
+
+    @classmethod
+    def of(cls, failure: Failure) -> UsageError:
+        """The exception that carries this failure."""
+        return cls(failure.line, failure.cure)
+
+    @property
+    def message(self) -> str:
+        """What is wrong."""
+        return self.failure.message
+
+    @property
+    def cure(self) -> str:
+        """What helps."""
+        return self.failure.cure
 
 
 def nearest(word: str, known: list[str]) -> str:

@@ -18,7 +18,7 @@ from gpulab.checks import verdict as checks
 from gpulab.common.paths import runs_dir, shown
 from gpulab.common.ports import free_port, is_free
 from gpulab.common.resources import Sampler, Usage, this_machines_gpus
-from gpulab.engines.interrupts import as_interrupt
+from gpulab.engines.interrupts import as_interrupt, ignored
 from gpulab.engines.progress import Watch
 from gpulab.engines.rank_logs import RankLogs
 from gpulab.inside import ready
@@ -340,12 +340,9 @@ class Engine(ABC):
         try:
             yield self
         finally:
-            signal.signal(signal.SIGTERM, before)
-            patient = signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C does not interrupt the cleaning up
-            try:
+            with ignored():
                 for server in list(self._servers):
                     self._servers.pop(server).stop()
                 self.sweep()
                 self._sampler.close()
-            finally:
-                signal.signal(signal.SIGINT, patient)
+            signal.signal(signal.SIGTERM, before)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, told to wait where an interrupt would leave something behind that nobody knows of."""
+"""Ctrl-C and SIGTERM, told to wait, or to do nothing, where they would leave something behind or half done."""
 
 from __future__ import annotations
 
@@ -24,6 +24,23 @@ def held_back() -> Iterator[None]:
             signal.signal(number, handler)
     if heard:
         raise KeyboardInterrupt
+
+
+@contextmanager
+def ignored() -> Iterator[None]:
+    """An interrupt does nothing: what is being cleaned up, or written, is so to its end.
+
+    Programs that are started inside do not hear Ctrl-C either; SIGTERM ends them as ever.
+    """
+    before = {
+        signal.SIGINT: signal.signal(signal.SIGINT, signal.SIG_IGN),
+        signal.SIGTERM: signal.signal(signal.SIGTERM, lambda *_: None),
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def as_interrupt(*_: Any) -> None:

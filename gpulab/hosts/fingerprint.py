@@ -31,7 +31,7 @@ def fingerprint(names: list[str], hosts: str) -> Outcome:
     seen = look_at(chosen, PARTS, hosts, deadline=60)
     silent = {name: found for name, found in seen.items() if isinstance(found, Answer)}
     if silent:
-        failures = [f"{name}: {a.problem} (cure: {a.cure})" for name, a in silent.items()]
+        failures = [answer.failure(name) for name, answer in silent.items()]
         return Outcome({"fingerprints": {}}, failures=failures)
     prints = {name: seen[name] for name in names if isinstance(seen[name], dict)}
     if len(names) == 1:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import yaml
 
 from gpulab.common import redact
+from gpulab.common.diagnosis import find
 from gpulab.common.errors import UsageError, nearest
 from gpulab.common.paths import ROOT, shown
 
@@ -32,25 +33,6 @@ GROUPS = ["gpu", "login", "controller", "storage"]
 # Variables that neither Ansible's plugins nor the roles document: of several roles, of tests/hosts, of Ansible itself.
 OTHERS = ["gpu", "gpu_count", "gpu_image", "gpu_diagnosis"]
 OTHERS += [f"ansible_{name}" for name in ("connection", "become", "become_method", "shell_type", "timeout")]
-
-# What Ansible says -> the line it means (a pattern filled from the message), what is wrong with it, and the cure.
-ASSIGN = "NAME variable=value, without spaces around ="
-MESSAGES = (
-    (r"Section \[(?P<a>.+?):children\] includes undefined group:? '?(?P<b>[^'\s]+)", r"^{b}\s*(#.*)?$",
-     "no group [{b}]", ""),
-    (r"Section \[(?P<b>.+?):vars\] not valid for undefined group", r"^\[\s*{b}:vars\]", "no group [{b}]", ""),
-    (r"Section \[(?P<a>.+?)\] has unknown type: (?P<b>\S+)", r"^\[\s*{a}\]", "[{a}]: no section is called {b}",
-     "[group], [group:vars] or [group:children]"),
-    (r"Expected key=value, got: (?P<a>[^\n]+)", r"^{a}", "{a!r} sets nothing", "name=value"),
-    (r"Expected key=value host variable assignment, got: (?P<a>\S+)", r"^\S+.*\s{a}(\s|=|$)",
-     "{a!r} sets nothing", ASSIGN),
-    (r"Error parsing host definition '(?P<a>.+?)': ", r"^{a}", "a quotation is not closed", ASSIGN),
-    (r"Invalid host pattern '(?P<a>.+?)'", r"^{a}", "{a!r} is no name of a host", ASSIGN),
-    (r"Invalid section entry: '(?P<a>.+?)'", r"^{a}", "{a!r} is no section",
-     "[group], [group:vars] or [group:children]"),
-    (r"host range must", r"^[^#\s]*\[[^]]*:[^]]*\]", "the range has no two equally long ends", "gpu[01:16]"),
-    (r"not enough values to unpack", r"^\[[^]]*$", "a bracket is not closed", "[group]"),
-)  # fmt: skip
 
 
 class Line(NamedTuple):
@@ -90,18 +72,15 @@ def place(path: Path, pattern: str, section: str | None = None) -> str:
 def explain(path: Path, stderr: str) -> UsageError:
     """What Ansible said of an inventory it can't read, as one line with its place, and a cure."""
     told = re.sub(r"(?<=\S)\n(?!ERROR!|\[|Origin:)(?=\S)", " ", stderr)  # older releases break their lines anywhere
-    for said, pattern, wrong, cure in MESSAGES:
-        found = re.search(said, told)
-        if not found:
-            continue
-        parts = found.groupdict()
-        section = f"{parts['a']}:children" if ":children" in said else None
+    found = find(told, "inventory")
+    if found:
+        known, parts = found
+        section = f"{parts['a']}:children" if ":children" in known.pattern else None
         escaped = {name: re.escape(text) for name, text in parts.items()}
-        where = place(path, pattern.format(**escaped) if parts else pattern, section)
-        if not cure:
-            known = {line.section for line in lines_of(path) if ":" not in line.section and line.section}
-            return UsageError(f"{where}: {wrong.format(**parts)}", nearest(parts["b"], sorted(known or GROUPS)))
-        return UsageError(f"{where}: {wrong.format(**parts)}", f"write it as {cure}")
+        where = place(path, known.line.format(**escaped) if parts else known.line, section)
+        groups = {line.section for line in lines_of(path) if ":" not in line.section and line.section}
+        cure = known.cure or nearest(parts["b"], sorted(groups or GROUPS))
+        return UsageError(f"{where}: {known.message.format(**parts)}", cure)
     last = re.findall(r"(?:WARNING\]|ERROR\]): ([^\n]+)", stderr) or [stderr.strip() or "ansible-inventory failed"]
     return UsageError(f"{shown(path)}: {last[0]}", "compare it with inventory.example")
 

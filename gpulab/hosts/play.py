@@ -121,7 +121,7 @@ def play(wish: Wish, hosts: Sequence[Host], name: str, watch: Callable[[PlayReca
     lost = [host for host in hosts if recap.hosts[host.name].state == "unreachable"]
     for name, answer in ask(lost, lambda _: ["true"], deadline=20, inventory=wish.hosts).items():
         if answer.problem:
-            recap.hosts[name].message = f"{answer.problem} (cure: {answer.cure})"
+            recap.hosts[name].message = str(answer.failure(""))
     log = Path(config.artifact_dir) / "stdout"
     return Played(recap, int(runner.rc or 0), round(time.monotonic() - began, 1), log, stopped.is_set())
 

@@ -10,6 +10,7 @@ from typing import Any
 from rich.table import Table
 
 from gpulab.common.console import console
+from gpulab.common.failure import Failure
 from gpulab.common.outcome import Outcome
 from gpulab.common.paths import ROOT
 from gpulab.hosts.inventory import Host, load_hosts
@@ -43,12 +44,13 @@ def show(hosts: str, *, limit: str) -> Outcome:
     grid = Table(box=None, pad_edge=False)
     for title in ("host", "groups", "address", "system", "GPUs", "driver", "reached"):
         grid.add_column(title)
-    rows, failures = [], []
+    rows: list[dict[str, Any]] = []
+    failures: list[Failure] = []
     for host in chosen:
         found = seen[host.name]
         row: dict[str, Any] = {"host": host.name, "groups": list(host.groups), "address": host.address}
         if isinstance(found, Answer):
-            failures.append(f"{host.name}: {found.problem} (cure: {found.cure})")
+            failures.append(found.failure(host.name))
             row |= {"reached": False, "problem": found.problem, "cure": found.cure}
             grid.add_row(host.name, " ".join(host.groups), host.address, "", "", "", f"[red]{found.problem}[/]")
         else:

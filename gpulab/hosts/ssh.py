@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from gpulab.common.diagnosis import diagnose, last_line
+from gpulab.common.failure import Failure
 from gpulab.common.paths import ROOT
 from gpulab.hosts.ansible import KNOWN_HOSTS, ssh_settings
 from gpulab.hosts.inventory import Host
@@ -27,21 +29,9 @@ class Answer:
     problem: str = ""
     cure: str = ""
 
-
-# What ssh says -> what is wrong, and what helps.
-COMPLAINTS = (
-    (r"REMOTE HOST IDENTIFICATION HAS CHANGED|host key .*has changed", "its host key is not the one accepted before",
-     "if the host was reinstalled: inv trust --forget {name} --hosts {hosts}, then inv trust again"),
-    (r"No .* host key is known|Host key verification failed", "its host key is not known yet",
-     "inv trust --hosts {hosts}"),
-    (r"Permission denied", "it refuses the login as {user}", "set ansible_user and ansible_ssh_private_key_file"),
-    (r"Could not resolve hostname", "{address} does not resolve", "correct ansible_host"),
-    (r"Connection refused", "nothing answers on {address} port {port}", "start sshd there, or set ansible_port"),
-    (r"timed out|No route to host|Network is unreachable", "{address} does not answer",
-     "is it on, and is a firewall between?"),
-    (r"(?:not found|No such file or directory).*python3|python3: (?:command )?not found", "it has no python3",
-     "apt-get install -y python3, on the host"),
-)  # fmt: skip
+    def failure(self, host: str) -> Failure:
+        """Why the host did not answer."""
+        return Failure(self.problem, self.cure, host)
 
 
 def command(host: Host, *argv: str) -> list[str]:
@@ -104,11 +94,9 @@ def complaint(host: Host, stderr: str, inventory: str = "") -> Answer:
     """What ssh complained about, in words that name the cure."""
     names = {"name": host.name, "address": host.address, "port": host.port, "user": host.user or "this user",
              "hosts": inventory or "gpus.ini"}  # fmt: skip
-    for pattern, problem, cure in COMPLAINTS:
-        if re.search(pattern, stderr):
-            return Answer(problem=problem.format(**names), cure=cure.format(**names))
-    lines = [line for line in stderr.strip().splitlines() if line.strip()]
-    return Answer(problem=lines[-1] if lines else "no answer", cure=f"ssh {host.address}")
+    known = diagnose(stderr, "ssh", **names)
+    failure = known or Failure(last_line(stderr, "no answer"), f"ssh {host.address}")
+    return Answer(problem=failure.message, cure=failure.cure)
 
 
 def known_hosts(hosts: Sequence[Host]) -> Path:

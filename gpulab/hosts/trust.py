@@ -94,7 +94,8 @@ def confirmed(new: Sequence[Offer], hosts: str) -> bool:
     """Ask once for all. Raises UsageError where there is no terminal to answer on."""
     if not console.is_terminal:
         raise UsageError(
-            "nobody is here to accept the keys", f"compare the fingerprints, then: inv trust --yes --hosts {hosts}"
+            "the hosts' keys are not accepted: this is no terminal to ask on",
+            f"compare the fingerprints, then: inv trust --yes --hosts {hosts}",
         )
     return Confirm.ask(f"accept the keys of {', '.join(o.host.name for o in new)}?", default=False)
 

@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gpulab.common.console import console
+from gpulab.common.failure import Failure
 from gpulab.common.outcome import Outcome
 from gpulab.common.paths import ROOT, shown
 from gpulab.hosts.ansible import environment
@@ -53,15 +54,15 @@ def verify(hosts: str, *, limit: str, only: str) -> Outcome:
     answers = ask(chosen, lambda _: ["true"], deadline=20, inventory=hosts)
     silent = {name: answer for name, answer in answers.items() if answer.problem}
     there = [host for host in chosen if host.name not in silent]
-    failures = [f"{name}: {answer.problem} (cure: {answer.cure})" for name, answer in silent.items()]
+    failures = [answer.failure(name) for name, answer in silent.items()]
     folder = REPORTS / f"verify-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.getpid()}"
     folder.mkdir(parents=True)
     began = time.monotonic()
     results = try_promises(there, inventory_path(hosts), folder, only) if there else []
     seconds = round(time.monotonic() - began, 1)
     if there and not results:
-        failures.append(f"no check was carried out, see {shown(folder / 'pytest.log')}")
-    failures += [f"{r.host}: {r.check}: {r.evidence} (cure: {r.cure.replace('HOST', r.host)})" for r in bad(results)]
+        failures.append(Failure(f"no check was carried out, see {shown(folder / 'pytest.log')}"))
+    failures += [Failure(f"{r.check}: {r.evidence}", r.cure.replace("HOST", r.host), r.host) for r in bad(results)]
     data = {
         "hosts": [host.name for host in there], "silent": sorted(silent), "seconds": seconds,
         "results": [vars(result) for result in results], "junit": str(folder / "junit.xml"),
@@ -87,7 +88,7 @@ def try_promises(hosts: Sequence[Host], inventory: Path, folder: Path, only: str
         f"--junitxml={junit}", "-o", "junit_family=xunit1", "-n", str(workers),
     ]  # fmt: skip
     argv += ["-k", only] if only else []
-    console.print(f"trying the promises on {len(hosts)} hosts with {workers} workers ...")
+    console.print(f"checking {len(hosts)} hosts with {workers} workers ...")
     with log.open("w", encoding="utf-8") as out:
         subprocess.run(argv, cwd=ROOT, env=environment(), stdout=out, stderr=subprocess.STDOUT, check=False)
     return read_junit(junit, [host.name for host in hosts]) if junit.is_file() else []

@@ -106,8 +106,8 @@ def bake(image: Image, base: str, docker: Docker) -> dict[str, Any]:
         argv = docker.argv(*words, "--progress", "plain")
         code = follow(argv, folder, bake_env(docker), f"building {image.tag}", log)
     if code:
-        problem, cure = why(log.read_text(encoding="utf-8", errors="replace"))
-        raise UsageError(f"{image.tag} was not built: {problem}", f"{cure}; its log: {shown(log)}")
+        failed = why(log.read_text(encoding="utf-8", errors="replace"))
+        raise UsageError(f"{image.tag} was not built: {failed.message}", f"{failed.cure}; its log: {shown(log)}")
     seconds = round(time.monotonic() - began, 1)
     manifest = write_manifest(image, stands_on, seconds, docker)
     size = json.loads(manifest.read_text(encoding="utf-8"))["bytes"]

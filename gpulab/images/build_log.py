@@ -9,26 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from gpulab.common.console import console
+from gpulab.common.diagnosis import diagnose
+from gpulab.common.failure import Failure
 
-# What a failed build's log says -> what is wrong, and what helps.
-CAUSES = (
-    (r"[Nn]o space left on device", "the engine's disk is full",
-     "free some there: docker system df, docker builder prune"),
-    (r"failed to do request|failed to resolve source metadata|pull access denied",
-     "the base image was not had from its registry",
-     "check its name and the network, or name one at hand: --base IMAGE, or GPULAB_BASE_IMAGE"),
-    (r"exec format error|does not match the (specified|host) platform|no match for platform in manifest",
-     "the base image is for another platform", "name one for linux/amd64: --base IMAGE, or GPULAB_BASE_IMAGE"),
-    (r"[Nn]o interpreter found for Python",
-     "the base image lacks the stack's Python", "name one that has it: --base IMAGE, or GPULAB_BASE_IMAGE"),
-    (r"dns error|[Ff]ailed to fetch|[Cc]onnection refused|invalid peer certificate",
-     "the package index was not reached",
-     "check network, mirror (UV_DEFAULT_INDEX) and certificates (SSL_CERT_FILE)"),
-    (r"has no usable wheels|no wheels are usable", "a package has no wheel, and docker/stacks.yml does not list it",
-     "add it to source_distributions there"),
-    (r"Unable to locate package|Failed to fetch .*\.deb", "apt cannot install what the stack asks for",
-     "check apt's network and the stack's `apt` in docker/stacks.yml"),
-)  # fmt: skip
 STEP = re.compile(r"^#\d+ (\[.*\] .*)")
 
 
@@ -64,13 +47,10 @@ def shortened(step: str) -> str:
     return re.sub(r"--mount=\S+\s+", "", step)[:110]
 
 
-def why(said: str) -> tuple[str, str]:
+def why(said: str) -> Failure:
     """What a failed build's log says, in a line, and what helps; its last words where that is not known."""
     words = last_words(said)
-    for pattern, problem, cure in CAUSES:
-        if re.search(pattern, words):
-            return problem, cure
-    return "\n".join(words.splitlines()[-3:]), "run it again when that is cured"
+    return diagnose(words, "build") or Failure("\n".join(words.splitlines()[-3:]), "run it again when that is cured")
 
 
 def last_words(said: str) -> str:

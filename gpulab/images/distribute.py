@@ -11,6 +11,7 @@ from rich.table import Table
 
 from gpulab.common.console import console
 from gpulab.common.errors import UsageError
+from gpulab.common.failure import Failure
 from gpulab.common.listing import listing
 from gpulab.images.disk import insist_on_engine
 from gpulab.images.inspect import look
@@ -18,7 +19,7 @@ from gpulab.images.progress import Transfers
 from gpulab.images.registry import SiteRegistry
 from gpulab.images.streams import loading
 from gpulab.images.tarball import Held
-from gpulab.images.targets import Place, at_once, line, place_of
+from gpulab.images.targets import Place, at_once, place_of
 
 UNPACKING = 2  # an engine holds what comes in and what it has unpacked of it at the same time
 UPLOADS = 4  # side by side: they share one line, but one host unpacks while another receives
@@ -55,7 +56,7 @@ class Report:
     """Host by host: `there` already, `loaded`, `pulled` or `failed`; and a line for each failure."""
 
     states: dict[str, str] = field(default_factory=dict)
-    failures: list[str] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
 
     def table(self) -> Table:
         """For people."""
@@ -69,7 +70,7 @@ class Report:
         for name, result in results.items():
             self.states[name] = "failed" if isinstance(result, UsageError) else state
             if isinstance(result, UsageError):
-                self.failures.append(line(result))
+                self.failures.append(result.failure)
 
 
 def spread(image_set: ImageSet, places: Sequence[Place], registry: SiteRegistry | None) -> Report:
@@ -96,7 +97,7 @@ def spread(image_set: ImageSet, places: Sequence[Place], registry: SiteRegistry 
             report.take({name: left}, "failed")
         elif left:
             report.states[name] = "failed"
-            report.failures.append(f"{name} has another {left[0].tag} than the one that was sent")
+            report.failures.append(Failure(f"it has another {left[0].tag} than the one that was sent", where=name))
     return report
 
 
@@ -122,7 +123,7 @@ def _through(
 
     brought = at_once([first], bring)
     if isinstance(error := brought[name], UsageError):
-        report.failures.append(line(error))
+        report.failures.append(error.failure)
         report.states |= {place.name: "failed" for place in lacking}
         return
     if first in lacking:

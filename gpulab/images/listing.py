@@ -12,13 +12,14 @@ from rich.table import Table
 from rich.text import Text
 
 from gpulab.common.errors import UsageError
+from gpulab.common.failure import Failure
 from gpulab.common.listing import listing
 from gpulab.common.outcome import Outcome
 from gpulab.hosts.inventory import load_hosts
 from gpulab.images.image import Image
 from gpulab.images.inspect import Found, look, present
 from gpulab.images.named import images_of
-from gpulab.images.targets import Place, at_once, here, line, place_of
+from gpulab.images.targets import Place, at_once, here, place_of
 from gpulab.stacks.stack import load_stacks
 
 
@@ -64,10 +65,10 @@ def list_images(*, hosts: str, limit: str, need: str) -> Outcome:
         for error in silent.values():
             raise error
     answered = {name: each for name, each in listings.items() if isinstance(each, EngineImages)}
-    failures = [line(error) for error in silent.values()]
+    failures = [error.failure for error in silent.values()]
     failures += different(images, {name: each.found for name, each in answered.items()}, hosts)
     failures += [
-        f"{name} has no {image.tag} (cure: {get(image, hosts)})"
+        Failure(f"{name} has no {image.tag}", get(image, hosts))
         for image in images if image.stack.name in needed
         for name, each in answered.items() if image.tag not in each.found
     ]  # fmt: skip
@@ -83,9 +84,9 @@ def engine_images(place: Place, images: Sequence[Image]) -> EngineImages:
     return EngineImages(look(place.docker, tags), tuple(tag for tag in present(place.docker) if tag not in tags))
 
 
-def different(images: Sequence[Image], found: Mapping[str, Mapping[str, Found]], hosts: str) -> list[str]:
-    """A line for every tag under which not all places have the same image."""
-    failures = []
+def different(images: Sequence[Image], found: Mapping[str, Mapping[str, Found]], hosts: str) -> list[Failure]:
+    """A failure for every tag under which not all places have the same image."""
+    failures: list[Failure] = []
     for image in images:
         who: dict[str, list[str]] = {}
         for name, there in found.items():
@@ -93,7 +94,7 @@ def different(images: Sequence[Image], found: Mapping[str, Mapping[str, Found]],
                 who.setdefault(there[image.tag].id, []).append(name)
         if len(who) > 1:
             sides = "; ".join(f"{', '.join(names)}: {identity}" for identity, names in who.items())
-            failures.append(f"{image.tag} is not the same image everywhere: {sides} (cure: {get(image, hosts)})")
+            failures.append(Failure(f"{image.tag} is not the same image everywhere: {sides}", get(image, hosts)))
     return failures
 
 

@@ -15,7 +15,7 @@ from gpulab.images.listing import different
 from gpulab.images.named import images_of
 from gpulab.images.progress import Transfers
 from gpulab.images.registry import Registry, named, of_inventory
-from gpulab.images.targets import Place, at_once, here, line, place_of
+from gpulab.images.targets import Place, at_once, here, place_of
 
 
 def pull(stacks: str, *, registry: str, hosts: str, limit: str) -> Outcome:
@@ -41,7 +41,7 @@ def pull(stacks: str, *, registry: str, hosts: str, limit: str) -> Outcome:
         {"host": name, "tag": image.tag, "id": found[image.tag].id, "digests": found[image.tag].digests}
         for name, found in got.items() for image in images
     ]  # fmt: skip
-    failures = [line(error) for error in errors] + different(images, got, hosts)
+    failures = [error.failure for error in errors] + different(images, got, hosts)
     return Outcome({"registry": source.address, "images": rows}, failures=failures, text=table)
 
 

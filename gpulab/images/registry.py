@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from gpulab.common.diagnosis import diagnose
 from gpulab.common.docker import Docker
 from gpulab.common.errors import UsageError
 from gpulab.common.ports import free_port
@@ -24,19 +25,6 @@ PORT = 5000  # the role's default
 ADDRESS = re.compile(r"(?:localhost|[a-z0-9-]+(?=:)|[a-z0-9-]+(?:\.[a-z0-9-]+)+)(?::\d+)?(?:/[a-z0-9._-]+)*")
 REACHED_WITHIN = 12  # seconds
 DONE = ("Pushed", "Layer already exists", "Mounted from", "Pull complete", "Already exists")
-
-# What docker says of a registry -> what is wrong, and what helps.
-COMPLAINTS = (
-    (r"HTTP response to HTTPS client", "{at} speaks https to the registry {registry}, which speaks http",
-     "insecure-registries in /etc/docker/daemon.json; ./inv provision does it where the inventory sets registry_host"),
-    (r"x509:", "{at} does not trust the certificate of the registry {registry}",
-     "its CA belongs into /etc/docker/certs.d/{registry}/ca.crt there"),
-    (r"manifest unknown|manifest for .* not found|repository .* not found|does not exist",
-     "the registry {registry} has no {tag}", "./inv push it there, from where it was built"),
-    (r"no basic auth|unauthorized|denied", "the registry {registry} wants a login", "docker login {registry} ({at})"),
-    (r"connection refused|no such host|timeout|no route to host|deadline exceeded|Timeout exceeded|EOF",
-     "{at} cannot reach the registry {registry}", "does it run, and is a firewall between? curl {registry}/v2/"),
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -74,10 +62,9 @@ class Registry:
     def complaint(self, docker: Docker, said: str, tag: str) -> UsageError:
         """What the engine complained about the registry, in words that name the cure."""
         if "Docker daemon" not in said and "error during connect" not in said:
-            names = {"at": docker.at, "registry": self.address, "tag": tag}
-            for pattern, problem, cure in COMPLAINTS:
-                if re.search(pattern, said):
-                    return UsageError(problem.format(**names), cure.format(**names))
+            known = diagnose(said, "registry", at=docker.at, registry=self.address, tag=tag)
+            if known:
+                return UsageError.of(known)
         return docker.complaint(said)
 
 

@@ -60,8 +60,3 @@ def at_once(places: Sequence[Place], work: Callable[[Place], T], side_by_side: i
             while wait(futures.values(), timeout=0.1).not_done:
                 stop(psutil.Process().children())
             raise
-
-
-def line(error: UsageError) -> str:
-    """What is wrong and what helps, in the one line that a failure has."""
-    return f"{error.message} (cure: {error.cure})" if error.cure else error.message

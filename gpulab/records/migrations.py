@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gpulab.common.errors import UsageError
-from gpulab.records.record import SCHEMA, RunRecord
+from gpulab.records.record import SCHEMA, RunRecord, StepRecord
 
 Data = dict[str, Any]
 
@@ -30,7 +30,8 @@ def _from_1(old: Data) -> Data:
     data |= {"schema_version": 2}
     absent = {"nodes": 1, "only": [], "hosts": [], "inventory": "", "others": [], "ports": {}, "environment": {},
               "settings": {}, "git": {}, "curriculum": "none", "engine": "local", "hub": "modelscope"}  # fmt: skip
-    steps = [{key: value for key, value in step.items() if value is not None} for step in data.get("steps", [])]
+    known = StepRecord.model_fields
+    steps = [{k: v for k, v in step.items() if k in known and v is not None} for step in data.get("steps", [])]
     return {**absent, **data, "steps": steps}
 
 

@@ -19,6 +19,8 @@ def read(folder: Path) -> RunRecord:
     """A run's record. Raises UsageError when it can't be read, or is none."""
     path = folder / FILE
     try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise UsageError("it is no file")
         data = migrate(json.loads(path.read_text(encoding="utf-8")))
         return RunRecord.model_validate(data)
     except ValidationError as error:

@@ -111,6 +111,14 @@ class RunRecord(Model):
         """The step of that name, if it was begun."""
         return next((step for step in self.steps if step.step == name), None)
 
+    def close(self, state: State) -> None:
+        """The run is over, and with it every step, wherever between two lines an interrupt came."""
+        self.state, self.ended = state, now()
+        for step in self.steps:
+            step.ended = step.ended or self.ended
+            if step.state == RUNNING:
+                step.state = state
+
     def as_data(self) -> dict[str, Any]:
         """Plain data, for JSON; what does not apply is left out."""
         return self.model_dump(mode="json", exclude_none=True)

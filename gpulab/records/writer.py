@@ -16,7 +16,7 @@ from gpulab.common.errors import UsageError
 from gpulab.common.files import write_atomically
 from gpulab.common.paths import runs_dir, shown
 from gpulab.records.read import FILE, read, run_name
-from gpulab.records.record import RunRecord, State, now
+from gpulab.records.record import RunRecord, State
 
 
 def write(folder: Path, record: RunRecord) -> None:
@@ -26,7 +26,8 @@ def write(folder: Path, record: RunRecord) -> None:
 
 def end(folder: Path, record: RunRecord, state: State, failure: str) -> None:
     """Write the end of a run that nobody follows."""
-    record.state, record.ended, record.failures = state, now(), [failure]
+    record.close(state)
+    record.failures = [failure]
     write(folder, record)
 
 
@@ -96,7 +97,7 @@ class Writer:
 
     def close(self, state: State) -> None:
         """The last write: state, end; gives the lock back."""
-        self.record.state, self.record.ended = state, now()
+        self.record.close(state)
         try:
             self.save()
         finally:

@@ -17,6 +17,7 @@ from gpulab.common.paths import runs_dir, shown
 from gpulab.common.yamlfile import fault
 from gpulab.engines import Engine
 from gpulab.engines.engine import Ended
+from gpulab.engines.interrupts import ignored
 from gpulab.engines.progress import Watch
 from gpulab.inside.metrics import metrics
 from gpulab.inside.resume_files import ResumeRequest
@@ -125,7 +126,8 @@ class LabRun:
             self.record.failures.append(f"inv itself failed: {type(error).__name__}: {error}")
             raise
         finally:
-            self._finish(state)
+            with ignored():
+                self._finish(state)
         code = {"done": 0, "interrupted": 130}.get(state, 1)
         record = RunRecord.model_validate(redact.deep(self.record.as_data()))
         if record.profile == "cpu" and state == "done":
@@ -156,9 +158,6 @@ class LabRun:
                 ended = self.engine.carry_out(command.step)
                 command = self.engine.command(command.step)  # a taken port changes the plan
                 failures = self._judge(entry, command, ended)
-            except KeyboardInterrupt:
-                entry.state = "interrupted"
-                raise
             finally:
                 seconds = self.engine.lasted(command.step) or time.monotonic() - began
                 entry.ended, entry.seconds = now(), round(seconds, 2)

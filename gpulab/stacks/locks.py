@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.table import Table
 
 from gpulab.common.errors import UsageError
+from gpulab.common.failure import Failure
 from gpulab.common.outcome import Outcome
 from gpulab.common.paths import CONTROL_LOCK, FLAGS, ROOT, shown
 from gpulab.stacks.resolver import resolve, resolve_control, resolve_stack, target, versions
@@ -37,7 +38,7 @@ def make_locks(name: str, *, check: bool, upgrade: bool) -> Outcome:
 def check_locks(stacks: list[Stack], *, control: bool) -> Outcome:
     """Whether each lock is what its pins resolve to, and what an upgrade would change."""
     table = Table("stack", "lock", "an upgrade would change", box=None, pad_edge=False)
-    failures = []
+    failures: list[Failure] = []
     rows = []
     solvers = [(s.name, s.lock, partial(resolve_stack, s)) for s in stacks]
     if control:
@@ -48,7 +49,7 @@ def check_locks(stacks: list[Stack], *, control: bool) -> Outcome:
         newer = versions(solve(upgrade=True))
         changes = {n: (v, newer.get(n)) for n, v in versions(text).items() if newer.get(n) != v}
         if not true:
-            failures.append(f"{shown(lock)} is not what its pins resolve to; ./inv lock --stack {name}")
+            failures.append(Failure(f"{shown(lock)} is not what its pins resolve to", f"./inv lock --stack {name}"))
         said = ", ".join(f"{n} {old} → {new or 'gone'}" for n, (old, new) in changes.items()) or "nothing"
         table.add_row(name, "true" if true else "[red]stale[/]", said)
         rows.append({"stack": name, "true": true, "upgrade": changes})

@@ -9,13 +9,17 @@ from gpulab.verbs.options import Option, flag
 from gpulab.verbs.verb import verb
 
 
-@verb(Option("install", "make this stack's local venv"), Option("why", "A,B: why these stacks can't be one"))
-def stacks(install: str, why: str) -> Outcome:
+@verb(
+    Option("stack", "one stack, with its pins", to="name"),
+    Option("install", "make this stack's local venv"),
+    Option("why", "A,B: why these stacks can't be one"),
+)
+def stacks(why: str, **options: Any) -> Outcome:
     """List the stacks: Python, torch, whether the local venv is made."""
-    from gpulab.reports.listings import list_stacks
+    from gpulab.reports.stacks import list_stacks
     from gpulab.stacks.locks import why_not_together
 
-    return why_not_together(why) if why else list_stacks(install)
+    return why_not_together(why) if why else list_stacks(**options)
 
 
 @verb(

@@ -58,12 +58,12 @@ def plan(**options: Any) -> Outcome:
     return show_plan(**options)
 
 
-@verb()
-def labs() -> Outcome:
+@verb(Option("lab", "one lab, at length: `quickstart` or `start/quickstart`", to="name"))
+def labs(**options: Any) -> Outcome:
     """List the labs: what they need, how their last runs ended."""
-    from gpulab.reports.listings import list_labs
+    from gpulab.reports.labs import list_labs
 
-    return list_labs()
+    return list_labs(**options)
 
 
 @verb(Option("lab", "only this lab's runs"), number("limit", "how many, newest first", default=20))

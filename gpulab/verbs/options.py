@@ -9,13 +9,12 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Option:
-    """One option. The default decides its kind: text, a number, a flag (False) or one that may be given again ([])."""
+    """One option. The default decides its kind: text, a number, a flag (False), one that may be given again ([]), or
+    one that is required and given by its place (None)."""
 
     name: str
     help: str
     default: Any = ""
-    positional: bool = False
-    """Given by its place, without a name."""
     to: str = ""
     """The parameter that gets its value, where that is not the option's name."""
 
@@ -26,13 +25,13 @@ class Option:
     @property
     def parameter(self) -> inspect.Parameter:
         """The option as invoke reads it from a signature."""
-        default = inspect.Parameter.empty if self.positional else self.default
+        default = inspect.Parameter.empty if self.default is None else self.default
         return inspect.Parameter(self.name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default)
 
 
 def first(name: str, help: str, to: str = "") -> Option:
-    """An option that is given by its place and is required."""
-    return Option(name, help, positional=True, to=to)
+    """A required one that is given by its place, without a name."""
+    return Option(name, help, default=None, to=to)
 
 
 def flag(name: str, help: str, to: str = "") -> Option:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from gpulab.common.console import console
@@ -12,7 +14,8 @@ from gpulab.common.outcome import Outcome
 from gpulab.common.paths import ROOT
 
 BIN = Path(sys.executable).parent
-AT_ONCE = "2"  # groups of tests (tests/conftest.py): those of hosts mostly wait
+AT_ONCE = "4"  # groups of tests (tests/conftest.py): those of hosts mostly wait
+SLOWEST = "30"  # tests whose seconds are told at the end
 
 
 def checkers() -> dict[str, list[str]]:
@@ -31,23 +34,29 @@ def checkers() -> dict[str, list[str]]:
 
 
 def run_lint() -> Outcome:
-    """All checkers; each one's own words where it finds something."""
+    """All checkers, side by side; each one's own words where it finds something."""
+
+    def run(command: list[str]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
     results: dict[str, bool] = {}
-    for name, command in checkers().items():
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-        results[name] = done.returncode == 0
-        console.print(f"{'[green]✓[/]' if results[name] else '[red]✗[/]'} {name}")
-        if not results[name]:
-            console.print((done.stdout + done.stderr).rstrip(), markup=False)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        ended = {name: pool.submit(run, command) for name, command in checkers().items()}
+        for name, future in ended.items():
+            done = future.result()
+            results[name] = done.returncode == 0
+            console.print(f"{'[green]✓[/]' if results[name] else '[red]✗[/]'} {name}")
+            if not results[name]:
+                console.print((done.stdout + done.stderr).rstrip(), markup=False)
     failed = [name for name, ok in results.items() if not ok]
-    return Outcome({"checks": results}, failures=[f"{name} found something" for name in failed])
+    return Outcome({"checks": results}, failures=[f"{name} found problems, see above" for name in failed])
 
 
 def run_tests(*, fast: bool, match: str) -> Outcome:
-    """Lint, then pytest (fast tests first, real hosts last). Raises UsageError when nothing matches."""
+    """Lint, then pytest (the longest groups of tests first). Raises UsageError when nothing matches."""
     lint = Outcome() if match else run_lint()
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
-    command += [] if match else ["-n", AT_ONCE, "--dist", "loadscope", "--no-loadscope-reorder"]
+    command += [] if match else ["-n", AT_ONCE, "--dist", "loadscope", "--no-loadscope-reorder", "--durations", SLOWEST]
     command += ["-m", "not rehearsal and not testbed"] if fast else []
     command += ["-k", match] if match else []
     with subprocess.Popen(command, cwd=ROOT, stdout=console.file) as pytest:

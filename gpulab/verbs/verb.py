@@ -16,6 +16,7 @@ from invoke.tasks import Task, task
 
 from gpulab.common import redact
 from gpulab.common.errors import UsageError
+from gpulab.common.failure import Failure
 from gpulab.common.outcome import Outcome
 from gpulab.verbs.options import Option, flag
 
@@ -41,7 +42,7 @@ def verb(*options: Option) -> Callable[[Callable[..., Outcome]], Task[Any]]:
         context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD)
         run.__signature__ = inspect.Signature([context, *(o.parameter for o in every)])  # type: ignore[attr-defined]
         made: Task[Any] = task(
-            positional=[o.name for o in options if o.positional],
+            positional=[o.name for o in options if o.default is None],
             iterable=[o.name for o in options if o.default == []],
             help={o.name: o.help for o in every},
             auto_shortflags=False,
@@ -60,29 +61,33 @@ def carry_out(body: Callable[[], Outcome], *, as_json: bool, debug: bool) -> int
     if as_json:
         talk_on_stderr()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: nothing half made stays behind
-    cure = ""
     try:
         for line in sweep():
             console.print(f"[yellow]cleaned up[/] {line}")
         outcome = body()
     except UsageError as error:
-        outcome, cure = Outcome(failures=[error.message], code=2), error.cure
+        outcome = Outcome(failures=[error.failure], code=2)
     except KeyboardInterrupt:
         outcome = Outcome(failures=["interrupted"], code=130)
     except Exception as error:
         if debug:
             traceback.print_exc()
-        outcome = Outcome(failures=[redact.text(f"{type(error).__name__}: {error}")], code=1)
         cure = "" if debug else "this is a bug in the lab: run again with --debug and report it"
-    code = outcome.code if outcome.code is not None else int(bool(outcome.failures))
+        outcome = Outcome(failures=[Failure(redact.text(f"{type(error).__name__}: {error}"), cure)], code=1)
+    failures = [f if isinstance(f, Failure) else Failure(f) for f in outcome.failures]
+    code = outcome.code if outcome.code is not None else int(bool(failures))
     if as_json:
-        extra = {"cure": cure} if cure else {}
-        print(json.dumps({"ok": code == 0, "failures": outcome.failures, **extra, **outcome.data}, default=str))
-    else:
-        if outcome.text is not None:
-            console.print(outcome.text)
-        for failure in outcome.failures:
-            print(f"error: {failure}", file=sys.stderr)
-        if cure:
-            print(f"  cure: {cure}", file=sys.stderr)
+        told: dict[str, Any] = {"failures": [str(f) for f in failures], "details": [f.as_dict() for f in failures]}
+        if len(failures) == 1 and failures[0].cure:
+            told["cure"] = failures[0].cure
+        print(json.dumps({"ok": code == 0, **told, **outcome.data}, default=str))
+        return code
+    if outcome.text is not None:
+        console.print(outcome.text)
+    if failures and outcome.told:
+        failures = [Failure(f"{len(failures)} failure{'s' * (len(failures) > 1)}, shown above with the cure")]
+    for failure in failures:
+        print(f"error: {failure.line}", file=sys.stderr)
+        if failure.cure:
+            print(f"  cure: {failure.cure}", file=sys.stderr)
     return code

@@ -52,7 +52,7 @@ def test_an_index_that_does_not_answer(docker: Docker, python: str) -> None:
     done = start(docker, "--base", python, UV_DEFAULT_INDEX="http://127.0.0.1:9/simple")
     _, said = done.communicate(timeout=300)
     assert done.returncode == 2
-    assert "was not built: the package index was not reached" in said
+    assert "was not built: the package index cannot be reached" in said
     assert "cure: check network, mirror (UV_DEFAULT_INDEX)" in said
 
 
@@ -70,7 +70,7 @@ def test_a_base_whose_registry_does_not_answer(docker: Docker, registry: str) ->
     done = start(docker, "--base", f"{registry}/python:slim")
     _, said = done.communicate(timeout=300)
     assert done.returncode == 2
-    assert "was not built: the base image was not had from its registry" in said
+    assert "was not built: the base image could not be pulled from its registry" in said
     assert "cure: check its name and the network, or name one at hand: --base IMAGE" in said
 
 
@@ -95,7 +95,7 @@ def test_a_user_who_may_not_use_the_engine(docker: Docker) -> None:
     may_read = ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
     done = subprocess.run(
         ["setpriv", *nobody, *may_read, ROOT / "inv", "build", SMALL],
-        env={**docker.env(), "HOME": "/nonexistent"}, capture_output=True, text=True, timeout=60,
+        env={**docker.env(), "HOME": "/nonexistent"}, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 2
     assert "error: no permission on the engine of unix://" in done.stderr
@@ -109,7 +109,7 @@ def test_an_interrupted_build_stops_at_once(docker: Docker, python: str, number:
     building = start(docker, "--base", python)
     wait_until(lambda: log.exists() and "rest.txt" in log.read_text(), "its longest step")
     os.killpg(building.pid, number)
-    building.communicate(timeout=60)
+    building.communicate(timeout=300)
     assert building.returncode == (130 if number == signal.SIGINT else 2)
 
 

@@ -52,7 +52,7 @@ def test_ctrl_c_while_training(lab):
     run = lab("tuners", "--set", "lora.num_train_epochs=500")
     wait_until(lambda: run.state("lora") and list(run.folder.glob("lora/logging.jsonl")), "lora trains")
     run.process.send_signal(signal.SIGINT)
-    code, _, err = run.finish(60)
+    code, _, err = run.finish(300)
     assert code == 130, err
     assert (run.record["state"], run.state("lora")) == ("interrupted", "interrupted")
     assert not belonging(run.folder)
@@ -66,7 +66,7 @@ def test_ctrl_c_while_serving_on_another_port_because_8000_is_taken(lab):
         run = lab("quickstart")
         wait_until(lambda: run.state("before") == "running", "the server is up and its user runs")
         run.process.send_signal(signal.SIGINT)
-        code, out, err = run.finish(60)
+        code, out, err = run.finish(300)
     assert code == 130, err
     assert "port 8000 is taken, base will serve on 800" in out
     assert run.record["state"] == "interrupted"
@@ -79,7 +79,7 @@ def test_after_kill_9_the_next_inv_reports_and_cleans_up(lab):
     run = lab("tuners", "--set", "lora.num_train_epochs=500")
     wait_until(lambda: run.state("lora") and list(run.folder.glob("lora/logging.jsonl")), "lora trains")
     run.process.kill()
-    run.finish(60)
+    run.finish(300)
     assert belonging(run.folder), "the training outlives its inv"
     assert run.record["state"] == "running", "and the record is readable"
     env = {**os.environ, "GPULAB_RUNS": str(run.runs)}

@@ -69,7 +69,7 @@ def test_what_is_resumed_ends_as_if_it_had_never_stopped(labs, tmp_path):
     old = broken.folder
     for process in [broken.process, *belonging(old)]:
         process.kill()
-    broken.finish(60)
+    broken.finish(300)
     newest = max(old.glob("train/checkpoint-*"), key=lambda f: int(f.name.rpartition("-")[2]))
     with (newest / "optimizer.pt").open("r+b") as stream:
         stream.truncate(100_000)

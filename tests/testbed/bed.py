@@ -52,21 +52,23 @@ class Testbed:
     name: str
     nodes: list[Node]
     addresses: dict[str, str] = field(default_factory=dict)
+    subnet: str = ""
+    """Its network's first three numbers."""
 
     @classmethod
     def up(cls, nodes: Iterable[Node | tuple[str, str]], name: str = "dev") -> "Testbed":
         wanted = [node if isinstance(node, Node) else Node(*node) for node in nodes]
         bed = cls(name, wanted)
         bed.directory.mkdir(parents=True, exist_ok=True)
-        with exclusive():
-            engine.start()
+        engine.start()
+        with exclusive("networks"):
             ensure_network("testbed-build", f"10.87.{200 + zlib.crc32(str(CACHE).encode()) % 50}.0/24")
-            images.base_images({node.suite for node in wanted})
-            tags = [
-                images.image_with(n.suite, *n.packages) if n.packages else images.base_image(n.suite) for n in wanted
-            ]
+        images.base_images({node.suite for node in wanted})
+        tags = [images.image_with(n.suite, *n.packages) if n.packages else images.base_image(n.suite) for n in wanted]
         bed.down()
-        ensure_network(bed.prefix, f"{bed.subnet}.0/24")
+        with exclusive("networks"):
+            bed.subnet = free_subnet(zlib.crc32(f"{CACHE}{name}".encode()) % 200)
+            ensure_network(bed.prefix, f"{bed.subnet}.0/24")
         for number, (node, tag) in enumerate(zip(wanted, tags, strict=True), start=11):
             bed._start(node, tag, f"{bed.subnet}.{number}")
         bed._authorize()
@@ -77,11 +79,6 @@ class Testbed:
     @property
     def prefix(self) -> str:
         return f"testbed-{self.name}"
-
-    @property
-    def subnet(self) -> str:
-        """Of this testbed in this checkout: two checkouts on one machine do not meet."""
-        return f"10.87.{zlib.crc32(f'{CACHE}{self.name}'.encode()) % 200}"
 
     @property
     def gateway(self) -> str:
@@ -203,6 +200,16 @@ class Testbed:
         # A host that is still booting refuses logins (pam_nologin) though sshd answers.
         state = docker("exec", self.container(node), "systemctl", "is-system-running", check=False).stdout.strip()
         return state in ("running", "degraded")
+
+
+def free_subnet(first: int) -> str:
+    """The first 10.87.N from `first` on that no other network has: of this engine's, or of another checkout's."""
+    found = json.loads(docker("network", "inspect", *docker("network", "ls", "-q").stdout.split(), check=False).stdout)
+    taken = {pool["Subnet"] for network in found for pool in network["IPAM"]["Config"] or ()}
+    routes = subprocess.run(["ip", "-json", "route"], capture_output=True, text=True, check=True).stdout
+    taken |= {route["dst"] for route in json.loads(routes or "[]") if "linkdown" not in route["flags"]}
+    numbers = ((first + further) % 200 for further in range(200))
+    return next(f"10.87.{number}" for number in numbers if f"10.87.{number}.0/24" not in taken)
 
 
 def ensure_network(name: str, subnet: str) -> None:

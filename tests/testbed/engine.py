@@ -40,7 +40,7 @@ def has_hosts() -> bool:
 
 def start() -> None:
     """Start the engine unless it runs already."""
-    with exclusive():
+    with exclusive("engine"):
         _start()
 
 

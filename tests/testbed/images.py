@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.testbed.engine import docker
-from tests.testbed.paths import CACHE
+from tests.testbed.paths import CACHE, exclusive
 
 DEBIAN, UBUNTU = ("bookworm", "trixie"), ("jammy", "noble")
 # What a host has after its installer: enough for ssh, sudo and Ansible, nothing of the lab.
@@ -42,9 +42,13 @@ def rootfs(suite: str, packages: tuple[str, ...] = BASE, recipe: str = RECIPE) -
     """The cached file system of a suite, made when its recipe is new."""
     identity = hashlib.sha256("\n".join([suite, *packages, recipe]).encode()).hexdigest()[:12]
     tarball = CACHE / f"rootfs-{suite}-{identity}.tar.gz"
-    if tarball.exists():
-        return tarball
-    CACHE.mkdir(parents=True, exist_ok=True)
+    with exclusive(tarball.name):
+        if not tarball.exists():
+            _make_rootfs(tarball, suite, packages, recipe)
+    return tarball
+
+
+def _make_rootfs(tarball: Path, suite: str, packages: tuple[str, ...], recipe: str) -> None:
     work = Path(tempfile.mkdtemp(prefix=f"rootfs-{suite}-", dir=CACHE))
     try:
         root = work / "root"
@@ -57,7 +61,6 @@ def rootfs(suite: str, packages: tuple[str, ...] = BASE, recipe: str = RECIPE) -
         (work / "rootfs.tar.gz").rename(tarball)
     finally:
         shutil.rmtree(work)
-    return tarball
 
 
 def _of_distribution(suite: str) -> tuple[list[str], list[str]]:
@@ -71,11 +74,12 @@ def _of_distribution(suite: str) -> tuple[list[str], list[str]]:
 def ubuntu_keyring() -> Path:
     """The keys that sign Ubuntu, from Debian's newest release: this machine's own may not have them."""
     keyring = CACHE / "ubuntu-archive-keyring.gpg"
-    if not keyring.exists():
-        fetch = "(apt-get update && apt-get install -y --no-install-recommends ubuntu-keyring) >&2"
-        script = f"{fetch} && base64 /usr/share/keyrings/{keyring.name}"
-        told = docker("run", "--rm", "--network", "testbed-build", base_image(DEBIAN[-1]), "sh", "-c", script)
-        keyring.write_bytes(base64.b64decode(told.stdout))
+    with exclusive(keyring.name):
+        if not keyring.exists():
+            fetch = "(apt-get update && apt-get install -y --no-install-recommends ubuntu-keyring) >&2"
+            script = f"{fetch} && base64 /usr/share/keyrings/{keyring.name}"
+            told = docker("run", "--rm", "--network", "testbed-build", base_image(DEBIAN[-1]), "sh", "-c", script)
+            keyring.write_bytes(base64.b64decode(told.stdout))
     return keyring
 
 
@@ -93,13 +97,14 @@ def base_image(suite: str) -> str:
     identity = tarball.name.split(".")[0].rsplit("-", 1)[1]
     files = f"testbed/{suite}-files:{identity}"
     tag = f"testbed/{suite}:{identity}-{hashlib.sha256(LABINIT.read_bytes()).hexdigest()[:12]}"
-    if not have(files):
-        docker("import", str(tarball), files)
-    if not have(tag):
-        with tempfile.TemporaryDirectory() as context:
-            Path(context, "Dockerfile").write_text(f"FROM {files}\nCOPY labinit /labinit\n")
-            shutil.copy2(LABINIT, context)
-            docker("build", "-t", tag, context)
+    with exclusive(tag):
+        if not have(files):
+            docker("import", str(tarball), files)
+        if not have(tag):
+            with tempfile.TemporaryDirectory() as context:
+                Path(context, "Dockerfile").write_text(f"FROM {files}\nCOPY labinit /labinit\n")
+                shutil.copy2(LABINIT, context)
+                docker("build", "-t", tag, context)
     return tag
 
 
@@ -107,13 +112,14 @@ def image_with(suite: str, *packages: str) -> str:
     """A host on which some packages are there already: for tests whose subject comes after them."""
     base = base_image(suite)
     tag = f"testbed/{suite}-with:{hashlib.sha256(' '.join([base, *packages]).encode()).hexdigest()[:12]}"
-    if not have(tag):
-        recipe = (
-            f"FROM {base}\n"
-            "RUN apt-get update && DEBIAN_FRONTEND=noninteractive "
-            f"apt-get install -y --no-install-recommends {' '.join(packages)} && apt-get clean\n"
-        )
-        docker("build", "--network", "testbed-build", "-t", tag, "-", input=recipe)
+    recipe = (
+        f"FROM {base}\n"
+        "RUN apt-get update && DEBIAN_FRONTEND=noninteractive "
+        f"apt-get install -y --no-install-recommends {' '.join(packages)} && apt-get clean\n"
+    )
+    with exclusive(tag):
+        if not have(tag):
+            docker("build", "--network", "testbed-build", "-t", tag, "-", input=recipe)
     return tag
 
 

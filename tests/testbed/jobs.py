@@ -60,6 +60,6 @@ def left_on(inv: Inv, node: str) -> str:
     )
 
 
-def finish(process: subprocess.Popen[str], timeout: float = 150) -> tuple[int, str]:
+def finish(process: subprocess.Popen[str], timeout: float = 300) -> tuple[int, str]:
     out, _ = process.communicate(timeout=timeout)
     return process.returncode, out

@@ -41,7 +41,7 @@ class Nodes:
         """Start any verb of inv's on them."""
         return start(self.labs, runs, *words)
 
-    def run(self, runs: Path, *words: str, timeout: float = 120, **how: Any) -> tuple[int, str]:
+    def run(self, runs: Path, *words: str, timeout: float = 300, **how: Any) -> tuple[int, str]:
         """Run a lab to its end: exit status and all that was said."""
         process = self.start(runs, *words, **how)
         said = process.communicate(timeout=timeout)[0]
@@ -64,7 +64,7 @@ class Nodes:
         """Kill its inv as a lost laptop does; the next one finds the run gone on without it."""
         process.kill()
         process.wait()
-        said = self.inv(runs, "runs").communicate(timeout=60)[0]
+        said = self.inv(runs, "runs").communicate(timeout=300)[0]
         assert "its inv is gone" in said and "./inv attach" in said, said
         assert record(runs)["state"] == "detached"
 

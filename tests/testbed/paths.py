@@ -14,7 +14,8 @@ RUNTIME = Path(tempfile.gettempdir()) / f"gpulab-testbed-{hashlib.sha256(str(CAC
 SOCKET = RUNTIME / "docker.sock"
 
 
-def exclusive() -> FileLock:
-    """One process at a time makes images or starts the engine; inside, the same may be asked for again."""
-    CACHE.mkdir(parents=True, exist_ok=True)
-    return FileLock(CACHE / "lock", is_singleton=True)
+def exclusive(what: str) -> FileLock:
+    """One process at a time makes the same thing for all; inside, it may be asked for again."""
+    locks = CACHE / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    return FileLock(locks / what.replace("/", "_"), is_singleton=True)

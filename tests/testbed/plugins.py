@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from tests.testbed.paths import CACHE
+from tests.testbed.paths import CACHE, exclusive
 
 PACKAGES = ("docker-buildx", "docker-compose")
 SOURCE = "deb [check-valid-until=no signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] {} sid main\n"
@@ -17,9 +17,13 @@ SOURCE = "deb [check-valid-until=no signed-by=/usr/share/keyrings/debian-archive
 def docker_config() -> Path:
     """A folder for DOCKER_CONFIG with both plugins in it, made once."""
     made = CACHE / "docker-config"
-    if made.is_dir():
-        return made
-    CACHE.mkdir(parents=True, exist_ok=True)
+    with exclusive(made.name):
+        if not made.is_dir():
+            _make(made)
+    return made
+
+
+def _make(made: Path) -> None:
     work = Path(tempfile.mkdtemp(prefix="plugins-", dir=CACHE))
     try:
         _download(work)
@@ -31,7 +35,6 @@ def docker_config() -> Path:
         (work / "config").rename(made)
     finally:
         shutil.rmtree(work)
-    return made
 
 
 def _download(work: Path) -> None:

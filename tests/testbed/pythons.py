@@ -26,7 +26,7 @@ rm -rf var/cache/apt/archives/*.deb var/lib/apt/lists/* usr/share/doc/* usr/shar
 
 def python_base(version: str) -> str:
     """The image with Python `version` (X.Y): Debian's own, or else pyenv's copied to /usr/local."""
-    with exclusive():
+    with exclusive(f"python-{version}"):
         return _python_base(version)
 
 

@@ -28,8 +28,8 @@ def environment() -> dict[str, str]:
 def built(stack: str) -> str:
     """The tag of the stack's image, by `./inv build` as a user types it."""
     image = Image(load_stack(stack))
-    with exclusive():
-        engine.start()
+    engine.start()
+    with exclusive(image.tag):
         if engine.docker("image", "inspect", image.tag, check=False).returncode == 0:
             return image.tag
         own = {"GPULAB_BASE_IMAGE": python_base(python(image.stack))}

@@ -131,13 +131,18 @@ def test_the_fingerprints_tell_a_planted_difference(three: Lab) -> None:
     assert inv("provision", three.inventory, *BASE, "--limit", "three")[0] == 0
 
 
-def test_the_doctor_finds_a_planted_problem_on_its_host(three: Lab) -> None:
-    _, before = inv("doctor", three.inventory)
-    three.bed.sh("two", "echo 'http_proxy=http://proxy.example:3128' >> /etc/environment")
+def sick(three: Lab) -> set[tuple[str, str]]:
+    """What the doctor finds: (host, check)."""
     code, answer = inv("doctor", three.inventory)
-    assert code == 1
-    new = [row for row in answer["findings"] if row["state"] == "sick" and row not in before["findings"]]
-    assert [(row["host"], row["check"]) for row in new] == [("two", "local-proxy")]
+    found = {(row["host"], row["check"]) for row in answer["findings"] if row["state"] == "sick"}
+    assert code == 1 or not found
+    return found
+
+
+def test_the_doctor_finds_a_planted_problem_on_its_host(three: Lab) -> None:
+    before = sick(three)  # of the machine that the hosts are on: a disk with little room
+    three.bed.sh("two", "echo 'http_proxy=http://proxy.example:3128' >> /etc/environment")
+    assert sick(three) - before == {("two", "local-proxy")}
     three.bed.sh("two", "sed -i /proxy.example/d /etc/environment")
 
 

@@ -34,6 +34,7 @@ CONTAINED: Mapping[str, object] = {
     "nvidia_driver_batch": 2,
     "validate_disk_gib": 2,
     "validate_names": ["localhost"],
+    "slurm_health_disk_percent": 100,  # however full the machine is, its hosts are healthy
     # Their images cannot be pulled here.
     "monitoring_gpu": False,
     "monitoring_grafana": False,

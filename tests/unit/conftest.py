@@ -34,7 +34,7 @@ WriteLab = Callable[..., Path]
 def write_lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WriteLab:
     """write_lab(old=new, ...): a good lab with pieces of its text replaced; its folder."""
     monkeypatch.setattr("gpulab.lab.lab.LABS", tmp_path / "labs")
-    monkeypatch.setattr("gpulab.reports.listings.LABS", tmp_path / "labs")
+    monkeypatch.setattr("gpulab.reports.labs.LABS", tmp_path / "labs")
 
     def write(*replacements: tuple[str, str], name: str = "start/tiny", text: str = LAB) -> Path:
         folder = tmp_path / "labs" / name

@@ -120,15 +120,15 @@ ERROR: failed to solve: process "/bin/sh -c install-part" did not complete succe
 
 
 def test_a_failure_that_is_known_is_told_with_its_cure():
-    problem, cure = follow.why(FAILED)
-    assert problem == "the package index was not reached"
-    assert "UV_DEFAULT_INDEX" in cure
+    failed = follow.why(FAILED)
+    assert failed.message == "the package index cannot be reached"
+    assert "UV_DEFAULT_INDEX" in failed.cure
 
 
 def test_of_another_failure_the_steps_last_words_are_told():
     other = FAILED.replace("error: Failed to fetch: `https://index/torch.whl`", "something").replace("dns error", "odd")
-    assert follow.why(other)[0].splitlines() == ["Resolved 3 packages", "something", "Caused by: odd"]
-    assert follow.why("ERROR: no builder\n")[0] == "ERROR: no builder"
+    assert follow.why(other).message.splitlines() == ["Resolved 3 packages", "something", "Caused by: odd"]
+    assert follow.why("ERROR: no builder\n").message == "ERROR: no builder"
 
 
 def inv_build(*words: str, **env: str) -> tuple[int, str]:

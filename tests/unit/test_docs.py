@@ -35,7 +35,7 @@ def commands() -> list[tuple[str, str]]:
 @pytest.mark.parametrize(("page", "command"), commands())
 def test_a_command_in_a_page_is_one_that_inv_takes(page, command):
     words = shlex.split(command)[1:]
-    if words[0] in ("--list", "--help") or any("<" in w for w in words):
+    if words[:1] in (["--list"], ["--help"]) or any("<" in w for w in words):
         words = [w for w in words if not w.startswith("-") and "<" not in w][:1]
     contexts = Collection.from_module(tasks).to_contexts()
     verb = next((c for c in contexts if words and c.name == words[0]), None)
@@ -67,9 +67,22 @@ def test_the_readmes_tree_shows_every_folder_and_nothing_else():
 
 def test_architecture_names_only_files_that_exist():
     text = (ROOT / "docs/architecture.md").read_text()
-    way = text.split("```")[1]
-    for name in re.findall(r"\b([\w/]+\.py)\b", way):
-        assert (ROOT / "gpulab" / name).is_file() or (ROOT / name).is_file(), name
+    named = re.findall(r"(?<![\w/<>.])((?:[\w.]+/)*[\w.]+\.(?:py|yml|lock|json))\b", text)
+    made = {"run.json", "defaults/main.yml"}  # of a run, of a role
+    assert len(named) > 30
+    for name in set(named) - made:
+        known = [ROOT / name, ROOT / "gpulab" / name]
+        assert any(path.is_file() for path in known), name
+    for folder in re.findall(r"`?((?:common|hosts|plan|tests|checks)/\w*/?)(?=[`\s,)])", text):
+        assert (ROOT / folder).is_dir() or (ROOT / "gpulab" / folder).is_dir(), folder
+
+
+def test_architectures_picture_is_what_import_linter_checks():
+    picture = (ROOT / "docs/architecture.md").read_text().split("```")[1]
+    shown = [line.split()[0] for line in picture.strip().splitlines()]
+    (written,) = re.findall(r"^layers = \[(.*?)\]$", (ROOT / "pyproject.toml").read_text(), re.MULTILINE | re.DOTALL)
+    assert shown == re.findall(r'"(\w+)"', written)
+    assert set(shown) == {f.parent.name for f in (ROOT / "gpulab").glob("*/__init__.py")}
 
 
 def test_links_between_pages_lead_somewhere():

@@ -37,7 +37,14 @@ def clone(tmp_path: Path) -> Path:
     home = tmp_path / "a clone"  # a space in the path
     (home / "gpulab").mkdir(parents=True)
     shutil.copy(ROOT / "inv", home)
-    for name in ("__init__.py", "__main__.py", "bootstrap.py", "common/__init__.py", "common/errors.py"):
+    for name in (
+        "__init__.py",
+        "__main__.py",
+        "bootstrap.py",
+        "common/__init__.py",
+        "common/errors.py",
+        "common/failure.py",
+    ):
         (home / "gpulab" / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / "gpulab" / name, home / "gpulab" / name)
     (home / "tasks.py").write_text(

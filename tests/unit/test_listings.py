@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from gpulab.common.errors import UsageError
 from gpulab.records.read import read
-from gpulab.reports import listings
+from gpulab.reports import labs, listings
 from gpulab.runs.recover import sweep
 from tests.records import killed, open_run
 
@@ -24,13 +25,16 @@ BAD = {
     "steps of another kind": b'{"schema": 1, "run": "a/b", "steps": 7}',
     "steps of steps of another kind": b'{"schema": 1, "run": "a/b", "steps": [7]}',
     "a folder": None,
+    "a pipe": b"",
 }
 
 
-def spoil(folder: Path, content: bytes | None) -> None:
+def spoil(folder: Path, kind: str) -> None:
     record = folder / "run.json"
     record.unlink()
-    if content is None:
+    if kind == "a pipe":
+        os.mkfifo(record)
+    elif (content := BAD[kind]) is None:
         record.mkdir()
     else:
         record.write_bytes(content)
@@ -42,13 +46,13 @@ def test_a_record_that_cannot_be_read_is_one_row_and_hides_no_other(runs, write_
     good, bad = open_run("serve-api"), open_run("start-tiny")
     good.close("done")
     bad.close("done")
-    spoil(bad.folder, BAD[kind])
+    spoil(bad.folder, kind)
     rows = {row["run"]: row for row in listings.list_runs("", 20).data["runs"]}
     assert rows[good.record.run]["state"] == "done"
     spoilt = rows[f"start-tiny/{bad.folder.name}"]
     assert spoilt["state"] == "unreadable"
     assert "run.json can't be read: " in spoilt["failures"][0]
-    (lab,) = listings.list_labs().data["labs"]
+    (lab,) = labs.list_labs().data["labs"]
     assert lab["last"]["state"] == "unreadable"
     with pytest.raises(UsageError, match="can't be read"):
         listings.show_run("start-tiny")
@@ -57,7 +61,7 @@ def test_a_record_that_cannot_be_read_is_one_row_and_hides_no_other(runs, write_
 @pytest.mark.parametrize("kind", BAD)
 def test_a_stale_mark_of_such_a_run_stops_no_verb_and_is_said_once(runs, kind):
     folder = killed(open_run("start-tiny"))
-    spoil(folder, BAD[kind])
+    spoil(folder, kind)
     (line,) = sweep()
     assert "its inv was killed" in line
     assert "can't be read" in line
@@ -80,7 +84,7 @@ def test_no_more_records_are_opened_than_are_shown(runs, write_lab, monkeypatch)
     monkeypatch.setattr(listings, "read", lambda folder: opened.append(folder) or read(folder))
     assert len(listings.list_runs("", 2).data["runs"]) == len(opened) == 2
     opened.clear()
-    listings.list_labs()
+    labs.list_labs()
     assert len(opened) == 1
     with pytest.raises(UsageError, match="--limit -1"):
         listings.list_runs("", -1)
@@ -92,7 +96,7 @@ def test_a_record_of_the_first_version_is_read_with_all_that_it_says(runs):
     old = json.loads((writer.folder / "run.json").read_text())
     for later in ("schema_version", "hosts", "inventory", "only", "nodes", "keep_serving", "requeue"):
         del old[later]
-    old |= {"schema": 1, "steps": [{**old["steps"][0], "exit": None, "url": None}]}
+    old |= {"schema": 1, "steps": [{**old["steps"][0], "exit": None, "url": None, "of_an_engine": 1}]}
     (writer.folder / "run.json").write_text(json.dumps(old))
     record = read(writer.folder)
     assert (record.schema_version, record.state, record.nodes, record.hosts) == (2, "done", 1, [])

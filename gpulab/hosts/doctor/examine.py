@@ -8,6 +8,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from gpulab.common.failure import Failure
 from gpulab.common.outcome import Outcome
 from gpulab.common.paths import STACKS_YML
 from gpulab.common.yamlfile import load
@@ -28,14 +29,14 @@ def doctor(hosts: str, *, limit: str, every: bool) -> Outcome:
 
     Raises UsageError for mistakes in the inventory.
     """
-    failures: list[str] = []
+    failures: list[Failure] = []
     if hosts:
         chosen = load_hosts(hosts, limit)
         states: dict[str, State] = {}
         lab = {"hosts": len(chosen), **pins()}
         for name, found in look_at(chosen, PARTS, hosts, deadline=120).items():
             if isinstance(found, Answer):
-                failures.append(f"{name}: {found.problem} (cure: {found.cure})")
+                failures.append(found.failure(name))
             else:
                 states[name] = {**found, "lab": lab}
     else:
@@ -48,19 +49,33 @@ def doctor(hosts: str, *, limit: str, every: bool) -> Outcome:
         lab = {"hosts": 1, "locks": locks, "left_out": left_out, **pins()}
         states = {"this machine": {**machine_facts.look(PARTS, list(left_out)), "lab": lab}}
     rows = [row for name, state in states.items() for row in examine(name, state)]
-    failures += [
-        f"{r['host']}: {r['check']}: {r['evidence']} (cure: {r['cure']})" for r in rows if r["state"] == "sick"
-    ]
+    failures += [Failure(f"{r['check']}: {r['evidence']}", r["cure"], r["host"]) for r in rows if r["state"] == "sick"]
     shown = [r for r in rows if every or r["state"] != "well"]
-    grid = Table(box=None, pad_edge=False)
-    for title in ("host", "check", "", "evidence"):
-        grid.add_column(title, overflow="fold")
-    for r in shown:
-        grid.add_row(r["host"], r["check"], STYLES[r["state"]], Text(r["evidence"]))
-    well = sum(r["state"] == "well" for r in rows)
-    applied = len({r["check"] for r in rows} & {check.id for check in CHECKS})
-    line = Text(f"{applied} of {len(CHECKS)} checks apply here, {well} of {len(rows)} findings are well")
-    return Outcome({"findings": rows}, failures=failures, text=Group(grid, line) if shown else line)
+    return Outcome({"findings": rows}, failures=failures, text=Group(table(shown), summary(rows)),
+                   told=len(failures) == sum(row["state"] == "sick" for row in rows))  # fmt: skip
+
+
+def table(rows: list[dict[str, str]]) -> Table:
+    """Host by host, each finding with its evidence and, where it is a problem, its cure below."""
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    grid.add_column(no_wrap=True)
+    grid.add_column()
+    before = ""
+    for row in rows:
+        if row["host"] != before:
+            before = row["host"]
+            grid.add_row("", Text(before, style="bold"))
+        grid.add_row(STYLES[row["state"]], Text.assemble((row["check"], "bold"), f": {row['evidence']}"))
+        if row["state"] == "sick":
+            grid.add_row("", f"cure: {row['cure']}")
+    return grid
+
+
+def summary(rows: list[dict[str, str]]) -> Text:
+    """How many checks found something of their kind, and how many were content."""
+    well = sum(row["state"] == "well" for row in rows)
+    applied = len({row["check"] for row in rows} & {check.id for check in CHECKS})
+    return Text(f"{applied} of {len(CHECKS)} checks apply here, {well} of {len(rows)} findings are well")
 
 
 def pins() -> dict[str, Any]:

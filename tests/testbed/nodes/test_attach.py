@@ -19,8 +19,8 @@ def test_a_run_outlives_its_inv_and_is_followed_again_from_its_first_line(nodes:
     following = nodes.inv(tmp_path, "attach", "last")
     wait_until(lambda: record(tmp_path)["state"] == "running" and beats(tmp_path, 1), "it is followed", 60)
     refused = nodes.inv(tmp_path, "attach", "last")
-    assert "followed already" in refused.communicate(timeout=60)[0]
-    said = following.communicate(timeout=120)[0]
+    assert "followed already" in refused.communicate(timeout=300)[0]
+    said = following.communicate(timeout=300)[0]
     assert following.returncode == 0, said[-3000:]
     told = record(tmp_path)
     assert (told["state"], told["run"]) == ("done", before["run"])
@@ -38,7 +38,7 @@ def test_what_ended_while_nobody_followed_is_judged_by_its_exit(nodes: Nodes, tm
     nodes.left(process, tmp_path)
     wait_until(lambda: not nodes.containers("--filter status=running"), "both nodes end by themselves", timeout=60)
     following = nodes.inv(tmp_path, "attach", "last")
-    said = following.communicate(timeout=120)[0]
+    said = following.communicate(timeout=300)[0]
     assert following.returncode == 0, said[-3000:]
     (step,) = record(tmp_path)["steps"]
     assert (step["state"], step["exit"]) == ("done", 0)
@@ -51,7 +51,7 @@ def test_a_node_killed_while_nobody_followed_is_named_by_who_attaches(nodes: Nod
     nodes.left(process, runs)
     nodes.kill("gpu2")
     following = nodes.inv(runs, "attach", "last")
-    said = following.communicate(timeout=120)[0]
+    said = following.communicate(timeout=300)[0]
     assert following.returncode == 1
     assert "node 1 (gpu2) of pair ended with exit 137" in said, said[-2000:]
     assert record(runs)["state"] == "failed"
@@ -66,7 +66,7 @@ def test_who_attaches_carries_out_what_is_left_with_the_same_server(nodes: Nodes
     following = nodes.inv(tmp_path, "attach", "last")
     wait_until(lambda: any(s["step"] == "slow" for s in record(tmp_path)["steps"]), "it is followed", timeout=60)
     assert nodes.bed.sh("gpu1", "docker ps -q --filter name=serve") == server
-    said = following.communicate(timeout=120)[0]
+    said = following.communicate(timeout=300)[0]
     assert following.returncode == 0, said[-3000:]
     told = record(tmp_path)
     assert [(s["step"], s["state"]) for s in told["steps"]] == [
@@ -80,20 +80,20 @@ def test_a_run_that_nobody_follows_is_cancelled_on_every_host(nodes: Nodes, beat
     process, runs = beating
     nodes.left(process, runs)
     cancelled = nodes.inv(runs, "cancel", "last")
-    said = cancelled.communicate(timeout=60)[0]
+    said = cancelled.communicate(timeout=300)[0]
     assert cancelled.returncode == 0, said
     assert record(runs)["state"] == "interrupted"
     assert not nodes.containers()
     again = nodes.inv(runs, "attach", "last")
-    assert "is over: interrupted" in again.communicate(timeout=60)[0]
+    assert "is over: interrupted" in again.communicate(timeout=300)[0]
     assert again.returncode == 2
 
 
 def test_cancelling_a_run_that_is_followed_ends_it_there(nodes: Nodes, beating: Any) -> None:
     process, runs = beating
     cancelled = nodes.inv(runs, "cancel", "last")
-    assert cancelled.wait(60) == 0
-    said = process.communicate(timeout=90)[0]
+    assert cancelled.wait(300) == 0
+    said = process.communicate(timeout=300)[0]
     assert process.returncode == 1
     assert "was removed by someone else (./inv cancel?)" in said, said[-2000:]
     assert not nodes.containers()
@@ -105,7 +105,7 @@ def test_a_host_that_cannot_be_asked_is_named_and_the_run_stays_to_be_cancelled(
     nodes.bed.sh("gpu2", "systemctl stop ssh.socket ssh; pkill -KILL -u lab", check=False)
     try:
         cancelled = nodes.inv(runs, "cancel", "last")
-        said = cancelled.communicate(timeout=120)[0]
+        said = cancelled.communicate(timeout=300)[0]
     finally:
         nodes.bed.sh("gpu2", "systemctl start ssh.socket ssh || systemctl start ssh", check=False)
     assert cancelled.returncode == 1

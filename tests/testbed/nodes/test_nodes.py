@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import signal
 import subprocess
@@ -18,30 +16,6 @@ from tests.testbed import engine
 from tests.testbed.on_nodes import LABEL, Nodes, beats, log, runs_now
 from tests.testbed.paths import REPO
 from tests.wait import wait_until
-
-
-@pytest.mark.rehearsal
-def test_two_hosts_train_as_one(nodes: Nodes, tmp_path: Path) -> None:
-    """The lab train/multi-node with the real ms-swift: proven there, recorded here."""
-    done = subprocess.run(
-        [REPO / "inv", "lab", "multi-node", "--hosts", nodes.inventory, "--only", "swift,deepspeed,ray", "--json"],
-        env={**os.environ, "GPULAB_RUNS": str(tmp_path)}, capture_output=True, text=True, timeout=600,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr[-3000:]
-    told = record(tmp_path)
-    assert told["hosts"] == list(nodes.hosts)
-    assert told["image"]["id"].startswith("sha256:") if "image" in told else told["stack"]["image"]["id"]
-    steps = {s["step"]: {p["proof"]: p["evidence"] for p in s.get("proofs", [])} for s in told["steps"]}
-    states = steps["deepspeed"]["each rank holds at most 55% of the optimizer states"]
-    assert states == "each of 2 ranks has at most 50% of the optimizer states", "ZeRO-2, over the network"
-    for launcher in ("swift", "ray"):
-        assert steps[launcher]["every rank took part"] == "2 ranks on 2 nodes over gloo"
-        assert "the same weights on 2 ranks" in steps[launcher]["ranks hold the same weights"]
-    folder = tmp_path / told["run"]
-    assert {f.name for f in (folder / "swift" / "ranks").iterdir()} == {"0.json", "1.json"}
-    assert {json.loads(f.read_text())["host"] for f in (folder / "swift" / "ranks").iterdir()} == set(nodes.hosts)
-    assert "[0] " in (folder / "logs" / "swift.log").read_text()
-    assert not nodes.containers()
 
 
 def test_nodes_meet_and_their_files_come_back(nodes: Nodes, tmp_path: Path) -> None:
@@ -70,7 +44,7 @@ def test_a_dry_run_is_a_script_that_runs_by_itself(nodes: Nodes, tmp_path: Path)
 def test_a_killed_node_is_named_and_the_others_are_stopped(nodes: Nodes, beating: Any, victim: str) -> None:
     process, runs = beating
     nodes.kill(victim)
-    said = process.communicate(timeout=60)[0]
+    said = process.communicate(timeout=300)[0]
     assert process.returncode == 1
     rank = nodes.hosts.index(victim)
     assert re.search(rf"node {rank} \({victim}\) of pair ended with exit 137", said), said[-2000:]
@@ -81,7 +55,7 @@ def test_a_killed_node_is_named_and_the_others_are_stopped(nodes: Nodes, beating
 def test_ctrl_c_stops_it_on_every_host(nodes: Nodes, beating: Any) -> None:
     process, runs = beating
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
     assert (process.returncode, record(runs)["state"]) == (130, "interrupted")
     assert not nodes.containers()
 
@@ -91,7 +65,7 @@ def test_a_lost_ssh_connection_is_taken_up_again(nodes: Nodes, tmp_path: Path) -
     wait_until(lambda: beats(tmp_path, 1), "both nodes beat", timeout=60)
     for host in nodes.hosts:
         nodes.bed.sh(host, "pkill -KILL -u lab sshd || pkill -KILL -u lab -f sshd", check=False)
-    said = process.communicate(timeout=120)[0]
+    said = process.communicate(timeout=300)[0]
     assert process.returncode == 0, said[-2000:]
     assert beats(tmp_path, 1) == list(range(150)), "no line lost, none twice"
 
@@ -116,7 +90,7 @@ def test_a_rank_that_is_killed_while_it_trains_is_named(nodes: Nodes, tmp_path: 
     process = nodes.start(tmp_path, lab="train")
     wait_until(lambda: "'5/" in log(tmp_path, "train"), "it trains", timeout=120)
     nodes.bed.sh("gpu2", "pkill -KILL --newest -f cli/sft")
-    said = process.communicate(timeout=60)[0]
+    said = process.communicate(timeout=300)[0]
     assert process.returncode == 1
     failure = record(tmp_path)["failures"][0]
     assert "node 1 (gpu2) of train ended with exit 1, a rank of it by SIGKILL" in failure, said[-3000:]
@@ -131,7 +105,7 @@ def test_a_disk_that_is_full_on_one_node_while_it_trains_is_named_as_the_cause(n
     out = tmp_path / record(tmp_path)["run"] / "train"
     pid = f"$(docker inspect -f '{{{{.State.Pid}}}}' $(docker ps -q {LABEL}))"
     nodes.bed.sh("gpu1", f"nsenter -t {pid} -m mount -t tmpfs -o size=64k,mode=777 none {out}")
-    said = process.communicate(timeout=90)[0]
+    said = process.communicate(timeout=300)[0]
     first, cause = record(tmp_path)["failures"]
     assert process.returncode == 1
     assert "node 0 (gpu1) of train ended with exit 1" in first, said[-3000:]
@@ -145,7 +119,7 @@ def test_a_cut_between_the_nodes_is_reported_in_time_and_the_run_resumes(nodes: 
     process = nodes.start(tmp_path, lab="train")
     wait_until(lambda: "'15/" in log(tmp_path, "train"), "it trains", timeout=120)
     with nodes.bed.cut("gpu2", "gpu1"):
-        said = process.communicate(timeout=QUIET + 60)[0]
+        said = process.communicate(timeout=QUIET + 240)[0]
     old = record(tmp_path)
     assert (process.returncode, old["state"]) == (1, "failed"), said[-2000:]
     assert re.search(r"gpu2 does not reach gpu1 at \S+ any more \(timed out\)", old["failures"][0]), old["failures"]

@@ -28,7 +28,7 @@ def test_the_second_of_two_runs_on_the_same_hosts_is_refused(nodes: Nodes, beati
 
 def test_of_two_runs_that_start_at_once_one_is_refused(nodes: Nodes, tmp_path: Path) -> None:
     both = [nodes.start(tmp_path / name) for name in ("one", "other")]
-    said = {p.communicate(timeout=120)[0]: p.returncode for p in both}
+    said = {p.communicate(timeout=300)[0]: p.returncode for p in both}
     assert sorted(said.values()) == [0, 2], said
     refused = next(text for text, code in said.items() if code == 2)
     assert re.search(r"gpu1 is in use by the run tests-pair/", refused), refused

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from gpulab.engines.engine import QUIET
 from gpulab.images.image import Image
 from gpulab.stacks.stack import load_stack
 from tests.testbed.conftest import WITHOUT_DRIVER, Lab
@@ -230,13 +229,16 @@ def test_the_node_that_a_step_failed_on_is_named(inv: Inv) -> None:
         wait_until(lambda node=node: left_on(inv, node) == "", f"nothing is left on {node}", 30)  # type: ignore[misc]
 
 
-def test_nodes_that_are_cut_off_from_each_other_are_named_and_the_job_ends(inv: Inv) -> None:
+def test_nodes_that_are_cut_off_from_each_other_are_named_and_the_job_ends(
+    inv: Inv, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The library would wait for ever, and Slurm's controller reaches both."""
+    monkeypatch.setenv("TESTS_QUIET", "10")
     followed = inv.lab(name="wait")
     log = "*/*/logs/train.log"
     wait_until(lambda: any(f.read_text().count("met") == 2 for f in inv.runs.glob(log)), "the nodes meet", 60)
     with inv.cluster.bed.cut("node2", "node1"):
-        code, out = finish(followed, timeout=QUIET + 60)
+        code, out = finish(followed, timeout=300)
     assert code == 1, out
     address = inv.cluster.bed.addresses["node2"]
     assert f"node1 does not reach node2 at {address} any more (timed out); the nodes" in inv.record["failures"][0]

@@ -96,5 +96,7 @@ def docker_ce(version: str, cache: Path) -> Path:
         lines = [line for line in control.read_text().splitlines() if line.split(":")[0] not in dropped]
         lines = [f"{key}: {renamed[key]}" if (key := line.split(":")[0]) in renamed else line for line in lines]
         control.write_text("\n".join(lines) + "\n")
-        subprocess.run(["dpkg-deb", "-Zgzip", "-z1", "--build", str(root), str(ready)], check=True, capture_output=True)
+        built = Path(work, ready.name)
+        subprocess.run(["dpkg-deb", "-Zgzip", "-z1", "--build", str(root), str(built)], check=True, capture_output=True)
+        built.rename(ready)
     return ready

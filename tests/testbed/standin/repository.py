@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 import yaml
 
-from tests.testbed.paths import CACHE, REPO
+from tests.testbed.paths import CACHE, REPO, exclusive
 from tests.testbed.standin.packages import Package, docker_ce, driver, engine, toolkit
 
 OLDER_DRIVER, OLDER_TOOLKIT = "550.163.01", "1.17.8"
@@ -43,7 +43,9 @@ class Repository:
         node = yaml.safe_load((REPO / "docker" / "stacks.yml").read_text())["node"]
         packages = driver(node["driver"]) + driver(OLDER_DRIVER)
         packages += toolkit(node["nvidia_container_toolkit"]) + toolkit(OLDER_TOOLKIT) + engine(node["docker"])
-        return cls.make(folder, packages, [docker_ce(node["docker"]["engine"], CACHE)])
+        with exclusive("docker-ce"):
+            docker_engine = docker_ce(node["docker"]["engine"], CACHE)
+        return cls.make(folder, packages, [docker_engine])
 
     @property
     def fingerprint(self) -> str:

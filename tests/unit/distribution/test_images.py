@@ -34,7 +34,7 @@ def test_a_needed_image_that_is_missing_is_a_failure_with_the_cure(make_image: M
     make_image(ONE)
     assert list_images(hosts="", limit="", need=ONE).failures == []
     (failure,) = list_images(hosts="", limit="", need=f"{ONE},{TWO}").failures
-    assert tag_of(TWO) in failure and f"./inv build {TWO}" in failure
+    assert tag_of(TWO) in failure.message and failure.cure == f"./inv build {TWO}"
 
 
 def test_one_tag_with_different_images_is_named_with_who_has_which(make_image: MakeImage):
@@ -46,8 +46,8 @@ def test_one_tag_with_different_images_is_named_with_who_has_which(make_image: M
     second = look(Docker(), [image.tag])
     assert different([image], {"gpu1": first, "gpu2": again}, "gpus.ini") == []
     (failure,) = different([image], {"gpu1": first, "gpu2": again, "gpu3": second}, "gpus.ini")
-    assert f"gpu1, gpu2: {first[image.tag].id}; gpu3: {second[image.tag].id}" in failure
-    assert f"inv pull {ONE} --hosts gpus.ini" in failure
+    assert f"gpu1, gpu2: {first[image.tag].id}; gpu3: {second[image.tag].id}" in failure.message
+    assert f"inv pull {ONE} --hosts gpus.ini" in failure.cure
 
 
 def test_another_command_in_the_same_layers_is_another_image(make_image: MakeImage):
@@ -86,7 +86,7 @@ def test_a_dead_host_is_a_line_and_the_others_are_shown(make_image: MakeImage, t
     assert rows(outcome, "alive")[ONE]["state"] == "there"
     assert outcome.data["silent"] == ["dead"]
     (failure,) = outcome.failures
-    assert failure.startswith("dead: nothing answers on 127.0.0.1 port")
+    assert failure.line.startswith("dead: nothing answers on 127.0.0.1 port")
 
 
 def test_no_engine_is_one_line_with_the_cure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):

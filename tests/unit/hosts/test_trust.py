@@ -36,7 +36,7 @@ def test_a_new_key_is_shown_accepted_once_and_then_known(sshd: Sshd) -> None:
 
 
 def test_nobody_there_to_say_yes_is_an_error_and_accepts_nothing(sshd: Sshd) -> None:
-    with pytest.raises(UsageError, match="nobody is here") as error:
+    with pytest.raises(UsageError, match="no terminal to ask on") as error:
         states(sshd.inventory())
     assert "--yes" in error.value.cure
     assert not sshd.known_hosts.exists()
