@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from gpulab.engines import shell
 from gpulab.plan.container import Place, container_name, network_name, run_words
 from gpulab.plan.plan import Command, Plan
-from gpulab.plan.script import READY, Shell, quote
+from gpulab.plan.script import READY, Shell, assigned, quote
 
 
 class DockerShell(Shell):
@@ -20,18 +21,8 @@ class DockerShell(Shell):
 
     def head(self) -> str:
         """See Shell."""
-        make = quote(f"./inv build {self.plan.stack.name} makes it")
-        return f"""\
-IMAGE={quote(self._image)}
-NETWORK={quote(network_name(self.plan))}-again-$$
-docker image inspect "$IMAGE" >/dev/null || {{ echo {make} >&2; exit 2; }}
-stop() {{ docker rm --force "$@" >/dev/null; }}
-nodes=()
-wait_for() {{ for pid in "$@"; do wait "$pid"; done; }}
-clean() {{ docker ps -aq --filter network="$NETWORK" | xargs -r docker rm --force; docker network rm "$NETWORK"; }}
-trap 'clean >/dev/null' EXIT
-docker network create "$NETWORK" >/dev/null
-"""
+        make = f"./inv build {self.plan.stack.name} makes it"
+        return assigned(IMAGE=self._image, NETWORK=network_name(self.plan), MAKE=make) + shell.text("docker.sh")
 
     def step(self, command: Command) -> list[str]:
         """See Shell; a spread step's nodes run side by side, and the first that fails ends the script."""

@@ -14,7 +14,7 @@ import psutil
 from gpulab.common.ports import free_port
 from gpulab.common.processes import MARK, Meter, belonging, stop
 from gpulab.common.resources import Usage
-from gpulab.engines.engine import CannotStart, Engine
+from gpulab.engines.backend import CannotStart, StepBackend, log_of
 from gpulab.inside import ready
 from gpulab.plan.plan import RENDEZVOUS, Command, Node, Plan
 from gpulab.plan.script import LocalShell
@@ -51,58 +51,58 @@ class ProcessJob:
         return None
 
 
-class LocalEngine(Engine):
-    """See Engine; the stack is a venv."""
+class LocalBackend(StepBackend):
+    """See Backend; the stack is a venv."""
 
     name = "local"
 
     def prepare(self) -> None:
-        """See Engine."""
+        """See Backend."""
         self.stack.ensure()
 
     def lacks(self, programs: Sequence[str]) -> str | None:
-        """See Engine."""
+        """See Backend."""
         return next((p for p in programs if not Path(p).is_absolute() and not (self.stack.bin / p).exists()), None)
 
     def described(self) -> dict[str, Any]:
-        """See Engine."""
+        """See Backend."""
         return {"packages": self.stack.packages()}
 
     def shell(self, plan: Plan) -> LocalShell:
-        """See Engine."""
+        """See Backend."""
         return LocalShell(plan)
 
-    def environment(self, command: Command) -> dict[str, str]:
-        """The command's whole environment: this process's, the stack first on PATH, the plan's own on top."""
-        path = f"{self.stack.bin}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-        inherited = {k: v for k, v in os.environ.items() if k not in ("PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV")}
-        return {**inherited, **command.env, "PATH": path, MARK: str(self.plan.run)}
-
     def nodes(self, count: int) -> list[Node]:
-        """See Engine; all on this machine, which is enough to rehearse."""
+        """See Backend; all on this machine, which is enough to rehearse."""
         return [Node(f"this machine, {rank}", "127.0.0.1", "lo") for rank in range(count)]
 
     def rendezvous(self) -> str:
-        """See Engine; another run on this machine may hold the usual one."""
+        """See Backend; another run on this machine may hold the usual one."""
         return str(free_port(int(RENDEZVOUS)))
 
-    def start(self, command: Command) -> ProcessJob:
-        """See Engine."""
-        with self.log(command.name).open("wb") as log:
+    def start(self, plan: Plan, command: Command) -> ProcessJob:
+        """See Backend."""
+        with log_of(plan, command.name).open("wb") as log:
             try:
                 process = subprocess.Popen(
-                    command.argv, cwd=command.cwd, env=self.environment(command), stdin=subprocess.DEVNULL,
+                    command.argv, cwd=command.cwd, env=self._environment(plan, command), stdin=subprocess.DEVNULL,
                     stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
                 )  # fmt: skip
             except OSError as error:
                 raise CannotStart(f"{command.argv[0]} can't be started: {error.strerror}") from None
         return ProcessJob(process)
 
-    def answers(self, command: Command, timeout: float) -> bool:
-        """See Engine."""
+    def answers(self, plan: Plan, command: Command, timeout: float) -> bool:
+        """See Backend."""
         assert command.ready and command.url  # noqa: S101 (only servers are asked)
         return ready.answers(command.url, command.ready.chat, timeout=timeout)
 
-    def sweep(self) -> None:
-        """See Engine; by the mark in the processes' environment."""
-        stop(belonging(self.plan.run))
+    def sweep(self, run: Path) -> None:
+        """See Backend; by the mark in the processes' environment."""
+        stop(belonging(run))
+
+    def _environment(self, plan: Plan, command: Command) -> dict[str, str]:
+        """The command's whole environment: this process's, the stack first on PATH, the plan's own on top."""
+        path = f"{self.stack.bin}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+        inherited = {k: v for k, v in os.environ.items() if k not in ("PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV")}
+        return {**inherited, **command.env, "PATH": path, MARK: str(plan.run)}

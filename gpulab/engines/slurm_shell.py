@@ -15,25 +15,20 @@ import tarfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from gpulab.common.paths import ROOT
+from gpulab.engines import shell
 from gpulab.engines.docker_shell import DockerShell
-from gpulab.engines.engine import QUIET
-from gpulab.engines.slurm_usage import SAMPLE
+from gpulab.engines.node_group import QUIET
 from gpulab.lab import flags
-from gpulab.plan.container import Place, container_name, run_words, shipped, volumes
-from gpulab.plan.plan import TOOLS, Command, Node, Plan
+from gpulab.plan.container import Place, container_name, module_words, run_words, shipped
+from gpulab.plan.plan import Command, Node, Plan
 from gpulab.plan.resume_flags import flags_for
-from gpulab.plan.script import READY, quote
+from gpulab.plan.script import READY, assigned, quote
 
 # What only the job knows: @NAME@ in a plan's words is its variable.
 JOBS_OWN = ("OWNER", "MASTER_ADDR", "MASTER_PORT", "IFNAME", "SLURM_NODEID")
-CHECKPOINTS = str(TOOLS / "checkpoints.py")
 PORT = "@MASTER_PORT@"  # where ranks meet: each job has a port of its own
-FILES = "__FILES__"
+FILES = "__FILES__"  # what follows it in the script is data (job.sh reads it)
 LINE = 120
-# `docker run` gets the job's own GPUs, by the numbers that Slurm gives them on the node.
-CDI = '(--device "nvidia.com/gpu=$gpu")'
-OLDER = '(--gpus "device=$gpu")'
 
 
 def nodes_of_a_job(count: int) -> list[Node]:
@@ -71,90 +66,10 @@ class SlurmShell(DockerShell):
 
     def head(self) -> str:
         """See Shell."""
-        shared = quote(self._shared)
-        return f"""\
-IMAGE={quote(self._image)}
-NETWORK=gpulab-$SLURM_JOB_ID
-OWNER=$(id -u):$(stat -c %g {shared}/runs)
-umask 002
-mkdir -p "$RUN"/logs "$RUN"/.judged
-mkdir -p {shared}/models/twins || {{ echo "join the group $(stat -c %G {shared}/runs)" >&2; exit 2; }}
-[ -d "$RUN"/.lab ] || sed '1,/^{FILES}$/d' "$0" | base64 -d | tar -xz -C "$RUN"
-docker image inspect "$IMAGE" >/dev/null || {{ echo "$SLURMD_NODENAME cannot use $IMAGE, see above" >&2; exit 2; }}
-say() {{ printf '{{"step": "%s", "what": "%s", "status": %d}}\\n' "$1" "$2" "${{3:-0}}" >> "$RUN"/journal; }}
-finished() {{ grep -qs "\\"$1\\", \\"what\\": \\"done\\"" "$RUN"/journal; }}
-fail() {{ say "$1" failed "$2"; exit "$2"; }}
-stop() {{ docker rm --force "$@" >/dev/null; }}
-clean() {{
-  docker ps -aq --filter label=gpulab.job="$SLURM_JOB_ID" | xargs -r docker rm --force
-  docker network ls -q --filter label=gpulab.job="$SLURM_JOB_ID" | xargs -r docker network rm
-}}
-# The job's own GPUs, as docker takes them.
-gpus() {{
-  GPUS=()
-  for gpu in $(tr , ' ' <<<"${{SLURM_STEP_GPUS:-${{SLURM_JOB_GPUS:-}}}}"); do GPUS+={CDI if self._cdi else OLDER}; done
-}}
-# resume FOLDER WORLD FLAGS: after a node failure, or of a run that resumes another, from the last whole checkpoint.
-resume() {{
-  LAST=()
-  [ -n "$(find "$1" -name 'checkpoint-*' -print -quit 2>/dev/null)" ] || return 0
-  local whole
-  whole=$(docker run --rm --label gpulab.job="$SLURM_JOB_ID" {self._aside(CHECKPOINTS)} "$1" "$2")
-  shift 2
-  [ -z "$whole" ] || LAST=("${{@//CHECKPOINT/"$whole"}}")
-}}
-judge() {{
-  [ -f "$RUN"/.questions/"$1".json ] || return 0
-  docker run --interactive --rm --label gpulab.job="$SLURM_JOB_ID" {self._aside("-m", "gpulab.checks")} \\
-    < "$RUN"/.questions/"$1".json > "$RUN"/.judged/"$1".json || fail "$1" $?
-  grep -q '"failures": \\[\\]' "$RUN"/.judged/"$1".json || {{ say "$1" unproven; exit 1; }}
-}}
-# everywhere FUNCTION LOG: on every node. While none says a word the first asks whether it reaches the others: a library
-# may wait for hours for one that is cut off.
-everywhere() {{
-  export -f "$1"
-  srun --label --kill-on-bad-exit=1 bash -euc "$1" </dev/null >> "$2" 2>&1 &
-  local all=$! asking status=0
-  end_when_apart $all "$2" >/dev/null 2>&1 &
-  asking=$!
-  wait $all || status=$?
-  kill $asking 2>/dev/null || true
-  return $status
-}}
-end_when_apart() {{
-  local nodes node address said why
-  mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
-  while sleep 10; do
-    [ $(($(date +%s) - $(stat -c %Y "$2"))) -ge {QUIET:.0f} ] || continue
-    for node in "${{nodes[@]:1}}"; do
-      address=$(address "$node")
-      said=$(timeout 6 bash -c "</dev/tcp/$address/$MASTER_PORT" 2>&1) || case "$?$said" in
-        *refused*) ;;  # it came through
-        *)
-          why=${{said##*: }}
-          echo "$FIRST does not reach $node at $address any more (${{why:-timed out}})" >> "$2"
-          kill -KILL "$1"
-          return
-          ;;
-      esac
-    done
-  done
-}}
-address() {{ scontrol --oneliner show node "$1" | sed 's/.* NodeAddr=\\([^ ]*\\).*/\\1/'; }}
-# Of nodes that work together: where the first listens, on a port of the job's own, and the interface to it.
-read -r FIRST < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
-MASTER_ADDR=$(address "$FIRST")
-MASTER_PORT=$((29400 + SLURM_JOB_ID % 200))
-meet() {{
-  IFNAME=$(sed -n 's/^NCCL_SOCKET_IFNAME=//p' /etc/nccl.conf 2>/dev/null || true)
-  [ -n "$IFNAME" ] || IFNAME=$(ip -o route show default | sed -n '1s/.* dev \\([^ ]*\\).*/\\1/p')
-}}
-export RUN LAB IMAGE OWNER NETWORK MASTER_ADDR MASTER_PORT
-export -f gpus resume meet
-trap 'kill "${{SAMPLER:-}}" 2>/dev/null || true; clean >/dev/null' EXIT
-clean >/dev/null  # what a job of this number left before it was queued again
-docker network create --label gpulab.job="$SLURM_JOB_ID" "$NETWORK" >/dev/null
-{SAMPLE}"""
+        values = assigned(
+            IMAGE=self._image, SHARED=self._shared, QUIET=f"{QUIET:.0f}", GPUS_BY="cdi" if self._cdi else "number"
+        )
+        return values + self._helper() + shell.text("job.sh") + shell.text("sampler.sh")
 
     def step(self, command: Command) -> list[str]:
         """See Shell."""
@@ -214,10 +129,10 @@ docker network create --label gpulab.job="$SLURM_JOB_ID" "$NETWORK" >/dev/null
         run += " >/dev/null" if command.ready else ""  # the container's number
         return [f"{function(command)}() {{ {'; '.join([*before, run])}; }}"]
 
-    def _aside(self, *program: str) -> str:
-        words = ["--network", "none", "--user", "@OWNER@", "--cap-drop", "ALL", "--env", f"PYTHONPATH={ROOT}"]
-        words += [*volumes(self._place(self.plan, self.plan.commands[0])), "--entrypoint", "python", self._image]
-        return self.quoted([*words, *program])
+    def _helper(self) -> str:
+        place = dataclasses.replace(self._place(self.plan, self.plan.commands[0]), user="@OWNER@")
+        run = f'docker run --interactive --label gpulab.job="$SLURM_JOB_ID" {self.quoted(module_words(place))}'
+        return f'helper() {{ {run} "$@"; }}\n'
 
 
 def function(command: Command) -> str:

@@ -1,4 +1,4 @@
-"""What a job's containers use: each node writes it down as it goes, and the record gets it when a step is over.
+"""What a job's containers use: each node writes it down (shell/sampler.sh), and the record gets it after each step.
 
 Slurm's own figures leave containers out: they belong to Docker's processes.
 """
@@ -10,30 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gpulab.common.resources import Sample
-from gpulab.engines.docker import usage
+from gpulab.engines.container_job import usage
 from gpulab.inside.slurm_watcher import USAGE
-
-# A line for each container: seconds since 1970, the step that began last, what `docker stats` says; and the GPUs' own.
-# `docker stats` takes its two seconds.
-SAMPLE = r"""
-sample() {
-  local own step gpus file="$RUN/usage/$SLURMD_NODENAME.txt"
-  gpus=${SLURM_STEP_GPUS:-${SLURM_JOB_GPUS:-}}
-  mkdir -p "$RUN"/usage
-  while sleep 0.2; do
-    own=$(docker ps -q --filter label=gpulab.job="$SLURM_JOB_ID")
-    step=$(sed -n 's/.*"step": "\([^"]*\)", "what": "begins".*/\1/p' "$RUN"/journal | tail -n 1)
-    [ -n "$own" ] && [ -n "$step" ] || continue
-    {
-      docker stats --no-stream --format '{{json .}}' $own
-      [ -z "$gpus" ] || nvidia-smi --id="$gpus" --query-gpu=utilization.gpu,memory.used --format=csv,noheader,nounits
-    } 2>/dev/null | sed "s/^/$(date +%s) $step /" >> "$file"
-  done
-}
-export -f sample
-srun --overlap bash -c sample </dev/null >/dev/null 2>&1 &
-SAMPLER=$!
-"""
 
 
 def samples(run: Path, step: str) -> Iterator[Sample]:

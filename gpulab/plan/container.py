@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gpulab.common.docker import RUN
+from gpulab.common.paths import ROOT
 from gpulab.plan.plan import SHIPPED, TWINS, Command, Plan
 
 # Handed on by name where they are set: the docker command reads the values, so they are in no argument list.
@@ -83,6 +84,17 @@ def volumes(place: Place) -> list[str]:
     return [word for volume in given for word in ("--volume", volume)]
 
 
+def helper_words(image: str, user: str, program: str, more: Sequence[str]) -> list[str]:
+    """What follows `docker run` for a program of the lab's own beside a run's containers: no network, no rights."""
+    words = ["--rm", "--network", "none", "--user", user, "--cap-drop", "ALL", *more]
+    return [*words, "--entrypoint", program, image]
+
+
+def module_words(place: Place) -> list[str]:
+    """The same for a Python program that finds the lab's own modules; what a container of that place sees, it sees."""
+    return helper_words(place.image, place.user, "python", [*volumes(place), "--env", f"PYTHONPATH={ROOT}"])
+
+
 def network_words(command: Command, plan: Plan, place: Place) -> list[str]:
     """docker's words for a command's network."""
     if place.fabric is not None:
@@ -119,6 +131,11 @@ def shipped(plan: Plan) -> list[tuple[Path, str]]:
     """What a run needs of this machine's files, and its name below the run's folder on the host."""
     files = [(f, at / f.relative_to(folder)) for folder, at in below(plan, Path()).items() for f in folder.rglob("*")]
     return [(f, str(at)) for f, at in sorted(files) if f.is_file() and "__pycache__" not in f.parts]
+
+
+def earlier_runs(plan: Plan, at: Path) -> dict[Path, Path]:
+    """Of a run that resumes another, the lab's runs to read: what was taken over may name paths in them."""
+    return {plan.run.parent: at} if plan.resumes else {}
 
 
 def below(plan: Plan, run: Path) -> dict[Path, Path]:

@@ -117,6 +117,8 @@ class Plan:
     rendezvous: str = RENDEZVOUS
     left_out: Mapping[str, str] = field(default_factory=dict)
     """The lab's steps that are not run this time, each with the reason."""
+    resumes: bool = False
+    """Whether it goes on with an earlier run."""
 
     @property
     def steps(self) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import ClassVar
 
 from gpulab.common import redact
@@ -21,6 +22,7 @@ RUN={results}
 RUN=$(realpath -m -- "${{1:-$RUN}}")
 """
 READY = TOOLS / "ready.py"
+LOCAL = Path(__file__).parent / "local.sh"
 
 
 class Shell(ABC):
@@ -58,7 +60,7 @@ class Shell(ABC):
         return ""
 
     def quoted(self, words: Sequence[str]) -> str:
-        """Words quoted for the shell, with folders and the environment's secrets written as variables."""
+        """Words quoted for the shell, with folders written as variables."""
         return " ".join(quoted(word, self.folders) for word in words)
 
 
@@ -93,6 +95,17 @@ def quote(word: object) -> str:
     return shlex.quote(str(word))
 
 
+def assigned(**values: object) -> str:
+    """Lines that set variables of a script, whatever is in them."""
+    return "".join(f"{name}={quote(value)}\n" for name, value in values.items())
+
+
+def embedded(file: Path) -> str:
+    """A file of shell as it goes into a script: without what only shellcheck reads."""
+    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+    return "".join(line for line in lines if not line.lstrip().startswith("# shellcheck"))
+
+
 class LocalShell(Shell):
     """See Shell: the stack's venv first on PATH, the environment that all commands share exported once."""
 
@@ -108,18 +121,10 @@ class LocalShell(Shell):
         """See Shell."""
         stack = self.plan.stack
         exports = "\n".join(f"export {k}={self.quoted([v])}" for k, v in self._shared.items())
-        make = quote(f"inv stacks --install {stack.name}")
-        return f"""\
-STACK={quoted(str(stack.venv), {"LAB": str(ROOT)})}
-[ -e "$STACK/complete" ] || {{ echo "make the stack first: $LAB/"{make} >&2; exit 2; }}
-export PATH="$STACK/bin:$PATH"
-{exports}
-servers=() nodes=()
-wait_for() {{ for pid in "$@"; do wait "$pid"; done; }}
-stop() {{ for pid in "$@"; do kill -- -"$pid" 2>/dev/null || true; wait "$pid" 2>/dev/null || true; done; }}
-trap 'stop "${{servers[@]:-}}" "${{nodes[@]:-}}"' EXIT
-set -m  # every server and node in a process group of its own, so that stopping it stops its children
-"""
+        head = f"STACK={quoted(str(stack.venv), {'LAB': str(ROOT)})}\n" + assigned(
+            MAKE=f"inv stacks --install {stack.name}"
+        )
+        return f"{head}{exports}\n{embedded(LOCAL)}"
 
     def step(self, command: Command) -> list[str]:
         """See Shell."""

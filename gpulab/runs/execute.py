@@ -15,12 +15,12 @@ from gpulab.common.files import write_atomically
 from gpulab.common.outcome import Outcome
 from gpulab.common.paths import runs_dir, shown
 from gpulab.common.yamlfile import fault
-from gpulab.engines import Engine
-from gpulab.engines.engine import Ended
+from gpulab.engines import Backend, open_session
+from gpulab.engines.ended import Ended
 from gpulab.engines.interrupts import ignored
 from gpulab.engines.progress import Watch
 from gpulab.inside.metrics import metrics
-from gpulab.inside.resume_files import ResumeRequest
+from gpulab.inside.resume_files import ResumeRequest, Taken
 from gpulab.lab.lab import Lab
 from gpulab.plan.driver import refuse_old_driver
 from gpulab.plan.plan import Command, Plan
@@ -48,34 +48,30 @@ def run_lab(request: LabRequest) -> Outcome:
 def begin(spec: RunSpec, resumes: Callable[[Plan], ResumeRequest] | None = None) -> LabRun:
     """Check what can be checked, then open the run's record, last. `resumes`: what there is for it of an earlier run;
     where it can't be had there is no run."""
-    lab, session = spec.lab, spec.engine
+    lab = spec.lab
     console.print(f"[bold]{lab.name}[/] {lab.title}\n{spec.why}")
     if spec.profile == "gpu":
         refuse_old_driver(spec.stack, spec.machines)
-    session.prepare()
-    _check_before(lab, session, spec.plan(runs_dir()))
+    spec.engine.prepare()
+    _check_before(lab, spec.engine, spec.plan(runs_dir()))
     folder = RunFolder.make(lab.slug)
     try:
         planned = spec.plan(folder.path)
         resume_request = resumes(planned) if resumes else None
         writer = Writer(folder, spec.record(run_name(folder.path)))
-        try:
-            return LabRun(writer, spec, planned, resume_request=resume_request)
-        except BaseException:
-            session.sweep()
-            raise
+        return LabRun(writer, spec, planned, resume_request=resume_request)
     except BaseException:  # hosts that cannot meet, Ctrl-C: nothing has started, so there is no run
         folder.discard()
         raise
 
 
-def _check_before(lab: Lab, session: Engine, planned: Plan) -> None:
+def _check_before(lab: Lab, backend: Backend, planned: Plan) -> None:
     """What can be known before the first step: every program is there, the disk has room."""
     programs = {c.argv[0]: c.step for c in reversed(planned.commands)}
-    if program := session.lacks(list(programs)):
+    if program := backend.lacks(list(programs)):
         where = ["steps", programs[program], "run"]
         raise fault(lab.file, where, f"the stack {planned.stack.name} has no program {program!r}", "check its spelling")
-    folder, free = session.room()
+    folder, free = backend.room()
     needed = lab.needs.disk_gib if planned.profile == "gpu" else 0.1
     if free < needed:
         raise UsageError(
@@ -89,29 +85,34 @@ class LabRun:
 
     def __init__(
         self, writer: Writer, spec: RunSpec, planned: Plan, *, resume_request: ResumeRequest | None = None,
-        begun: Mapping[str, str] | None = None,
+        taken: Taken | None = None, begun: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
         self.writer = writer
         self.record: RunRecord = writer.record
         self.folder = writer.folder
         self.spec = spec
         self.watch = Watch(console, list(planned.steps))
-        self.engine = spec.engine
         self.begun = begun or {}
-        self.engine.begin(planned, self._replan, self.watch, resume_request)
-        for field, value in self.engine.remembered().items():
-            setattr(self.record, field, value)
-        self.record.left_out = dict(planned.left_out)
-        writer.save()
         servers = [c.step for c in planned.commands if c.ready]
         self.keep = servers[-1] if self.record.keep_serving and servers else None
+        self.session = open_session(spec.engine, planned, self._replan, self.watch, resume=resume_request, taken=taken)
+        try:
+            for field, value in self.session.remembered().items():
+                setattr(self.record, field, value)
+            self.record.left_out = dict(planned.left_out)
+            writer.save()
+        except BaseException:
+            self.session.close()
+            raise
 
-    def carry_out(self) -> Outcome:
-        """All steps in order, up to the first that fails; the record is closed whatever happens."""
+    def carry_out(self, first: Callable[[], None] = lambda: None) -> Outcome:
+        """All steps in order, up to the first that fails; the record is closed whatever happens. `first`: what else is
+        to be done before them."""
         state: State = "failed"  # unless it gets further
         try:
-            with self.engine.closing(), self.watch:
-                for step, why in self.engine.plan.left_out.items():
+            with self.session.closing(), self.watch:
+                first()
+                for step, why in self.session.plan.left_out.items():
                     self.watch.say(f"[yellow]left out[/] {step}: {why}")
                 self._write_script()
                 state = "done" if self._steps() else "failed"
@@ -145,7 +146,7 @@ class LabRun:
 
     def _steps(self) -> bool:
         done = {entry.step for entry in self.record.steps}
-        for command in [self.engine.command(step) for step in self.engine.plan.steps]:
+        for command in [self.session.command(step) for step in self.session.plan.steps]:
             if command.step in done or (command.until in done and command.step != self.keep):
                 continue
             self.watch.start(command.step)
@@ -155,47 +156,47 @@ class LabRun:
             self.writer.save()
             began = time.monotonic()
             try:
-                ended = self.engine.carry_out(command.step)
-                command = self.engine.command(command.step)  # a taken port changes the plan
+                ended = self.session.carry_out(command.step)
+                command = self.session.command(command.step)  # a taken port changes the plan
                 failures = self._judge(entry, command, ended)
             finally:
-                seconds = self.engine.lasted(command.step) or time.monotonic() - began
+                seconds = self.session.lasted(command.step) or time.monotonic() - began
                 entry.ended, entry.seconds = now(), round(seconds, 2)
             self.record.failures += failures
             self.writer.save()
             if failures:
                 return False
-            self.engine.let_go(command.step, keep=self.keep)
+            self.session.let_go(command.step, keep=self.keep)
         return True
 
     def _described(self, entry: StepRecord, command: Command) -> StepRecord:
         entry.argv = redact.argv(command.argv)
         entry.cwd = str(command.cwd)
         entry.env = redact.environment(command.env)
-        entry.log = str(self.engine.log(command.step).relative_to(self.folder))
+        entry.log = str(self.session.log(command.step).relative_to(self.folder))
         entry.url = command.url
         return entry
 
     def _judge(self, entry: StepRecord, command: Command, ended: Ended) -> list[str]:
         """What failed about a step: its exit, its artefacts, its proofs. Fills the record's entry."""
-        log = self.engine.log(command.step)
+        log = self.session.log(command.step)
         self._described(entry, command)
         entry.exit, entry.metrics = ended.exit, metrics(command.out)
-        entry.peaks = self.engine.peaks.get(command.step, {})
+        entry.peaks = self.session.peaks.get(command.step, {})
         failure = ended.failure or (f"{command.step} ended with exit {ended.exit}" if ended.exit else None)
         if failure:
             failures = [f"{failure}, its log: {shown(ended.log or log)}"]
             if cause := likely_cause(log, f"exit {ended.exit}"):
                 failures.append(f"likely cause: {cause}")
         else:
-            judged = self.engine.judge(command)
+            judged = self.session.judge(command)
             entry.artefacts = judged.artefacts
             entry.proofs = [Proof.model_validate(proof) for proof in judged.proofs]
             failures = judged.failures
         entry.state = "failed" if failures else "done"
         evidence = "; ".join(p.evidence for p in entry.proofs if p.holds)
         self.watch.end(
-            command.step, not failures, evidence or (f"at {self.engine.reach(command)}" if command.url else "")
+            command.step, not failures, evidence or (f"at {self.spec.engine.reach(command)}" if command.url else "")
         )
         if failure:
             for line in tail(ended.log or log, TAIL):
@@ -203,29 +204,29 @@ class LabRun:
         return failures
 
     def _serve_on(self, server: str) -> None:
-        command = self.engine.plan.command(server)
+        command = self.session.plan.command(server)
         assert command.ready  # noqa: S101 (only servers are kept)
         body = json.dumps({"model": command.ready.chat, "messages": [{"role": "user", "content": "Hello"}]})
         with contextlib.suppress(KeyboardInterrupt):  # it may come the moment that the first line is out
-            console.print(f"[bold]{server}[/] serves at {self.engine.reach(command)} until Ctrl-C; try it:")
+            console.print(f"[bold]{server}[/] serves at {self.spec.engine.reach(command)} until Ctrl-C; try it:")
             console.print(
                 f"  curl {command.url}/chat/completions -H 'Content-Type: application/json' -d '{body}'", markup=False
             )
-            self.engine.serve_on(server)
+            self.session.serve_on(server)
 
     def _write_script(self) -> None:
         path = self.folder / "plan.sh"
-        write_atomically(path, as_script(self.engine.shell(self.engine.plan)), mode=0o700)
+        write_atomically(path, as_script(self.spec.engine.shell(self.session.plan)), mode=0o700)
 
     def _finish(self, state: State) -> None:
         """Figures, curves and the last write of the record."""
         record = self.record
-        record.steps.sort(key=lambda entry: self.engine.plan.steps.index(entry.step))
+        record.steps.sort(key=lambda entry: self.session.plan.steps.index(entry.step))
         record.metrics = {step.step: step.metrics for step in record.steps if step.metrics}
-        record.peaks = self.engine.peaks
+        record.peaks = self.session.peaks
         try:
             self._write_script()  # a taken port changes the plan
-            if compare := self.engine.plan.lab.compare:
+            if compare := self.session.plan.lab.compare:
                 write_atomically(self.folder / "comparison.md", comparison(record, compare))
             from gpulab.reports.curves import draw
 

@@ -13,8 +13,9 @@ from gpulab.common.docker import remove_run
 from gpulab.common.errors import UsageError
 from gpulab.common.listing import listing
 from gpulab.common.outcome import Outcome
-from gpulab.engines.remote import RemoteDockerEngine
-from gpulab.engines.slurm import SlurmEngine
+from gpulab.engines import Backend
+from gpulab.engines.remote import RemoteBackend
+from gpulab.engines.slurm import SlurmBackend
 from gpulab.hosts.engines import engine_of
 from gpulab.hosts.inventory import Host, load_hosts
 from gpulab.hosts.login import ask_login, login_host
@@ -34,22 +35,22 @@ def attach(run: str) -> Outcome:
     folder, record = find_remote_run(run)
     spec = RunSpec.again(record, f"following {record.run} again")
     if record.job:  # the job's journal tells of all its steps
-        engine: RemoteDockerEngine = SlurmEngine(
-            spec.stack, spec.compute_nodes, login_of(record), requeue=record.requeue, job=record.job
+        engine: Backend = SlurmBackend(
+            spec.stack, spec.compute_nodes[0], login_of(record), requeue=record.requeue, job=record.job
         )
         done = [entry for entry in record.steps if entry.taken_over_from]
     else:
-        engine = RemoteDockerEngine(spec.stack, spec.compute_nodes, attaches=True)
+        engine = RemoteBackend(spec.stack, spec.compute_nodes, attaches=True)
         engine.prepare()
         done = over(record.steps, spec, keep_serving=record.keep_serving)
-    engine.taken = record.taken_over or Taken()
+    taken = record.taken_over or Taken()
     spec = replace(spec, engine=engine)
     planned = spec.plan(folder)
     begun = {entry.step: entry.started for entry in record.steps}
     held = RunFolder(folder)
     held.take()
     record.state, record.steps, record.failures = RUNNING, done, []
-    return LabRun(Writer(held, record), spec, planned, begun=begun).carry_out()
+    return LabRun(Writer(held, record), spec, planned, taken=taken, begun=begun).carry_out()
 
 
 def over(entries: list[StepRecord], spec: RunSpec, *, keep_serving: bool) -> list[StepRecord]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gpulab.common.errors import UsageError
 from gpulab.common.numbers import positive
-from gpulab.engines.slurm import SlurmEngine
+from gpulab.engines.slurm import SlurmBackend
 from gpulab.lab.lab import Lab, find_lab
 
 HUBS = ("modelscope", "hf")
@@ -34,7 +34,7 @@ class LabRequest:
         """Raises UsageError for what can't be asked for."""
         if self.hub not in HUBS:
             raise UsageError(f"no hub {self.hub!r}", f"one of {', '.join(HUBS)}")
-        if self.engine == SlurmEngine.name and self.keep_serving:
+        if self.engine == SlurmBackend.name and self.keep_serving:
             raise UsageError("a job ends with its last step", "leave --keep-serving out, or take --engine docker")
 
     def lab(self) -> Lab:

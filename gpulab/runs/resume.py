@@ -31,16 +31,19 @@ def resume(run: str, limit: str = "") -> Outcome:
     if spec.profile == "gpu" and lacks:
         raise UsageError(f"{before.run} ran on GPUs: {lacks}", "resume it where they are")
     going = begin(spec, lambda planned: resume_request(old, before, planned))
-    taken, record = going.engine.taken, going.record
-    entries = {entry.step: entry for entry in before.steps}
-    record.steps = [entries[step].model_copy(update={"taken_over_from": before.run}) for step in taken.steps]
-    record.resumes, record.taken_over = before.run, taken
-    going.writer.save()
-    before.resumed_by = record.run
-    write(old, before)
-    for line in [*what_changed(entries, going.engine.plan, old), *what_was_taken(taken)]:
-        console.print(f"  {escape(line)}")
-    return going.carry_out()
+
+    def note_what_was_taken() -> None:
+        taken, record = going.session.taken, going.record
+        entries = {entry.step: entry for entry in before.steps}
+        record.steps = [entries[step].model_copy(update={"taken_over_from": before.run}) for step in taken.steps]
+        record.resumes, record.taken_over = before.run, taken
+        going.writer.save()
+        before.resumed_by = record.run
+        write(old, before)
+        for line in [*what_changed(entries, going.session.plan, old), *what_was_taken(taken)]:
+            console.print(f"  {escape(line)}")
+
+    return going.carry_out(note_what_was_taken)
 
 
 def refuse_what_cannot_go_on(record: RunRecord) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from gpulab.common import redact
 from gpulab.common.git import git_state
-from gpulab.engines import Engine, choose_engine
-from gpulab.engines.slurm import SlurmEngine
+from gpulab.engines import Backend, choose_engine
+from gpulab.engines.slurm import SlurmBackend
 from gpulab.hosts.compute_node import ComputeNode, find_compute_nodes
 from gpulab.lab.lab import Needs, find_lab
 from gpulab.plan.layout.step import Devices
@@ -26,7 +26,7 @@ class RunSpec(PlanSpec):
     """What is to be run: a lab with its profile and why it is that one, where it runs, and what was set."""
 
     why: str
-    engine: Engine
+    engine: Backend
     compute_nodes: Sequence[ComputeNode]
     machines: Sequence[Machine]
     inventory: str
@@ -76,14 +76,14 @@ def compute_nodes_for(needs: Needs, engine: str, inventory: str, limit: str, nod
     """The hosts for so many nodes; none where the lab runs on this machine."""
     if not inventory:
         return []
-    if engine == SlurmEngine.name:  # which nodes a job gets is Slurm's choice: one stands for all
+    if engine == SlurmBackend.name:  # which nodes a job gets is Slurm's choice: one stands for all
         return find_compute_nodes(needs, inventory, limit or "gpu", 1)
     return find_compute_nodes(needs, inventory, limit, nodes)
 
 
 def machines_of(compute_nodes: Sequence[ComputeNode], engine: str, nodes: int) -> list[Machine]:
     """The machines that a run's nodes are on."""
-    return [n.machine for n in compute_nodes] * (nodes if engine == SlurmEngine.name else 1) or [this_machine()]
+    return [n.machine for n in compute_nodes] * (nodes if engine == SlurmBackend.name else 1) or [this_machine()]
 
 
 def offered(machines: Sequence[Machine]) -> Devices | None:

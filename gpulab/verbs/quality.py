@@ -21,7 +21,8 @@ SLOWEST = "30"  # tests whose seconds are told at the end
 def checkers() -> dict[str, list[str]]:
     """Every checker's command line by name."""
     of_roles = [f for f in (ROOT / "ansible" / "roles").glob("*/files/*") if not f.suffix]
-    scripts = [str(f) for f in (ROOT / "inv", ROOT / ".ci" / "run", ROOT / "docker" / "install", *of_roles)]
+    shell = (ROOT / "gpulab").rglob("*.sh")
+    scripts = [str(f) for f in (ROOT / "inv", ROOT / ".ci" / "run", ROOT / "docker" / "install", *of_roles, *shell)]
     return {
         "ruff check": [str(BIN / "ruff"), "check", "."],
         "ruff format": [str(BIN / "ruff"), "format", "--check", "."],

@@ -151,7 +151,7 @@ def test_a_mistake_of_the_labs_own_is_on_record(tmp_path, monkeypatch):
     def broken(*_):
         raise KeyError("MASTER_PORT")
 
-    monkeypatch.setattr("gpulab.engines.local.LocalEngine.carry_out", broken)
+    monkeypatch.setattr("gpulab.engines.session.StepSession.carry_out", broken)
     monkeypatch.setenv("GPULAB_RUNS", str(tmp_path / "runs"))
     with pytest.raises(KeyError):
         run_lab(LabRequest("quickstart", rehearse=True))

@@ -16,7 +16,7 @@ import pytest
 
 from gpulab.common.docker import Docker
 from gpulab.common.errors import UsageError
-from gpulab.engines.docker import DockerEngine
+from gpulab.engines.docker import DockerBackend
 from gpulab.images.image import Image
 from gpulab.stacks.stack import load_stack
 from tests.labs.conftest import ROOT
@@ -164,7 +164,7 @@ def test_an_image_for_another_platform_is_refused(docker, monkeypatch):
     subprocess.run(["docker", "load"], input=foreign_image(tag), capture_output=True, check=True)
     monkeypatch.setattr(Image, "tag", tag)
     with pytest.raises(UsageError, match=r"is for aarch64, unix://.* is x86_64"):
-        DockerEngine(load_stack("cpu"), Docker()).prepare()
+        DockerBackend(load_stack("cpu"), Docker()).prepare()
     docker("rmi", tag)
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from gpulab.common.resources import Usage
-from gpulab.engines.docker import DockerEngine, usage
+from gpulab.engines.container_job import usage
+from gpulab.engines.docker import NETWORK
 from gpulab.engines.docker_shell import DockerShell
-from gpulab.engines.local import LocalEngine
+from gpulab.engines.local import LocalBackend
 from gpulab.engines.rank_logs import RankLogs
 from gpulab.lab.lab import find_lab
 from gpulab.plan.container import CACHES, here, run_words
@@ -26,7 +27,7 @@ NODES = [Node("a", "node0", "eth0"), Node("b", "node1", "eth0")]
 def planned(tmp_path: Path, lab: str = "quickstart", profile: str = "cpu") -> Plan:
     ports = {"base": 8000, "serve": 8001}
     spec = PlanSpec(lab=find_lab(lab), profile=profile, stack=load_stack("cpu"), ports=ports)
-    return plan(spec, tmp_path / "a-lab" / "run", Site(DockerEngine.network, NODES))
+    return plan(spec, tmp_path / "a-lab" / "run", Site(NETWORK, NODES))
 
 
 def words(step: str, made: Plan, rank: int = 0, gpus: tuple[str, ...] = ()) -> list[str]:
@@ -77,9 +78,8 @@ def test_a_rehearsal_gets_no_token_of_a_hub(tmp_path, monkeypatch, name):
     made = planned(tmp_path)
     assert {c.env.get(name) for c in made.commands} == {""}
     assert name not in after("--env", words("train", made)) and f"{name}=" in after("--env", words("train", made))
-    engine = LocalEngine(load_stack("cpu"))
-    engine.plan = made
-    assert engine.environment(made.command("train"))[name] == ""
+    backend = LocalBackend(load_stack("cpu"))
+    assert backend._environment(made, made.command("train"))[name] == ""
     script = as_script(LocalShell(made))
     assert f"export {name}=''" in script and "hf_the-secret" not in script
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,9 +13,10 @@ import pytest
 from rich.console import Console
 
 from gpulab.common.ports import free_port
-from gpulab.common.processes import belonging
-from gpulab.engines.local import LocalEngine
+from gpulab.common.processes import MARK, belonging
+from gpulab.engines.local import LocalBackend
 from gpulab.engines.progress import Watch
+from gpulab.engines.session import StepSession
 from gpulab.lab.lab import Ready
 from gpulab.plan.plan import Command, Plan
 from gpulab.stacks.stack import load_stack
@@ -34,7 +37,7 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Chat).serve_forever()
 def engine(tmp_path):
     (tmp_path / "logs").mkdir()
 
-    def make(*commands: Command) -> LocalEngine:
+    def make(*commands: Command) -> StepSession:
         def replan(ports: dict[str, int]) -> Plan:
             moved = [
                 Command(c.step, (*c.argv[:-1], str(ports[c.step])), c.cwd, c.out, c.env, ready=c.ready,
@@ -42,10 +45,9 @@ def engine(tmp_path):
             ]  # fmt: skip
             return Plan(None, "cpu", load_stack("cpu"), "m", tmp_path, tuple(moved))
 
-        made = LocalEngine(load_stack("cpu"))
-        plan = Plan(None, "cpu", made.stack, "m", tmp_path, commands)
-        made.begin(plan, replan, Watch(Console(quiet=True), [c.step for c in commands]))
-        return made
+        stack = load_stack("cpu")
+        plan = Plan(None, "cpu", stack, "m", tmp_path, commands)
+        return StepSession(LocalBackend(stack), plan, replan, Watch(Console(quiet=True), [c.step for c in commands]))
 
     return make
 
@@ -181,9 +183,10 @@ def test_the_node_whose_rank_was_killed_is_named_though_its_launcher_ends_as_any
 
 
 def test_silent_nodes_are_asked_whether_they_reach_each_other(engine, tmp_path, monkeypatch):
-    monkeypatch.setattr("gpulab.engines.engine.QUIET", 0.5)
+    monkeypatch.setattr("gpulab.engines.node_group.QUIET", 0.5)
+    cut_off = lambda _, __, commands: f"{commands[1].node} does not reach {commands[0].node}"  # noqa: E731
+    monkeypatch.setattr(LocalBackend, "apart", cut_off)
     made = engine(*together(tmp_path, "import time; time.sleep(600)", "import time; time.sleep(600)"))
-    made.apart = lambda commands: f"{commands[1].node} does not reach {commands[0].node}"
     with made.closing():
         ended = made.carry_out("nodes")
     assert ended.failure == "host1 does not reach host0; the nodes of nodes were stopped"
@@ -191,8 +194,22 @@ def test_silent_nodes_are_asked_whether_they_reach_each_other(engine, tmp_path, 
 
 
 def test_nodes_that_say_nothing_meet_a_deadline_that_is_named(engine, tmp_path, monkeypatch):
-    monkeypatch.setattr("gpulab.engines.engine.SILENCE", 1.0)
+    monkeypatch.setattr("gpulab.engines.node_group.SILENCE", 1.0)
     made = engine(*together(tmp_path, "import time; time.sleep(600)", "import time; time.sleep(600)"))
     with made.closing():
         assert made.carry_out("nodes").failure == "no node of nodes said a word for 1 s"
+    assert not belonging(tmp_path)
+
+
+def test_a_session_that_cannot_be_made_leaves_nothing_of_what_it_began(tmp_path, monkeypatch):
+    (tmp_path / "logs").mkdir()
+
+    def broken(self, plan):
+        subprocess.Popen(["sleep", "600"], env={**os.environ, MARK: str(plan.run)}, start_new_session=True)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(LocalBackend, "lay_ground", broken)
+    plan = Plan(None, "cpu", load_stack("cpu"), "m", tmp_path, (step(tmp_path, "pass"),))
+    with pytest.raises(KeyboardInterrupt):
+        StepSession(LocalBackend(plan.stack), plan, lambda _: plan, Watch(Console(quiet=True), ["work"]))
     assert not belonging(tmp_path)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gpulab.common.errors import UsageError
-from gpulab.engines.local import LocalEngine
+from gpulab.engines.local import LocalBackend
 from gpulab.inside.resume_files import Part, ResumeRequest, Taken
 from gpulab.lab.lab import load_lab
 from gpulab.plan.plan import PlanSpec, plan
@@ -134,7 +134,7 @@ def serves_only(folder: Path) -> Path:
 def test_a_resume_that_cannot_be_carried_out_leaves_no_run(runs, write_lab, monkeypatch):
     serves_only(write_lab())
     for name, answer in {"prepare": None, "lacks": None, "described": {}}.items():
-        monkeypatch.setattr(LocalEngine, name, lambda *_, answer=answer: answer)
+        monkeypatch.setattr(LocalBackend, name, lambda *_, answer=answer: answer)
     old = record(ports={"serve": 8000})
     with pytest.raises(UsageError, match="only serves"):
         resume("last")

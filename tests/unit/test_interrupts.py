@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from gpulab.engines.local import LocalEngine
+from gpulab.engines.local import LocalBackend
+from gpulab.engines.session import StepSession
 from gpulab.records.read import read
 from gpulab.records.record import RunRecord
 from gpulab.runs import execute
@@ -39,7 +40,7 @@ RunLab = Callable[[], RunRecord]
 def run_lab(write_lab: WriteLab, runs: Path, monkeypatch: pytest.MonkeyPatch) -> RunLab:
     """Run two steps of nothing without a stack; the record that is left."""
     write_lab(text=LAB)
-    monkeypatch.setattr(LocalEngine, "prepare", lambda _: None)
+    monkeypatch.setattr(LocalBackend, "prepare", lambda _: None)
     monkeypatch.setattr(Stack, "packages", lambda _: {})
     monkeypatch.setattr("gpulab.runs.spec.git_state", dict)
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -90,15 +91,15 @@ def test_no_step_is_left_running_wherever_the_interrupt_comes(run_lab: RunLab) -
 def test_a_second_interrupt_while_the_record_is_closed_does_nothing(
     run_lab: RunLab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(self: LocalEngine, step: str) -> None:
+    def interrupted(self: StepSession, step: str) -> None:
         raise KeyboardInterrupt
 
     def again(*_: Any) -> None:
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGTERM)
 
-    monkeypatch.setattr(LocalEngine, "carry_out", interrupted)
-    monkeypatch.setattr(LocalEngine, "sweep", again)
+    monkeypatch.setattr(StepSession, "carry_out", interrupted)
+    monkeypatch.setattr(LocalBackend, "sweep", again)
     monkeypatch.setattr("gpulab.reports.curves.draw", again)
     record = run_lab()
     assert (record.state, record.failures) == ("interrupted", ["interrupted"])
@@ -108,10 +109,10 @@ def test_a_second_interrupt_while_the_record_is_closed_does_nothing(
 def test_a_mistake_of_the_labs_own_leaves_no_step_running(
     run_lab: RunLab, runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(self: LocalEngine, step: str) -> None:
+    def broken(self: StepSession, step: str) -> None:
         raise KeyError("MASTER_PORT")
 
-    monkeypatch.setattr(LocalEngine, "carry_out", broken)
+    monkeypatch.setattr(StepSession, "carry_out", broken)
     with pytest.raises(KeyError):
         run_lab()
     (record,) = (read(file.parent) for file in runs.glob("*/*/run.json"))

@@ -74,7 +74,7 @@ print(json.dumps({"venv": str(stack.venv), "argv": [c.argv for c in made().comma
 STUB = """\
 #!/bin/bash
 printf '%s\\0' "${0##*/}" "$@" $'\\n' >> "$CALLS"
-[ "$2" != -i ] || cat >/dev/null
+[ "$2" != --interactive ] || cat >/dev/null
 """
 
 

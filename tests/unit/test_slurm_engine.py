@@ -8,13 +8,18 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from gpulab.engines.job_session import JobSession
 from gpulab.engines.progress import Watch
-from gpulab.engines.slurm import SlurmEngine
+from gpulab.engines.slurm import SlurmBackend
 from gpulab.hosts.compute_node import ComputeNode
 from gpulab.hosts.inventory import Host
 from gpulab.lab.lab import load_lab
 from gpulab.plan.machine import Machine
 from gpulab.plan.plan import Plan, PlanSpec, plan
+from gpulab.records.read import read, run_name
+from gpulab.records.writer import RunFolder, Writer
+from gpulab.runs.execute import LabRun
+from gpulab.runs.spec import RunSpec
 from gpulab.stacks.stack import load_stack
 
 COMMANDS = {
@@ -34,11 +39,11 @@ class Queue:
         machine = Machine("head", "Linux", "a cpu", 1, 1.0, "3")
         shared = folder / "shared"
         node = ComputeNode(here, machine, f"{os.getuid()}:{os.getgid()}", shared, {}, 9, 64, "eth0", "", False, 0)
-        self.plan, self.calls = planned, folder / "calls"
-        self.engine = SlurmEngine(load_stack("cpu"), [node], here, requeue=False)
+        self.plan, self.calls, self.node, self.machine = planned, folder / "calls", node, machine
+        self.backend = SlurmBackend(load_stack("cpu"), node, here, requeue=False)
 
-    def begin(self) -> None:
-        self.engine.begin(self.plan, lambda _: self.plan, Watch(Console(quiet=True), list(self.plan.steps)))
+    def begin(self) -> JobSession:
+        return JobSession(self.backend, self.plan, Watch(Console(quiet=True), list(self.plan.steps)))
 
     @property
     def told(self) -> list[str]:
@@ -67,22 +72,22 @@ def test_a_job_gets_the_secrets_that_its_script_names(queue, monkeypatch):
     queue.plan = plan(spec, queue.plan.run)
     told = []
     monkeypatch.setattr("gpulab.engines.slurm.ask_login", lambda *_, stdin="", **__: told.append(stdin) or "7")
-    queue.begin()
+    session = queue.begin()
     assert told[0] == "OPENAI_KEY=sk-the-other\n"
     script = queue.plan.run / "plan.sh"
     assert "the-other" not in script.read_text() and script.stat().st_mode & 0o077 == 0
-    queue.engine.sweep()
+    session._end()
 
 
 def test_a_job_that_rehearses_gets_no_token_of_a_hub(queue, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_the-secret")
     told = []
     monkeypatch.setattr("gpulab.engines.slurm.ask_login", lambda *_, stdin="", **__: told.append(stdin) or "7")
-    queue.begin()
+    session = queue.begin()
     assert told[0] == ""
     script = (queue.plan.run / "plan.sh").read_text()
     assert "--env HF_TOKEN " not in script and "--env HF_TOKEN= " in script
-    queue.engine.sweep()
+    session._end()
 
 
 def test_an_interrupt_before_the_job_is_followed_cancels_it(queue, monkeypatch):
@@ -92,7 +97,6 @@ def test_an_interrupt_before_the_job_is_followed_cancels_it(queue, monkeypatch):
     monkeypatch.setattr("gpulab.engines.slurm.Follower", interrupted)
     with pytest.raises(KeyboardInterrupt):
         queue.begin()
-    queue.engine.sweep()
     assert queue.told == ["sbatch", "scancel"]
 
 
@@ -100,5 +104,21 @@ def test_an_interrupt_while_the_job_is_submitted_cancels_it(queue, monkeypatch):
     monkeypatch.setenv("INTERRUPT", str(os.getpid()))
     with pytest.raises(KeyboardInterrupt):
         queue.begin()
-    queue.engine.sweep()
     assert queue.told == ["sbatch", "scancel"]
+
+
+def test_an_interrupt_while_it_is_noted_what_a_resumed_run_took_cancels_the_job(queue, runs, monkeypatch):
+    spec = RunSpec(
+        lab=queue.plan.lab, profile="cpu", stack=queue.plan.stack, why="", engine=queue.backend,
+        compute_nodes=[queue.node], machines=[queue.machine], inventory="", nodes=1,
+    )  # fmt: skip
+    monkeypatch.setattr(SlurmBackend, "described", lambda _: {})
+    folder = RunFolder.make("start-tiny")
+    running = LabRun(Writer(folder, spec.record(run_name(folder.path))), spec, spec.plan(folder.path))
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    assert running.carry_out(interrupted).code == 130
+    assert queue.told == ["sbatch", "scancel"]
+    assert read(folder.path).state == "interrupted"

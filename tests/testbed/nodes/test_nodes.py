@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gpulab.engines.engine import QUIET
+from gpulab.engines.node_group import QUIET
 from tests.runs import record
 from tests.testbed import engine
 from tests.testbed.on_nodes import LABEL, Nodes, beats, log, runs_now
