@@ -2,31 +2,55 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[0] = str(ROOT)  # instead of gpulab/, so that this runs from any directory, wherever the repository was moved
 
 from invoke.collection import Collection  # noqa: E402
-from invoke.exceptions import ParseError  # noqa: E402
+from invoke.exceptions import Exit, ParseError  # noqa: E402
 from invoke.program import Program  # noqa: E402
 
 from gpulab.common.errors import nearest  # noqa: E402
+from gpulab.common.failure import Failure  # noqa: E402
+from gpulab.common.output import protect, unwritten  # noqa: E402
+from gpulab.verbs.command_line import mistake  # noqa: E402
 
 
 class Lab(Program):
-    """Invoke's program; a wrong verb or flag ends with exit 2 and the nearest right one."""
+    """Invoke's program; a wrong verb or option ends with exit 2 and the nearest right one."""
+
+    def parse_core(self, argv: list[str] | None) -> None:
+        try:
+            super().parse_core(argv)
+        except ParseError as error:  # an option of invoke's own without its value
+            refuse(str(error), "inv --help")
 
     def parse_tasks(self) -> None:
+        words = self.core.unparsed
         try:
+            if wrong := mistake(words, self._make_parser().contexts):
+                refuse(*wrong)
             super().parse_tasks()
         except ParseError as error:
-            print(f"error: {error}", file=sys.stderr)
-            word = self.core.unparsed[0] if self.core.unparsed else ""
+            word = words[0] if words else ""
             known = sorted(self.collection.task_names)
-            print(f"  cure: {f'inv --help {word}' if word in known else nearest(word, known)}", file=sys.stderr)
-            raise SystemExit(2) from None
+            refuse(str(error), f"inv --help {word}" if word in known else nearest(word, known))
+        if len(self.tasks) > 1:
+            refuse(f"one verb at a time: {' and '.join(str(task.name) for task in self.tasks)}", "call inv for each")
+
+    def parse_cleanup(self) -> None:
+        try:
+            super().parse_cleanup()
+        except Exit as error:
+            if error.message:
+                refuse(error.message, "inv --list")
+            raise
+        except ParseError as error:
+            refuse(str(error), nearest(str(self.args.help.value), sorted(self.collection.task_names)))
 
     def no_tasks_given(self) -> None:
         """Bare `inv`: the verbs by what one wants to do."""
@@ -37,11 +61,29 @@ class Lab(Program):
         raise SystemExit(0)
 
 
+def refuse(message: str, cure: str) -> NoReturn:
+    """End with exit 2: two lines, or with --json one object."""
+    failure = Failure(message, cure)
+    if "--json" in sys.argv:
+        said = {"ok": False, "failures": [str(failure)], "details": [failure.as_dict()], "cure": cure}
+        print(json.dumps(said))
+    else:
+        print(f"error: {message}", f"  cure: {cure}", sep="\n", file=sys.stderr)
+    raise SystemExit(2)
+
+
 def main() -> None:
     """Run the verb named on the command line."""
     import tasks
 
-    Lab(namespace=Collection.from_module(tasks), name="inv", binary="inv").run()
+    protect()
+    try:
+        Lab(namespace=Collection.from_module(tasks), name="inv", binary="inv").run()
+    finally:
+        if why := unwritten():
+            print(f"error: standard output cannot be written: {why}", file=sys.stderr)
+            print("  cure: free space there, or let it go elsewhere", file=sys.stderr)
+            sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -45,9 +45,15 @@ PROOFS: dict[str, Prove] = {}
 
 
 def proof(phrase: str) -> Callable[[Prove], Prove]:
-    """Register a proof. What stands in the blanks of its phrase (BLANKS) comes to the function as arguments."""
+    """Register a proof. What stands in the blanks of its phrase (BLANKS) comes to the function as arguments.
+
+    Raises ValueError for a phrase that another proof has or would answer: one of them would win unseen.
+    """
 
     def register(function: Prove) -> Prove:
+        for known in PROOFS:
+            if _pattern(known).fullmatch(_example(phrase)) or _pattern(phrase).fullmatch(_example(known)):
+                raise ValueError(f"two proofs under one phrase: {phrase!r} and {known!r}")
         PROOFS[phrase] = function
         return function
 
@@ -56,9 +62,9 @@ def proof(phrase: str) -> Callable[[Prove], Prove]:
 
 # A blank of a phrase -> what may stand there. N% is a share.
 BLANKS = {
-    "N%": r"(?P<share>[\d.]+)%",
+    "N%": r"(?P<share>\d+(?:\.\d+)?)%",
     "STEP": r"(?P<step>[\w-]+)",
-    "NUMBER": r"(?P<number>-?[\d.]+(?:e-?\d+)?)",
+    "NUMBER": r"(?P<number>-?\d+(?:\.\d+)?(?:e-?\d+)?)",
     "NAME": r"(?P<name>[\w/.@-]+)",
     "KEY=VALUE": r"(?P<key>\w+)=(?P<value>.+)",
 }
@@ -67,6 +73,10 @@ BLANKS = {
 def _pattern(phrase: str) -> re.Pattern[str]:
     words = (BLANKS.get(word, re.escape(word)) for word in re.split(r"(N%|STEP|NUMBER|NAME|KEY=VALUE)", phrase))
     return re.compile("".join(words))
+
+
+def _example(phrase: str) -> str:
+    return phrase.replace("N%", "1%").replace("NUMBER", "1")  # the other blanks' names stand for themselves
 
 
 def find(phrase: str) -> tuple[Prove, dict[str, Any]] | None:
@@ -83,7 +93,7 @@ def find(phrase: str) -> tuple[Prove, dict[str, Any]] | None:
 
 
 def prove(phrase: str, finished: Finished) -> tuple[bool, str]:
-    """(whether it holds, the evidence in a line). What breaks on missing or torn evidence does not hold."""
+    """(whether it holds, the evidence in a line). It does not hold where evidence is missing or breaks it."""
     found = find(phrase)
     if not found:
         raise KeyError(phrase)
@@ -94,3 +104,5 @@ def prove(phrase: str, finished: Finished) -> tuple[bool, str]:
         return False, str(error)
     except (OSError, KeyError, ValueError, IndexError) as error:
         return False, f"no evidence: {type(error).__name__}: {error}"
+    except Exception as error:
+        return False, f"could not be decided: {type(error).__name__}: {' '.join(str(error).split())}"

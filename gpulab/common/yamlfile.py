@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,49 +12,33 @@ from pydantic import BaseModel, ValidationError
 
 from gpulab.common.errors import UsageError, nearest
 from gpulab.common.paths import shown
+from gpulab.common.yaml_limits import Loader, compose, explained
 
 Model = TypeVar("Model", bound=BaseModel)
 
 
 def load(path: Path) -> Any:
-    """The data in `path`. Raises UsageError with file and line for what is not YAML, a tab or a key given twice."""
-    try:
-        node = yaml.compose(path.read_text(encoding="utf-8"), yaml.CSafeLoader)
-    except FileNotFoundError:
-        raise UsageError(f"{shown(path)}: no such file", "check the name") from None
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        problem = error.problem or "not YAML"
-        tab = "found character that cannot start any token" in problem
-        cure = "indent with spaces, YAML knows no tabs" if tab else "check indentation, quotes and colons there"
-        raise UsageError(f"{shown(path)}:{line}: {'a tab' if tab else problem}", cure) from None
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{shown(path)}: not UTF-8 text ({error.reason})", "save it as UTF-8") from None
+    """The data in `path`. Raises UsageError with file and line for what is not YAML or no data file (yaml_limits)."""
+    node = compose(path)
     if node is None:
         return {}
-    _no_duplicates(node, path)
-    return yaml.CSafeLoader("").construct_document(node)
+    try:
+        return Loader("").construct_document(node)
+    except yaml.YAMLError as error:
+        raise explained(path, error) from None
 
 
-def _no_duplicates(node: yaml.Node, path: Path) -> None:
-    if isinstance(node, yaml.MappingNode):
-        seen: dict[str, int] = {}
-        for key, value in node.value:
-            line = key.start_mark.line + 1
-            if key.value in seen:
-                raise UsageError(
-                    f"{shown(path)}:{line}: {key.value!r} stands here and on line {seen[key.value]}", "keep one"
-                )
-            seen[key.value] = line
-            _no_duplicates(value, path)
-    elif isinstance(node, yaml.SequenceNode):
-        for item in node.value:
-            _no_duplicates(item, path)
+def load_mapping(path: Path) -> dict[str, Any]:
+    """The `key: value` lines in `path`. Raises UsageError as `load` does, and for a list or a single value."""
+    data = load(path)
+    if not isinstance(data, dict):
+        raise UsageError(f"{shown(path)}:1: not a mapping", "write `key: value` lines")
+    return data
 
 
 def line_of(path: Path, where: Sequence[str | int]) -> int:
     """The line (from 1) of the deepest part of `where`, a path of keys and indices, that the file has."""
-    node = yaml.compose(path.read_text(encoding="utf-8"), yaml.CSafeLoader)
+    node = compose(path)
     line = 1
     for part in where:
         if isinstance(node, yaml.MappingNode):
@@ -76,9 +61,7 @@ def fault(path: Path, where: Sequence[str | int], message: str, cure: str = "") 
 
 def load_as(model: type[Model], path: Path) -> Model:
     """The data in `path` as `model`. Raises UsageError with file and line for the first thing that does not fit."""
-    data = load(path)
-    if not isinstance(data, dict):
-        raise UsageError(f"{shown(path)}:1: not a mapping", "write `key: value` lines")
+    data = load_mapping(path)
     try:
         return model.model_validate(data)
     except ValidationError as error:
@@ -95,7 +78,8 @@ def load_as(model: type[Model], path: Path) -> Model:
         if first["type"] in ("model_type", "dict_type"):
             raise fault(path, where, f"{dotted}: not a mapping", "write `{key: value}`") from None
         message = first["msg"].removeprefix("Value error, ")
-        raise fault(path, where, f"{dotted}: {message}, not {first['input']!r}" if dotted else message) from None
+        given = f", not {reprlib.repr(first['input'])}" if dotted else ""
+        raise fault(path, where, f"{dotted}: {message}{given}" if dotted else message) from None
 
 
 def _fields_at(model: type[BaseModel], where: Sequence[str | int]) -> list[str]:

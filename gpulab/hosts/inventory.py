@@ -10,7 +10,7 @@ from typing import Any
 
 from gpulab.common.errors import UsageError, nearest
 from gpulab.common.paths import ROOT, shown
-from gpulab.hosts import inventory_lint
+from gpulab.hosts import inventory_lint, inventory_text
 from gpulab.hosts.ansible import environment, program
 
 
@@ -106,7 +106,10 @@ def ansible_inventory(path: Path) -> dict[str, Any]:
     """What `ansible-inventory --list` says. Raises UsageError where Ansible can't read it."""
     # A part that no plugin understands is an error, not a warning about an empty inventory.
     strict = {"ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "true", "ANSIBLE_VERBOSITY": "0"}
-    if inventory_lint.is_ini(path):
+    ini = inventory_lint.is_ini(path)
+    if ini or (path.is_file() and path.suffix in (".yml", ".yaml", ".json")):
+        inventory_text.check(path, ini=ini)
+    if ini:
         strict["ANSIBLE_INVENTORY_ENABLED"] = "ini"  # its messages, not those of every plugin in turn
     done = subprocess.run(
         [program("ansible-inventory"), "-i", str(path), "--list"],

@@ -118,8 +118,9 @@ def refuse(path: Path, hosts: list[Host], groups: list[str], *, resolve: bool = 
     _same_address(path, hosts)
     for host in hosts:
         port = str(host.variables.get("ansible_port", 22))
-        if not port.isdigit():
-            raise UsageError(f"{place(path, r'ansible_port')}: ansible_port={port} is no number", "ansible_port=22")
+        if not re.fullmatch("[0-9]{1,5}", port) or not 1 <= int(port) <= 65535:
+            where = place(path, r"ansible_port")
+            raise UsageError(f"{where}: ansible_port={port[:40]} is no number from 1 to 65535", "ansible_port=22")
     if resolve:
         _unresolvable(path, hosts)
 

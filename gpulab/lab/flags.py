@@ -11,7 +11,7 @@ from typing import Any
 
 from gpulab.common.errors import nearest
 from gpulab.common.paths import FLAGS
-from gpulab.common.yamlfile import fault, load
+from gpulab.common.yamlfile import fault, load_mapping
 
 
 @cache
@@ -77,7 +77,7 @@ def read(argv: Sequence[str], folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for before, word in itertools.pairwise(argv):
         if word.endswith((".yaml", ".yml")) and not before.startswith("--") and (folder / word).is_file():
-            found = dict(load(folder / word))
+            found = load_mapping(folder / word)
             break
     return found | {name: values[0] if len(values) == 1 else values for name, values in given(argv).items()}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -14,7 +14,7 @@ from gpulab.checks.proofs import PROOFS, find
 from gpulab.common import redact
 from gpulab.common.errors import UsageError, nearest
 from gpulab.common.paths import LABS, shown
-from gpulab.common.yamlfile import fault, load, load_as
+from gpulab.common.yamlfile import fault, load_as, load_mapping
 from gpulab.inside.layout import AXES
 from gpulab.lab import flags
 from gpulab.lab.names import wrong_name
@@ -52,11 +52,11 @@ class Needs(Strict):
     """What the `gpu` profile needs: nodes, on each of them GPUs, VRAM on each and free disk in GiB; about how long it
     takes in minutes."""
 
-    nodes: int = Field(1, ge=1)
-    gpus: int = Field(0, ge=0)
-    vram_gib: float = Field(0, ge=0)
-    disk_gib: float = Field(2, ge=0)
-    minutes: float = Field(10, gt=0)
+    nodes: int = Field(1, ge=1, le=10_000)
+    gpus: int = Field(0, ge=0, le=1024)
+    vram_gib: float = Field(0, ge=0, le=100_000)
+    disk_gib: float = Field(2, ge=0, le=1_000_000)
+    minutes: float = Field(10, gt=0, le=1_000_000)
 
     def __str__(self) -> str:
         """In a few words: `2 nodes, 1 GPU, 8 GiB`."""
@@ -69,7 +69,7 @@ class Ready(Strict):
     """When a server is ready: it answers a real chat completion as model `chat`, `within` so many seconds."""
 
     chat: str
-    within: float = Field(180, gt=0)
+    within: float = Field(180, gt=0, le=1_000_000)
 
 
 class Step(Strict):
@@ -85,10 +85,10 @@ class Step(Strict):
     proves: list[str] = []
     env: dict[str, str] = {}
     ready: Ready | None = None
-    processes: int | None = Field(None, ge=1)
+    processes: int | None = Field(None, ge=1, le=1024)
     spread: bool = False
     apart: bool = False
-    gpus: int = Field(0, ge=0)
+    gpus: int = Field(0, ge=0, le=1024)
 
     @model_validator(mode="after")
     def _no_spread_server(self) -> Step:
@@ -106,6 +106,15 @@ class Step(Strict):
         if not words or set(words) & {"|", "&&", "||", ";", ">", "<", "&"}:
             raise ValueError("one command without shell operators")
         return run
+
+    @field_validator("makes")
+    @classmethod
+    def _below_the_step(cls, makes: list[str]) -> list[str]:
+        for pattern in makes:
+            parts = PurePosixPath(pattern).parts
+            if not parts or parts[0] == "/" or ".." in parts or any("**" in part and part != "**" for part in parts):
+                raise ValueError(f"{pattern!r} is no pattern of files below the step's folder")
+        return makes
 
     @property
     def argv(self) -> list[str]:
@@ -263,7 +272,7 @@ def load_lab(folder: Path) -> Lab:
         flags.check(lab.steps[name].argv, overrides.flags, path, ["rehearse", name])
         _check_flags(path, ["rehearse", name], overrides.flags)
         _check_environment(path, ["rehearse", name, "env"], overrides.env)
-    if lab.rehearse.speaks and not (folder / lab.rehearse.speaks).is_file():
+    if lab.rehearse.speaks is not None and not (folder / lab.rehearse.speaks).is_file():
         raise fault(path, ["rehearse", "speaks"], f"no file {lab.rehearse.speaks}", f"put it into {shown(folder)}")
     for name, step in lab.steps.items():
         optional = [n for n, s in earlier.items() if s.gpus or s.apart or lab.rehearse.of(n).impossible]
@@ -309,7 +318,7 @@ def _check_config(lab: Lab, name: str, step: Step) -> None:
             raise fault(lab.file, where, f"no file {word}", f"put it into {shown(lab.folder)}")
     if file := flags.config(argv):
         config = lab.folder / file
-        data = load(config)
+        data = load_mapping(config)
         flags.check(argv, {k: v for k, v in data.items() if k != "ENV"}, config, [])
         _check_flags(config, [], data)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import inspect
 import json
@@ -21,6 +22,8 @@ from gpulab.common.outcome import Outcome
 from gpulab.verbs.options import Option, flag
 
 COMMON = (flag("json", "print one JSON object on standard output"), flag("debug", "show tracebacks"))
+
+UNWRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT)
 
 
 def verb(*options: Option) -> Callable[[Callable[..., Outcome]], Task[Any]]:
@@ -72,8 +75,12 @@ def carry_out(body: Callable[[], Outcome], *, as_json: bool, debug: bool) -> int
     except Exception as error:
         if debug:
             traceback.print_exc()
-        cure = "" if debug else "this is a bug in the lab: run again with --debug and report it"
-        outcome = Outcome(failures=[Failure(redact.text(f"{type(error).__name__}: {error}"), cure)], code=1)
+        if isinstance(error, OSError) and error.errno in UNWRITABLE and error.filename:
+            cure = "make it writable and free space there; GPULAB_RUNS=FOLDER moves the runs alone"
+            outcome = Outcome(failures=[Failure(f"{error.filename}: {error.strerror}", cure)], code=2)
+        else:
+            cure = "" if debug else "this is a bug in the lab: run again with --debug and report it"
+            outcome = Outcome(failures=[Failure(redact.text(f"{type(error).__name__}: {error}"), cure)], code=1)
     failures = [f if isinstance(f, Failure) else Failure(f) for f in outcome.failures]
     code = outcome.code if outcome.code is not None else int(bool(failures))
     if as_json:

@@ -10,10 +10,11 @@ from pathlib import Path
 from gpulab import __main__
 from gpulab.engines import slurm_shell
 from gpulab.lab import lab
+from gpulab.reports import labs as listing
 
 
 def main() -> None:
-    lab.LABS = Path(sys.argv.pop(1)).absolute()
+    lab.LABS = listing.LABS = Path(sys.argv.pop(1)).absolute()
     slurm_shell.QUIET = float(os.environ.get("TESTS_QUIET", slurm_shell.QUIET))
     __main__.main()
 

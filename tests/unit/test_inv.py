@@ -37,14 +37,10 @@ def clone(tmp_path: Path) -> Path:
     home = tmp_path / "a clone"  # a space in the path
     (home / "gpulab").mkdir(parents=True)
     shutil.copy(ROOT / "inv", home)
-    for name in (
-        "__init__.py",
-        "__main__.py",
-        "bootstrap.py",
-        "common/__init__.py",
-        "common/errors.py",
-        "common/failure.py",
-    ):
+    common = ("__init__.py", "errors.py", "failure.py", "output.py")
+    verbs = ("__init__.py", "command_line.py")
+    files = ["__init__.py", "__main__.py", "bootstrap.py", *(f"common/{f}" for f in common)]
+    for name in [*files, *(f"verbs/{f}" for f in verbs)]:
         (home / "gpulab" / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / "gpulab" / name, home / "gpulab" / name)
     (home / "tasks.py").write_text(

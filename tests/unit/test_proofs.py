@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from gpulab.checks.proofs import PROOFS, Finished, find, prove
+from gpulab.checks.registry import proof
+from gpulab.checks.verdict import Question, judge
 
 ONES = np.ones((1, 3), np.float32)
 BASE = {"model.q.weight": np.arange(6, dtype=np.float32).reshape(2, 3) + 1, "model.norm.weight": ONES}
@@ -351,3 +353,36 @@ def test_a_torn_checkpoint_is_no_evidence(tmp_path):
 
 def test_no_proof_is_without_its_cases():
     assert {found[0] for phrase in CASES if (found := find(phrase))} == set(PROOFS.values())
+
+
+@pytest.mark.parametrize(
+    "error", [ZeroDivisionError("division by zero"), TypeError("not a\n number"), AttributeError()]
+)
+def test_a_proof_that_breaks_fails_with_what_it_met_and_the_others_are_asked(tmp_path, monkeypatch, error):
+    def breaks(finished: Finished) -> str:
+        raise error
+
+    monkeypatch.setitem(PROOFS, "it breaks", breaks)
+    monkeypatch.setitem(PROOFS, "it holds", lambda finished: "seen")
+    asked = Question("train", tmp_path, tmp_path / "log", tmp_path, "model", (), ("it breaks", "it holds"))
+    judgement = judge(asked)
+    assert [made["holds"] for made in judgement.proofs] == [False, True]
+    (failure,) = judgement.failures
+    assert f"could not be decided: {type(error).__name__}: " in failure
+    assert len(failure.splitlines()) == 1
+
+
+TAKEN = ["loss falls", "exact match above chat", "exact match at least 1%", "same answers as STEP to N%"]
+
+
+@pytest.mark.parametrize("phrase", TAKEN)
+def test_two_proofs_under_one_phrase_are_refused(phrase, monkeypatch):
+    monkeypatch.setattr("gpulab.checks.registry.PROOFS", dict(PROOFS))
+    with pytest.raises(ValueError, match="two proofs under one phrase"):
+        proof(phrase)(lambda finished: "seen")
+
+
+def test_a_proof_whose_phrase_would_answer_anothers_is_refused(monkeypatch):
+    monkeypatch.setattr("gpulab.checks.registry.PROOFS", dict(PROOFS))
+    with pytest.raises(ValueError, match="two proofs under one phrase"):
+        proof("loss STEP")(lambda finished, step: "seen")

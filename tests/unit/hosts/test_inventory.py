@@ -73,6 +73,20 @@ MISTAKES = {
     "no address": ("[gpu]\nno-such-host.invalid\n", 2, "no address", "ansible_host="),
     "bad address": ("[gpu]\na ansible_host=192.0.2.256\n", 2, "'192.0.2.256'", "ansible_host"),
     "port": ("[gpu]\na ansible_host=192.0.2.1 ansible_port=ssh\n", 2, "no number", "22"),
+    "port in superscript": ("[gpu]\na ansible_host=192.0.2.1 ansible_port=²\n", 2, "no number from 1", "22"),
+    "port 0": ("[gpu]\na ansible_host=192.0.2.1 ansible_port=0\n", 2, "no number from 1", "22"),
+    "port 65536": ("[gpu]\na ansible_host=192.0.2.1 ansible_port=65536\n", 2, "1 to 65535", "22"),
+    "port -1": ("[gpu]\na ansible_host=192.0.2.1 ansible_port=-1\n", 2, "1 to 65535", "22"),
+    "port of 5000 digits": (f"[gpu]\na ansible_host=192.0.2.1 ansible_port={'1' * 5000}\n", 2, "1 to 65535", "22"),
+    "byte order mark": ("\ufeff[gpu]\na ansible_host=192.0.2.1\n", 1, "byte order mark", "without one"),
+    "open quotation of variables": ("[gpu]\na\n[gpu:vars]\nx='1\n", 4, "quotation is not closed", "name="),
+    "open quotation of a name": ("[gpu]\n'a ansible_host=192.0.2.1\n", 2, "quotation is not closed", ""),
+    "NUL": ("[gpu]\na\0 ansible_host=192.0.2.1\n", 2, r"control character '\x00'", "remove"),
+    "escape": ("[gpu]\na\x1b[2J ansible_host=192.0.2.1\n", 2, r"control character '\x1b'", "remove"),
+    "long range": ("[gpu]\ngpu[1:200000] ansible_connection=local\n", 2, "more than 10000 hosts", "range"),
+    "ranges of ranges": ("[gpu]\ngpu[1:999]-[1:999] ansible_connection=local\n", 2, "more than 10000", "range"),
+    "endless range": (f"[gpu]\ngpu[1:{'9' * 30}]\n", 2, "no range of hosts", "gpu[01:16]"),
+    "range without steps": ("[gpu]\ngpu[1:5:0]\n", 2, "no range of hosts", "gpu[01:16]"),
 }  # fmt: skip
 
 
@@ -104,6 +118,23 @@ def test_a_mistake_beside_a_secret_does_not_tell_it(tmp_path: Path, text: str) -
     with pytest.raises(UsageError) as error:
         load_hosts(write(tmp_path, text.replace("KEY", "ansible_become_password").replace("SECRET", "5ecret-M4rk")))
     assert "5ecret" not in error.value.message + error.value.cure, error.value.message
+
+
+def test_an_inventory_that_is_no_text_is_named_before_ansible_is_asked(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("gpulab.hosts.inventory.subprocess.run", lambda *_, **__: pytest.fail("asked Ansible"))
+    for number, raw in enumerate((b"[gpu]\n\xe9\n", "[gpu]\n".encode("utf-16"), b"x" * (5 << 20))):
+        path = tmp_path / f"{number}.ini"
+        path.write_bytes(raw)
+        with pytest.raises(UsageError, match=r"\.ini:(2: not UTF-8|1: it begins with a byte| larger than 4 MiB)"):
+            load_hosts(str(path))
+    with pytest.raises(UsageError, match="more than 10000 hosts"):
+        load_hosts(write(tmp_path, "[gpu]\n" + "".join(f"gpu{n}-[1:4000]\n" for n in range(3))))
+
+
+def test_a_range_of_sixteen_hosts_and_quoted_values_are_fine(tmp_path) -> None:
+    text = "[gpu]\ngpu[01:16] ansible_connection=local\n[gpu:vars]\nmine='a b'\nyours=it's\nhers=\"a\" # note\n"
+    hosts = load_hosts(write(tmp_path, text))
+    assert [host.name for host in hosts][::15] == ["gpu01", "gpu16"]
 
 
 def test_an_empty_inventory_says_what_to_write(tmp_path: Path) -> None:

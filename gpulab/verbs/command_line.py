@@ -1,0 +1,30 @@
+"""Wrong words on the command line, told before invoke reads them: it takes `--set` without a value, and two verbs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from invoke.parser.context import ParserContext
+
+
+def mistake(words: Sequence[str], verbs: Mapping[str, ParserContext]) -> tuple[str, str] | None:
+    """(what is wrong with a verb's options, the cure); None where each has a value of its kind."""
+    if not words or words[0] not in verbs:
+        return None
+    flags = verbs[words[0]].flags
+    cure = f"inv --help {words[0]}"
+    left = iter(words[1:])
+    for word in left:
+        name, equals, value = word.partition("=")
+        if name not in flags or not flags[name].takes_value:
+            continue
+        given = value if equals else next(left, None)
+        if given is None or (not equals and given.partition("=")[0] in flags):
+            return f"{name} needs a value", cure
+        if flags[name].kind in (int, float):
+            try:
+                flags[name].kind(given)
+            except ValueError:
+                kind = "a whole number" if flags[name].kind is int else "a number"
+                return f"{name}: {given!r} is not {kind}", cure
+    return None
