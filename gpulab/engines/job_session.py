@@ -107,6 +107,7 @@ class JobSession(Session):
     def _written(self, plan: Plan) -> list[tuple[Path, str]]:
         """The script, and each step's question to the judge, in the names that the job knows."""
         script = plan.run / "plan.sh"
+        script.touch(mode=0o600)
         script.write_text(as_script(self._slurm.shell(plan)), encoding="utf-8")
         files = [(script, "plan.sh")]
         if self.taken.steps:  # the job passes over what its journal says is done

@@ -6,6 +6,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from gpulab.common import redact
+
 
 class RankLogs:
     """Follows the nodes' logs into the step's own, each line with its node's rank in front."""
@@ -33,7 +35,7 @@ class RankLogs:
             if whole:
                 self._read[rank] += len(whole) + 1
                 text = whole.decode(errors="replace")
-                lines += [f"[{rank}] {line.rsplit(chr(13), 1)[-1]}" for line in text.split("\n")]
+                lines += [redact.text(f"[{rank}] {line.rsplit(chr(13), 1)[-1]}") for line in text.split("\n")]
         if lines:
             self.last_word = time.monotonic()
             with self._merged.open("a", encoding="utf-8") as merged:

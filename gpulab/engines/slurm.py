@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from gpulab.common import redact
 from gpulab.common.errors import UsageError
 from gpulab.common.paths import ROOT
 from gpulab.engines import shell
@@ -27,7 +28,7 @@ from gpulab.hosts.inventory import Host
 from gpulab.hosts.login import ask_login
 from gpulab.hosts.ssh import command as over_ssh
 from gpulab.inside.resume_files import ResumeRequest, Taken
-from gpulab.plan.container import HANDED_ON, Place, below, earlier_runs, shipped
+from gpulab.plan.container import Place, below, earlier_runs, handed_on, shipped
 from gpulab.plan.plan import Command, Node, Plan
 from gpulab.stacks.stack import Stack
 
@@ -109,9 +110,11 @@ class SlurmBackend(Backend):
 
     def submit(self, plan: Plan) -> str:
         """Submit the plan.sh that lies in the run's folder; the job's number. Raises UsageError where it is refused."""
-        handed_on = "".join(f"{k}={shlex.quote(os.environ[k])}\n" for k in HANDED_ON if os.environ.get(k))
+        script = (plan.run / "plan.sh").read_text(encoding="utf-8")
+        names = {*handed_on(plan.commands[0].env), *(k for k in redact.variables() if f'"${k}"' in script)}
+        told = "".join(f"{k}={shlex.quote(os.environ[k])}\n" for k in sorted(names))
         submit = ["bash", "-c", shell.text("submit.sh"), "_", str(self.folder(plan))]
-        said = ask_login(self.login, submit, stdin=handed_on, deadline=60)
+        said = ask_login(self.login, submit, stdin=told, deadline=60)
         return said.split(";")[0]
 
     def follow(self, plan: Plan, job: str) -> Follower:

@@ -57,6 +57,11 @@ def load_hosts(hosts: str, limit: str = "", *, resolve: bool = True) -> list[Hos
     Raises UsageError with file, line and cure for the first mistake.
     """
     path = inventory_path(hosts)
+    with inventory_lint.telling_no_secret(path):
+        return only(_checked(path, resolve=resolve), limit)
+
+
+def _checked(path: Path, *, resolve: bool) -> list[Host]:
     listed = ansible_inventory(path)
     variables: dict[str, dict[str, Any]] = listed["_meta"]["hostvars"]
     groups = {name: members(listed, name) for name in listed if name != "_meta"}
@@ -73,7 +78,7 @@ def load_hosts(hosts: str, limit: str = "", *, resolve: bool = True) -> list[Hos
     if not found:
         raise UsageError(f"{shown(path)}: no host in it", "write one below a group: gpu1 ansible_host=10.0.0.11")
     inventory_lint.refuse(path, found, list(groups), resolve=resolve)
-    return only(found, limit)
+    return found
 
 
 def only(hosts: list[Host], limit: str) -> list[Host]:

@@ -12,6 +12,7 @@ import shlex
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import yaml
 
+from gpulab.common import redact
 from gpulab.common.diagnosis import find
 from gpulab.common.errors import UsageError, nearest
 from gpulab.common.paths import ROOT, shown
@@ -81,6 +83,27 @@ def explain(path: Path, stderr: str) -> UsageError:
         return UsageError(f"{where}: {known.message.format(**parts)}", cure)
     last = re.findall(r"(?:WARNING\]|ERROR\]): ([^\n]+)", stderr) or [stderr.strip() or "ansible-inventory failed"]
     return UsageError(f"{shown(path)}: {last[0]}", "compare it with inventory.example")
+
+
+@contextmanager
+def telling_no_secret(path: Path) -> Iterator[None]:
+    """Takes an inventory's secrets out of what is said of it: all that stands behind a secret variable in a line."""
+    try:
+        yield
+    except UsageError as error:
+        raise UsageError(_without_secrets(path, error.message), _without_secrets(path, error.cure)) from None
+
+
+def _without_secrets(path: Path, message: str) -> str:
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+    told = [line for line in lines if line.strip()[:1] not in ("#", ";")]
+    name = r"([\w-]+)[\"']?(?:\s*[=:]\s*|\s+)"
+    rests = [line[m.end() :].strip() for line in told for m in re.finditer(name, line) if redact.is_secret(m[1])]
+    secrets = {form for rest in rests for form in (rest, rest.strip("\"'"), *rest.split()) if len(form) > 2}
+    whole = sorted(map(re.escape, secrets), key=len, reverse=True)
+    if whole:
+        message = re.sub(rf"(?<![\w.])(?:{'|'.join(whole)})(?![\w.])", redact.BLANK, message)
+    return message
 
 
 def refuse(path: Path, hosts: list[Host], groups: list[str], *, resolve: bool = True) -> None:
@@ -146,8 +169,11 @@ def _twice(path: Path) -> None:
         for variable, _, value in (pair.partition("=") for pair in given):
             before, number = values.setdefault((name, variable), (value, line.number))
             if before != value:
+                told = f"{variable}={value} here and {before}"
+                if redact.is_secret(variable):
+                    told = f"one {variable} here and another"
                 raise UsageError(
-                    f"{shown(path)}:{line.number}: {name} has {variable}={value} here and {before} on line {number}",
+                    f"{shown(path)}:{line.number}: {name} has {told} on line {number}",
                     "keep one; in further groups the name alone is enough",
                 )
 

@@ -232,7 +232,8 @@ def environment() -> dict[str, Any]:
     if "SSH_CONNECTION" in everything:  # no login shell has run yet
         _, out, _ = said("bash", "-lc", "env -0")
         everything |= dict(pair.split("=", 1) for pair in out.split("\0") if "=" in pair)
-    told = {k: re.sub(r"//[^/@]*@", "//***@", v) for k, v in everything.items() if TOLD.match(k)}
+    # A password in an address may hold / and @.
+    told = {k: re.sub(r"(?<=://)\S*@", "***@", v) for k, v in everything.items() if TOLD.match(k)}
     caches = {}
     for name, default in CACHES.items():
         path = str(Path(told.get(name, default)).expanduser())

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from gpulab.checks.proofs import PROOFS, find
+from gpulab.common import redact
 from gpulab.common.errors import UsageError, nearest
 from gpulab.common.paths import LABS, shown
 from gpulab.common.yamlfile import fault, load_as, load_mapping
@@ -38,17 +39,7 @@ def _one_line(text: str) -> str:
     return text.strip()
 
 
-def _environment(env: dict[str, str]) -> dict[str, str]:
-    for name, value in env.items():
-        if not NAME.fullmatch(name):
-            raise ValueError(f"{name!r} is no name of a variable: letters, digits and _")
-        if "\0" in value:
-            raise ValueError(f"{name} has a zero byte in it, which is no text")
-    return env
-
-
 Line = Annotated[str, AfterValidator(_one_line)]
-Environment = Annotated[dict[str, str], AfterValidator(_environment)]
 
 
 class Strict(BaseModel):
@@ -92,7 +83,7 @@ class Step(Strict):
     run: str
     makes: list[str] = []
     proves: list[str] = []
-    env: Environment = {}
+    env: dict[str, str] = {}
     ready: Ready | None = None
     processes: int | None = Field(None, ge=1, le=1024)
     spread: bool = False
@@ -151,7 +142,7 @@ class Rehearsal(BaseModel):
     """How one step is rehearsed, only what differs: flags, environment. `impossible` says why it is left out."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
-    env: Environment = {}
+    env: dict[str, str] = {}
     impossible: Line | None = None
 
     @property
@@ -271,6 +262,7 @@ def load_lab(folder: Path) -> Lab:
     for name, step in lab.steps.items():
         _check_placeholders(lab, name, step, earlier)
         _check_config(lab, name, step)
+        _check_environment(path, ["steps", name, "env"], step.env)
         for number, phrase in enumerate(step.proves):
             _check_phrase(phrase, path, ["steps", name, "proves", number], list(earlier))
         earlier[name] = step
@@ -278,6 +270,8 @@ def load_lab(folder: Path) -> Lab:
         if name not in lab.steps:
             raise fault(path, ["rehearse", name], f"no step {name!r} to rehearse", nearest(name, list(lab.steps)))
         flags.check(lab.steps[name].argv, overrides.flags, path, ["rehearse", name])
+        _check_flags(path, ["rehearse", name], overrides.flags)
+        _check_environment(path, ["rehearse", name, "env"], overrides.env)
     if lab.rehearse.speaks is not None and not (folder / lab.rehearse.speaks).is_file():
         raise fault(path, ["rehearse", "speaks"], f"no file {lab.rehearse.speaks}", f"put it into {shown(folder)}")
     for name, step in lab.steps.items():
@@ -318,6 +312,7 @@ def _check_config(lab: Lab, name: str, step: Step) -> None:
     where = ["steps", name, "run"]
     argv = step.argv
     flags.check(argv, flags.given(argv), lab.file, where)
+    _check_flags(lab.file, where, flags.given(argv))
     for word in argv[1:]:
         if OWN_FILE.fullmatch(word) and not (lab.folder / word).is_file():
             raise fault(lab.file, where, f"no file {word}", f"put it into {shown(lab.folder)}")
@@ -325,6 +320,26 @@ def _check_config(lab: Lab, name: str, step: Step) -> None:
         config = lab.folder / file
         data = load_mapping(config)
         flags.check(argv, {k: v for k, v in data.items() if k != "ENV"}, config, [])
+        _check_flags(config, [], data)
+
+
+def _check_flags(path: Path, where: Sequence[str | int], given: Mapping[str, Any]) -> None:
+    """Raise UsageError with file and line for a flag with a secret: a lab is read by many, and so are its records."""
+    for flag, value in given.items():
+        words = [] if value is None else flags.written(value)
+        if redact.deep({flag: words}, known=False)[flag] != words:
+            raise fault(path, [*where, flag], f"--{flag} holds a secret", "put it into the environment, and not here")
+
+
+def _check_environment(path: Path, where: Sequence[str | int], env: Mapping[str, str]) -> None:
+    """Raise UsageError with file and line for what is no name or text of a variable, and for a secret."""
+    for name, value in env.items():
+        if not NAME.fullmatch(name):
+            raise fault(path, [*where, name], f"{name!r} is no name of a variable", "letters, digits and _")
+        if "\0" in value:
+            raise fault(path, [*where, name], f"{name} has a zero byte in it, which is no text", "leave it out")
+        if redact.deep({name: value}, known=False)[name] != value:
+            raise fault(path, [*where, name], f"{name} holds a secret", "set it in your shell, and not here")
 
 
 def _check_phrase(phrase: str, path: Path, where: Sequence[str | int], earlier: list[str]) -> None:

@@ -113,13 +113,18 @@ def run_words(command: Command, plan: Plan, place: Place) -> list[str]:
     words += [*place.gpus, "--ulimit", "memlock=-1", "--ulimit", "stack=67108864"] if place.gpus else []
     words += volumes(place)
     environment = {**place.environment, **command.env}
-    handed_on = [name for name in HANDED_ON if os.environ.get(name)]
-    if any(name.lower().endswith("_proxy") for name in handed_on):
+    names = handed_on(environment)
+    if any(name.lower().endswith("_proxy") for name in names):
         servers = [c.step for c in plan.commands if c.ready]
         environment |= {name: ",".join(["localhost", "127.0.0.1", *servers]) for name in ("no_proxy", "NO_PROXY")}
-    words += [word for name in handed_on for word in ("--env", name)]
+    words += [word for name in names for word in ("--env", name)]
     words += [word for name, value in environment.items() for word in ("--env", f"{name}={value}")]
     return [*words, "--workdir", str(command.cwd), place.image, *command.argv]
+
+
+def handed_on(environment: Mapping[str, str]) -> list[str]:
+    """The variables that a command gets of this process's: those that are set, and that its own leaves open."""
+    return [name for name in HANDED_ON if os.environ.get(name) and name not in environment]
 
 
 def shipped(plan: Plan) -> list[tuple[Path, str]]:

@@ -145,18 +145,24 @@ def parse_settings(settings: Sequence[str], lab: Lab) -> dict[str, dict[str, str
     """`step.key=value` words as flags by step. Raises UsageError for an unknown step or flag."""
     parsed: dict[str, dict[str, str]] = {}
     for setting in settings:
-        match = re.fullmatch(r"([^.=]+)\.([^=]+)=(.*)", setting)
+        # No message has the value in it: it may be a secret under a misspelt name.
+        match = re.fullmatch(r"([\w-]+)\.([\w-]+)=(.*)", setting, re.DOTALL)
         if not match:
-            raise UsageError(
-                f"--set {setting}: not step.key=value", f"for example --set {next(iter(lab.steps))}.seed=1"
-            )
+            begins = redact.text(re.split(r"[^\w.-]", setting)[0])
+            raise UsageError(f"--set {begins}: not step.key=value", f"for example --set {next(iter(lab.steps))}.seed=1")
         step, key, value = match.groups()
+        name = f"--set {redact.text(step)}.{redact.text(key)}"
         if step not in lab.steps:
-            raise UsageError(f"--set {setting}: {lab.name} has no step {step!r}", nearest(step, list(lab.steps)))
+            raise UsageError(f"{name}: {lab.name} has no step {step!r}", nearest(step, list(lab.steps)))
         if wrong := flags.unknown(lab.steps[step].argv, key):
-            raise UsageError(f"--set {setting}: {wrong[0]}", wrong[1])
+            raise UsageError(f"{name}: {wrong[0]}", wrong[1])
         if redact.is_secret(key):
-            raise UsageError(f"--set {step}.{key}: {key} is a secret", "put it into the environment, not into ps")
+            raise UsageError(f"{name}: {key} is a secret", "put it into the environment, not into ps")
+        if redact.text(value) != value:
+            raise UsageError(
+                f"{name}: a secret is in its value (a password in an address, or what a variable holds)",
+                "leave it out there, and give it by the environment or a file: the run's record and ps show settings",
+            )
         parsed.setdefault(step, {})[key] = value
     return parsed
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from gpulab.common import redact
 from gpulab.common.paths import ROOT, shown
 from gpulab.plan.plan import TOOLS, Command, Plan
 
@@ -32,7 +33,7 @@ class Shell(ABC):
 
     def __init__(self, plan: Plan, folders: Mapping[str, str]) -> None:
         self.plan = plan
-        self.folders = {"RUN": str(plan.run), **folders, "LAB": str(ROOT)}
+        self.folders = {"RUN": str(plan.run), **folders, "LAB": str(ROOT), **redact.variables()}
 
     def options(self) -> str:
         """Lines for the program that takes the script, as comments before everything else."""
@@ -119,7 +120,7 @@ class LocalShell(Shell):
     def head(self) -> str:
         """See Shell."""
         stack = self.plan.stack
-        exports = "\n".join(f"export {k}={quote(v)}" for k, v in self._shared.items())
+        exports = "\n".join(f"export {k}={self.quoted([v])}" for k, v in self._shared.items())
         head = f"STACK={quoted(str(stack.venv), {'LAB': str(ROOT)})}\n" + assigned(
             MAKE=f"inv stacks --install {stack.name}"
         )

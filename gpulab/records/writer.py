@@ -11,6 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from gpulab.common import redact
 from gpulab.common.errors import UsageError
 from gpulab.common.files import write_atomically
 from gpulab.common.paths import runs_dir, shown
@@ -19,8 +20,8 @@ from gpulab.records.record import RunRecord, State
 
 
 def write(folder: Path, record: RunRecord) -> None:
-    """Write a run's record as it stands."""
-    write_atomically(folder / FILE, json.dumps(record.as_data(), indent=1) + "\n", mode=0o600)
+    """Write a run's record as it stands, without the secrets in it."""
+    write_atomically(folder / FILE, json.dumps(redact.deep(record.as_data()), indent=1) + "\n", mode=0o600)
 
 
 def end(folder: Path, record: RunRecord, state: State, failure: str) -> None:
@@ -53,7 +54,7 @@ class RunFolder:
                 except FileExistsError:  # two runs in one second
                     continue
             folder._lock.acquire()
-            (folder.path / "logs").mkdir()
+            (folder.path / "logs").mkdir(mode=0o700)  # a program may say in its log what nobody else should read
         return folder
 
     def take(self) -> None:

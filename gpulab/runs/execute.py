@@ -130,7 +130,7 @@ class LabRun:
             with ignored():
                 self._finish(state)
         code = {"done": 0, "interrupted": 130}.get(state, 1)
-        record = self.record
+        record = RunRecord.model_validate(redact.deep(self.record.as_data()))
         if record.profile == "cpu" and state == "done":
             console.print(headline(record))
         return Outcome(
@@ -200,7 +200,7 @@ class LabRun:
         )
         if failure:
             for line in tail(ended.log or log, TAIL):
-                console.print(f"    {line}", markup=False, style="dim")
+                console.print(f"    {redact.text(line)}", markup=False, style="dim")
         return failures
 
     def _serve_on(self, server: str) -> None:
@@ -216,8 +216,7 @@ class LabRun:
 
     def _write_script(self) -> None:
         path = self.folder / "plan.sh"
-        write_atomically(path, as_script(self.spec.engine.shell(self.session.plan)))
-        path.chmod(0o755)
+        write_atomically(path, as_script(self.spec.engine.shell(self.session.plan)), mode=0o700)
 
     def _finish(self, state: State) -> None:
         """Figures, curves and the last write of the record."""

@@ -68,7 +68,7 @@ class RunSpec(PlanSpec):
             inventory=self.inventory and str(Path(self.inventory).absolute()),
             stack={"name": self.stack.name, "lock": self.stack.key, **self.engine.described()},
             git=git_state(), machine=machines[0].as_dict(), others=[m.as_dict() for m in machines[1:]],
-            environment=redact.environment(os.environ),
+            environment=redact.recorded(os.environ),
         )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from invoke.exceptions import Exit
 from invoke.tasks import Task, task
 
+from gpulab.common import redact
 from gpulab.common.errors import UsageError
 from gpulab.common.failure import Failure
 from gpulab.common.outcome import Outcome
@@ -79,7 +80,7 @@ def carry_out(body: Callable[[], Outcome], *, as_json: bool, debug: bool) -> int
             outcome = Outcome(failures=[Failure(f"{error.filename}: {error.strerror}", cure)], code=2)
         else:
             cure = "" if debug else "this is a bug in the lab: run again with --debug and report it"
-            outcome = Outcome(failures=[Failure(f"{type(error).__name__}: {error}", cure)], code=1)
+            outcome = Outcome(failures=[Failure(redact.text(f"{type(error).__name__}: {error}"), cure)], code=1)
     failures = [f if isinstance(f, Failure) else Failure(f) for f in outcome.failures]
     code = outcome.code if outcome.code is not None else int(bool(failures))
     if as_json:

@@ -12,13 +12,15 @@ from gpulab.common.resources import Usage
 from gpulab.engines.container_job import usage
 from gpulab.engines.docker import NETWORK
 from gpulab.engines.docker_shell import DockerShell
+from gpulab.engines.local import LocalBackend
 from gpulab.engines.rank_logs import RankLogs
 from gpulab.lab.lab import find_lab
-from gpulab.plan.container import here, run_words
+from gpulab.plan.container import CACHES, here, run_words
 from gpulab.plan.plan import Node, Plan, PlanSpec, Site, plan
-from gpulab.plan.script import as_script
+from gpulab.plan.script import LocalShell, as_script
 from gpulab.stacks.stack import load_stack
 
+HUB_TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "MODELSCOPE_API_TOKEN")
 NODES = [Node("a", "node0", "eth0"), Node("b", "node1", "eth0")]
 
 
@@ -62,10 +64,24 @@ def test_only_the_run_twins_and_caches_can_be_written(tmp_path):
 
 
 def test_a_token_is_handed_on_by_name_and_its_value_is_in_no_argument(tmp_path, monkeypatch):
-    monkeypatch.setenv("HF_TOKEN", "hf_the-secret")
-    given = words("train", planned(tmp_path))
+    for name in (*CACHES, "HF_TOKEN"):
+        monkeypatch.setenv(name, f"{tmp_path}/the-secret" if name == "HF_TOKEN" else str(tmp_path))
+    given = words("train", planned(tmp_path, profile="gpu"))
     assert "HF_TOKEN" in after("--env", given)
     assert not [w for w in given if "the-secret" in w]
+
+
+@pytest.mark.parametrize("name", HUB_TOKENS)
+def test_a_rehearsal_gets_no_token_of_a_hub(tmp_path, monkeypatch, name):
+    """With one ms-swift logs in, which needs the network."""
+    monkeypatch.setenv(name, "hf_the-secret")
+    made = planned(tmp_path)
+    assert {c.env.get(name) for c in made.commands} == {""}
+    assert name not in after("--env", words("train", made)) and f"{name}=" in after("--env", words("train", made))
+    backend = LocalBackend(load_stack("cpu"))
+    assert backend._environment(made, made.command("train"))[name] == ""
+    script = as_script(LocalShell(made))
+    assert f"export {name}=''" in script and "hf_the-secret" not in script
 
 
 def test_behind_a_proxy_the_runs_own_servers_are_reached_directly(tmp_path, monkeypatch):

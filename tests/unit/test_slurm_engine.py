@@ -64,6 +64,32 @@ def queue(tmp_path, write_lab, monkeypatch):
     return Queue(tmp_path, plan(PlanSpec(lab=load_lab(write_lab()), profile="cpu", stack=load_stack("cpu")), run))
 
 
+def test_a_job_gets_the_secrets_that_its_script_names(queue, monkeypatch):
+    monkeypatch.setenv("OPENAI_KEY", "sk-the-other")
+    spec = PlanSpec(
+        lab=queue.plan.lab, profile="gpu", stack=load_stack("cpu"), settings={"chat": {"system": "sk-the-other"}}
+    )
+    queue.plan = plan(spec, queue.plan.run)
+    told = []
+    monkeypatch.setattr("gpulab.engines.slurm.ask_login", lambda *_, stdin="", **__: told.append(stdin) or "7")
+    session = queue.begin()
+    assert told[0] == "OPENAI_KEY=sk-the-other\n"
+    script = queue.plan.run / "plan.sh"
+    assert "the-other" not in script.read_text() and script.stat().st_mode & 0o077 == 0
+    session._end()
+
+
+def test_a_job_that_rehearses_gets_no_token_of_a_hub(queue, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_the-secret")
+    told = []
+    monkeypatch.setattr("gpulab.engines.slurm.ask_login", lambda *_, stdin="", **__: told.append(stdin) or "7")
+    session = queue.begin()
+    assert told[0] == ""
+    script = (queue.plan.run / "plan.sh").read_text()
+    assert "--env HF_TOKEN " not in script and "--env HF_TOKEN= " in script
+    session._end()
+
+
 def test_an_interrupt_before_the_job_is_followed_cancels_it(queue, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 State = dict[str, Any]
-"""What machine.py found, and `lab`: how many hosts there are, what the pins say, the stacks without a lock."""
+"""What machine_facts.py found, and `lab`: how many hosts there are, what the pins say, the stacks without a lock, what
+the lab's own environments do without."""
 
 
 @dataclass(frozen=True)

@@ -41,9 +41,13 @@ def doctor(hosts: str, *, limit: str, every: bool) -> Outcome:
                 states[name] = {**found, "lab": lab}
     else:
         stacks = load_stacks()
-        venvs = [str(stack.venv) for stack in stacks.values() if stack.lock.is_file() and stack.installed]
+        left_out = {
+            str(stack.venv): stack.pins.leaves_out
+            for stack in stacks.values() if stack.lock.is_file() and stack.installed
+        }  # fmt: skip
         locks = {name: stack.lock.is_file() for name, stack in stacks.items()}
-        states = {"this machine": {**machine_facts.look(PARTS, venvs), "lab": {"hosts": 1, "locks": locks, **pins()}}}
+        lab = {"hosts": 1, "locks": locks, "left_out": left_out, **pins()}
+        states = {"this machine": {**machine_facts.look(PARTS, list(left_out)), "lab": lab}}
     rows = [row for name, state in states.items() for row in examine(name, state)]
     failures += [Failure(f"{r['check']}: {r['evidence']}", r["cure"], r["host"]) for r in rows if r["state"] == "sick"]
     shown = [r for r in rows if every or r["state"] != "well"]

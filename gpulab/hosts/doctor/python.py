@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +10,8 @@ from packaging.specifiers import SpecifierSet
 
 from gpulab.hosts.doctor.check import Finding, State, check, note, sick, verdict, version, well
 
+# As uv and as pip say it.
+MISSING = re.compile(r"requires `?([\w.-]+)[^,]*, (?:but it's|which is) not installed")
 OLDEST_GLIBC = (2, 32)  # what flash-attn's wheels are linked against
 
 
@@ -29,9 +32,15 @@ def unmet(state: State, *packages: str) -> Finding | None:
         f"{e['where']}: {line}"
         for e in told
         for line in e["conflicts"]
-        if any(name in line.lower().replace("_", "-") for name in packages)
+        if any(name in line.lower().replace("_", "-") for name in packages) and not left_out(state, e["where"], line)
     ]
     return verdict(lines, ", ".join(e["where"] for e in told))
+
+
+def left_out(state: State, where: str, conflict: str) -> bool:
+    """Whether what is missing is missing on purpose: the pins say what the lab's own stack does without."""
+    missing = MISSING.search(conflict)
+    return missing is not None and missing[1] in state.get("lab", {}).get("left_out", {}).get(where, ())
 
 
 def loads(state: State, package: str) -> Finding | None:

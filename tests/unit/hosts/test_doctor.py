@@ -9,8 +9,9 @@ import pytest
 
 from gpulab.hosts.doctor import page
 from gpulab.hosts.doctor.check import CHECKS, State
-from gpulab.hosts.doctor.examine import PARTS, examine
+from gpulab.hosts.doctor.examine import PARTS, doctor, examine
 from gpulab.inside import machine_facts
+from gpulab.stacks.stack import load_stack
 
 # A healthy host of a cluster: two GPUs, InfiniBand, everything in its place.
 HEALTHY: State = {
@@ -155,6 +156,36 @@ def test_a_part_that_can_not_be_read_is_no_evidence_and_is_told() -> None:
     assert "shm" not in found
     assert found["memory"]["state"] == "note"
     assert "PermissionError: no" in found["memory"]["evidence"]
+
+
+MISSING = [
+    "The package `ms-swift` requires `rouge`, but it's not installed",  # as uv says it
+    "The package `ms-swift` requires `rouge>=1`, but it's not installed",
+    "ms-swift 4.6.0 requires rouge, which is not installed.",  # as pip does
+]
+
+
+@pytest.mark.parametrize("line", MISSING)
+def test_what_the_labs_own_stack_leaves_out_is_no_problem_and_elsewhere_it_is(line: str) -> None:
+    state = spoilt("pythons.0.conflicts", [line])
+    assert findings(state)["trl-transformers"]["state"] == "sick"
+    state["lab"]["left_out"] = {"/opt/other": ["rouge"]}
+    assert findings(state)["trl-transformers"]["state"] == "sick"
+    state["lab"]["left_out"] = {"/opt/venv": ["rouge"]}
+    assert findings(state)["trl-transformers"]["state"] == "well"
+    state["pythons"][0]["conflicts"].append(line.replace("rouge", "accelerate"))
+    assert "accelerate" in findings(state)["trl-transformers"]["evidence"]
+
+
+def test_a_healthy_machine_with_the_labs_own_stack_ends_well(monkeypatch) -> None:
+    stack = load_stack("cpu")
+    venv = {"where": str(stack.venv), "packages": {"ms-swift": "4.6.0", "torch": "2.13.0+cpu"}, "broken": {},
+            "conflicts": MISSING[:1], "flash_attn_max": ""}  # fmt: skip
+    monkeypatch.setattr(type(stack), "installed", True)
+    monkeypatch.setattr(machine_facts, "look", lambda *_: {"pythons": [venv]})
+    outcome = doctor("", limit="", every=True)
+    assert outcome.failures == []
+    assert {row["check"]: row["state"] for row in outcome.data["findings"]}["trl-transformers"] == "well"
 
 
 def test_the_page_is_up_to_date() -> None:

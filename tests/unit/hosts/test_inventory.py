@@ -101,6 +101,25 @@ def test_a_mistake_has_file_line_and_cure(tmp_path: Path, text: str, line: int, 
     assert "\n" not in error.value.message + error.value.cure
 
 
+SECRETS = {
+    "two values": "[gpu]\na ansible_host=192.0.2.1 KEY=SECRET\n[login]\na KEY=other\n",
+    "two values, the other": "[gpu]\na ansible_host=192.0.2.1 KEY=other\n[login]\na KEY=SECRET\n",
+    "a blank": "[gpu]\na ansible_host=192.0.2.1 KEY=one SECRET\n",
+    "a colon": "[gpu]\na ansible_host=192.0.2.1\n[gpu:vars]\nKEY: SECRET\n",
+    "nothing": "[gpu]\na ansible_host=192.0.2.1\n[gpu:vars]\nKEY SECRET\n",
+    "blanks": "[gpu]\na ansible_host=192.0.2.1 KEY = SECRET\n",
+    "a quotation": "[gpu]\na ansible_host=192.0.2.1 KEY='SECRET\n",
+    "no group": "KEY=SECRET\n",
+}
+
+
+@pytest.mark.parametrize("text", SECRETS.values(), ids=SECRETS)
+def test_a_mistake_beside_a_secret_does_not_tell_it(tmp_path: Path, text: str) -> None:
+    with pytest.raises(UsageError) as error:
+        load_hosts(write(tmp_path, text.replace("KEY", "ansible_become_password").replace("SECRET", "5ecret-M4rk")))
+    assert "5ecret" not in error.value.message + error.value.cure, error.value.message
+
+
 def test_an_inventory_that_is_no_text_is_named_before_ansible_is_asked(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("gpulab.hosts.inventory.subprocess.run", lambda *_, **__: pytest.fail("asked Ansible"))
     for number, raw in enumerate((b"[gpu]\n\xe9\n", "[gpu]\n".encode("utf-16"), b"x" * (5 << 20))):
