@@ -151,9 +151,9 @@ def test_containers_get_the_plans_own_words(copy, script):
     [
         ("title: It's", 'title: "a\\ntouch seen', "title"),
         ('impossible: "$(touch seen)"', 'impossible: "a\\ntouch seen"', "impossible"),
-        ("QUOTE:", '"A\\ntouch seen;B":', "no name of a variable"),
+        ("QUOTE:", '"A\\ntouch seen;B":', "has a line break"),
         ("QUOTE:", '"A;touch seen;B":', "no name of a variable"),
-        ("QUOTE: \"it's", 'QUOTE: "a\\0b', "which is no text"),
+        ("QUOTE: \"it's", 'QUOTE: "a\\0b', "control character"),
     ],
 )
 def test_a_lab_with_a_line_break_where_none_can_be_is_refused(write_lab, old, new, said):
