@@ -97,7 +97,7 @@ def telling_no_secret(path: Path) -> Iterator[None]:
 def _without_secrets(path: Path, message: str) -> str:
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
     told = [line for line in lines if line.strip()[:1] not in ("#", ";")]
-    name = r"([\w-]+)[\"']?(?:\s*[=:]\s*|\s+)"
+    name = r"(?<![\w-])([\w-]{1,100})[\"']?(?:\s*[=:]\s*|\s+)"
     rests = [line[m.end() :].strip() for line in told for m in re.finditer(name, line) if redact.is_secret(m[1])]
     secrets = {form for rest in rests for form in (rest, rest.strip("\"'"), *rest.split()) if len(form) > 2}
     whole = sorted(map(re.escape, secrets), key=len, reverse=True)

@@ -48,8 +48,8 @@ class Project:
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     image = built("cpu")
     tmp = tmp_path_factory.mktemp("project")
-    (tmp / "gpulab").mkdir()
-    shutil.copy(ROOT / "gpulab" / "ready.py", tmp / "gpulab")  # mounted from beside compose/
+    (tmp / "gpulab/inside").mkdir(parents=True)
+    shutil.copy(ROOT / "gpulab/inside/ready.py", tmp / "gpulab/inside")  # mounted from beside compose/
     shutil.copytree(ROOT / "compose", tmp / "compose", ignore=shutil.ignore_patterns(".env"))
     (tmp / "runs").mkdir()
     with pytest.MonkeyPatch.context() as patch:
