@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from gpulab.checks.registry import Finished, Unproven, proof
 from gpulab.inside.answers import rows
 
@@ -55,10 +57,15 @@ def series(finished: Finished, name: str) -> list[float]:
     return values
 
 
+def quarters(values: Sequence[float]) -> tuple[float, float]:
+    """The means of the first and of the last quarter of values, one of each at least."""
+    quarter = max(1, len(values) // 4)
+    return sum(values[:quarter]) / quarter, sum(values[-quarter:]) / quarter
+
+
 def _quarters(finished: Finished, name: str) -> tuple[float, float, str]:
     values = series(finished, name)
     if len(values) < 2:
         raise Unproven(f"{name} was logged once: {values[0]:.4g}")
-    quarter = max(1, len(values) // 4)
-    first, last = sum(values[:quarter]) / quarter, sum(values[-quarter:]) / quarter
+    first, last = quarters(values)
     return first, last, f"{name} {first:.4g} -> {last:.4g} over {len(values)} logged values"

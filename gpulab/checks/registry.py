@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,16 @@ class Finished:
     @property
     def base(self) -> Path:
         """The folder of the model that was trained: ms-swift's args.json names it; else the run's model."""
-        for args in (self.out / "args.json", *sorted(self.out.glob("*/args.json"))):
-            if args.is_file():
-                return Path(json.loads(args.read_text(encoding="utf-8"))["model_dir"])
-        return Path(self.model)
+        return Path(self.model if self.args is None else self.args["model_dir"])
+
+    @cached_property
+    def args(self) -> dict[str, Any] | None:
+        """ms-swift's args.json: its settings after every default and file was read. None where there is none."""
+        for file in (self.out / "args.json", *sorted(self.out.glob("*/args.json"))):
+            if file.is_file():
+                found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+                return found
+        return None
 
 
 class Unproven(Exception):

@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from gpulab.checks.figures import quarters
 from gpulab.checks.registry import Finished, Unproven, proof
 from gpulab.inside.metrics import parameters, step_counter, training_log
 
@@ -25,8 +26,7 @@ def loss_falls(finished: Finished) -> str:
     losses = [row["loss"] for row in training_log(finished.out)]
     if len(losses) < 2:
         raise Unproven(f"{len(losses)} losses in logging.jsonl: too few to compare")
-    quarter = max(1, len(losses) // 4)
-    first, last = sum(losses[:quarter]) / quarter, sum(losses[-quarter:]) / quarter
+    first, last = quarters(losses)
     if not last < first:
         raise Unproven(f"loss {first:.4g} -> {last:.4g} over {len(losses)} logged steps")
     return f"loss {first:.4g} -> {last:.4g} over {len(losses)} logged steps"

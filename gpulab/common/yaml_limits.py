@@ -5,7 +5,6 @@ A parser in C runs out of stack on deep nesting and out of time on aliases of al
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,13 @@ import yaml
 
 from gpulab.common.errors import UsageError
 from gpulab.common.paths import shown
+from gpulab.common.text_files import CONTROL, contents, decoded
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 32
 MAX_VALUES = 20_000  # with each alias counted as what it stands for
 KINDS = ("null", "bool", "int", "float", "str", "timestamp", "merge", "seq", "map")
 PLAIN = {f"tag:yaml.org,2002:{kind}" for kind in KINDS}
-CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ufffe\uffff]")
 
 
 class Loader(yaml.CSafeLoader):
@@ -38,24 +37,9 @@ def text_of(path: Path) -> str:
     """The text in `path`. Raises UsageError for what is no text file of a bearable size."""
     if path.exists() and not path.is_file():
         raise UsageError(f"{shown(path)}: not a file", "a text file has to be there")
-    try:
-        with path.open("rb") as stream:
-            raw = stream.read(MAX_BYTES + 1)
-    except FileNotFoundError:
-        raise UsageError(f"{shown(path)}: no such file", "check the name") from None
-    except OSError as error:
-        raise UsageError(f"{shown(path)}: cannot be read ({error.strerror})", "check the file and its mode") from None
-    if len(raw) > MAX_BYTES:
-        raise UsageError(f"{shown(path)}: larger than {MAX_BYTES // 1024} KiB", "keep data in files of their own")
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise UsageError(f"{shown(path)}:{line}: not UTF-8 text ({error.reason})", "save it as UTF-8") from None
-    if found := CONTROL.search(text):
-        line = text.count("\n", 0, found.start()) + 1
-        raise UsageError(f"{shown(path)}:{line}: control character {found[0]!r}", "remove it")
-    return text
+    if not path.exists():
+        raise UsageError(f"{shown(path)}: no such file", "check the name")
+    return decoded(path, contents(path, MAX_BYTES, "keep data in files of their own"))
 
 
 def compose(path: Path) -> yaml.Node | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gpulab.common.errors import UsageError
 from gpulab.common.paths import shown
-from gpulab.common.yaml_limits import CONTROL
+from gpulab.common.text_files import contents, decoded
 
 MAX_BYTES = 4 << 20
 MAX_HOSTS = 10_000
@@ -19,23 +19,10 @@ ASSIGN = "write it as NAME variable=value, without spaces around ="
 
 def check(path: Path, *, ini: bool) -> None:
     """Raise UsageError with file and line for the first thing wrong with the text in `path`, and what INI forbids."""
-    try:
-        with path.open("rb") as stream:
-            raw = stream.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise UsageError(f"{shown(path)}: cannot be read ({error.strerror})", "check the file and its mode") from None
-    if len(raw) > MAX_BYTES:
-        raise UsageError(f"{shown(path)}: larger than {MAX_BYTES >> 20} MiB", "name hosts by ranges: gpu[01:16]")
+    raw = contents(path, MAX_BYTES, "name hosts by ranges: gpu[01:16]")
     if raw.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
         raise UsageError(f"{shown(path)}:1: it begins with a byte order mark", "save it as UTF-8 without one")
-    try:
-        text = raw.decode()
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise UsageError(f"{shown(path)}:{line}: not UTF-8 text ({error.reason})", "save it as UTF-8") from None
-    if found := CONTROL.search(text):
-        line = text.count("\n", 0, found.start()) + 1
-        raise UsageError(f"{shown(path)}:{line}: control character {found[0]!r}", "remove it")
+    text = decoded(path, raw)
     if ini:
         _check_lines(path, text)
 

@@ -15,7 +15,7 @@ from gpulab.common import redact
 from gpulab.common.errors import UsageError
 from gpulab.common.files import write_atomically
 from gpulab.common.paths import runs_dir, shown
-from gpulab.records.read import FILE, read, run_name
+from gpulab.records.read import FILE, run_name
 from gpulab.records.record import RunRecord, State
 
 
@@ -134,6 +134,3 @@ def abandoned() -> list[Path]:
         found.append(runs_dir() / slug / stem)
         lock.release()
     return found
-
-
-__all__ = ["RunFolder", "Writer", "abandoned", "active_mark", "end", "read", "write"]
