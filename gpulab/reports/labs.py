@@ -33,8 +33,8 @@ def list_labs(name: str = "") -> Outcome:
     last = {f.parent.name: f for f in all_runs()}  # oldest first: the newest stays
     if name:
         lab = find_lab(name)
-        run = last.get(lab.slug)
-        return Outcome({"labs": [row(lab, machine, run)]}, text=page(lab, machine, run))
+        entry = row(lab, machine, last.get(lab.slug))
+        return Outcome({"labs": [entry]}, text=page(lab, machine, entry))
     labs: list[Lab] = []
     failures: list[str] = []
     for each in lab_names():
@@ -86,9 +86,9 @@ def day_of(run: Path) -> str:
         return ""
 
 
-def page(lab: Lab, machine: Machine, run: Path | None) -> Table:
+def page(lab: Lab, machine: Machine, entry: dict[str, Any]) -> Table:
     """All that is to know of a lab before it runs."""
-    entry = row(lab, machine, run)
+    run: Path | None = entry["last"]["run"]
     lacks = machine.lacks(lab.needs)
     here = {
         "yes": "as written, on this machine's GPUs",
