@@ -55,6 +55,7 @@ def test_the_engine_hands_out_gpus(host: Host, gpus: list[str], docker_info: dic
 
 
 @check("docker_engine.users")
-def test_the_lab_user_may_use_the_engine(host: Host, variables: dict[str, Any]) -> None:
-    user = variables["base_user"]
-    assert "docker" in host.run(f"id -nG {user}").stdout.split()
+def test_the_lab_user_and_the_login_may_use_the_engine(host: Host, variables: dict[str, Any]) -> None:
+    login = host.run("echo $SUDO_USER").stdout.strip() if variables["docker_engine_login"] else ""
+    users = {variables["base_user"], login} - {"", "root"}
+    assert [user for user in sorted(users) if "docker" not in host.run(f"id -nG {user}").stdout.split()] == []
