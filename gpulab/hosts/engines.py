@@ -14,9 +14,10 @@ from pathlib import Path
 
 from gpulab.common.docker import Docker
 from gpulab.common.errors import UsageError
-from gpulab.common.paths import CACHE
+from gpulab.common.paths import CACHE, ROOT
 from gpulab.hosts.inventory import Host
-from gpulab.hosts.ssh import ask, complaint, options
+from gpulab.hosts.ssh import ask, complaint
+from gpulab.hosts.ssh_route import options
 
 KEPT_OPEN = 60  # seconds: a docker command opens several connections, the next ones cost no login
 # A host that dies while an image is on its way: ssh gives up after 20 s of silence, instead of never.
@@ -72,7 +73,7 @@ def engine_of(host: Host) -> Docker:
     socket.mkdir(mode=0o700, exist_ok=True)
     shared = ["-o", "ControlMaster=auto", "-o", f"ControlPath={socket}/%C", "-o", f"ControlPersist={KEPT_OPEN}", *ALIVE]
     argv = [ssh, "-o", f"HostName={host.address}", *options(host), *shared]
-    line = f'#!/bin/sh\nexec {shlex.join(argv)} "$@"\n'
+    line = f'#!/bin/sh\ncd {shlex.quote(str(ROOT))} && exec {shlex.join(argv)} "$@"\n'
     folder = CACHE / "ssh" / hashlib.sha256(line.encode()).hexdigest()[:12]
     if not (folder / "ssh").is_file():
         folder.mkdir(parents=True, exist_ok=True)

@@ -24,6 +24,7 @@ from gpulab.common import redact
 from gpulab.common.diagnosis import find
 from gpulab.common.errors import UsageError, nearest
 from gpulab.common.paths import ROOT, shown
+from gpulab.hosts.ssh_route import route
 
 if TYPE_CHECKING:
     from gpulab.hosts.inventory import Host
@@ -180,21 +181,22 @@ def _twice(path: Path) -> None:
 
 def _same_address(path: Path, hosts: list[Host]) -> None:
     """Two names for one sshd: each change would be made twice, at once."""
-    owners: dict[tuple[str, str], str] = {}
+    owners: dict[tuple[str, str, str], str] = {}
     for host in hosts:
         if host.local:
             continue
-        first = owners.setdefault((host.address, str(host.variables.get("ansible_port", 22))), host.name)
+        way = "".join(str(host.variables.get(f"ansible_ssh_{part}_args", "")) for part in ("common", "extra"))
+        first = owners.setdefault((host.address, str(host.variables.get("ansible_port", 22)), way), host.name)
         if first != host.name:
             where = place(path, rf"^{re.escape(host.name)}(\s|$)")
             raise UsageError(f"{where}: {host.name} and {first} have the same address {host.address}", "correct one")
 
 
 def _unresolvable(path: Path, hosts: list[Host]) -> None:
-    """An address that no resolver knows, all asked at once."""
+    """An address that neither a resolver nor ssh's configuration knows, all asked at once."""
     remote = [host for host in hosts if not host.local and not _is_template(host.address)]
     with ThreadPoolExecutor(max_workers=16) as pool:
-        asked = [pool.submit(_resolves, host.address) for host in remote]
+        asked = [pool.submit(_is_known, host) for host in remote]
         for host, answer in zip(remote, asked, strict=True):
             if answer.result():
                 continue
@@ -209,6 +211,14 @@ def _unresolvable(path: Path, hosts: list[Host]) -> None:
 
 def _is_template(address: str) -> bool:
     return "{{" in address
+
+
+def _is_known(host: Host) -> bool:
+    """Whether this machine can resolve it, or ssh has another name or a jump host for it, who resolves it there."""
+    if _resolves(host.address):
+        return True
+    way = route(host)
+    return way.proxied or (way.address != host.address.lower() and _resolves(way.address))
 
 
 def _resolves(address: str) -> bool:
