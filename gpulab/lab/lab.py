@@ -16,6 +16,7 @@ from gpulab.common.errors import UsageError, nearest
 from gpulab.common.paths import LABS, shown
 from gpulab.common.yamlfile import fault, load_as, load_mapping
 from gpulab.inside.layout import AXES
+from gpulab.inside.twins import families
 from gpulab.lab import flags
 from gpulab.lab.names import wrong_name
 from gpulab.stacks.stack import load_stacks
@@ -272,6 +273,9 @@ def load_lab(folder: Path) -> Lab:
         flags.check(lab.steps[name].argv, overrides.flags, path, ["rehearse", name])
         _check_flags(path, ["rehearse", name], overrides.flags)
         _check_environment(path, ["rehearse", name, "env"], overrides.env)
+    if lab.rehearse.twin is not None and lab.rehearse.twin not in families():
+        cure = f"take one of {', '.join(families())}"
+        raise fault(path, ["rehearse", "twin"], f"no family of twins {lab.rehearse.twin!r}", cure)
     if lab.rehearse.speaks is not None and not (folder / lab.rehearse.speaks).is_file():
         raise fault(path, ["rehearse", "speaks"], f"no file {lab.rehearse.speaks}", f"put it into {shown(folder)}")
     for name, step in lab.steps.items():
