@@ -12,6 +12,7 @@ from gpulab.common import redact
 from gpulab.common.errors import nearest
 from gpulab.common.paths import shown
 from gpulab.common.yamlfile import fault, load_mapping
+from gpulab.inside.twins import families
 from gpulab.lab import flags
 from gpulab.lab.cases import Expanded, Place
 from gpulab.lab.names import wrong_name
@@ -61,6 +62,9 @@ def overrides(path: Path, where: Place, argv: Sequence[str], own: Rehearsal) -> 
 def rehearsal(path: Path, made: Expanded, rehearse: Rehearse) -> None:
     """The twin's file is there, and no step refers to one that may be left out."""
     folder = path.parent
+    if rehearse.twin is not None and rehearse.twin not in families():
+        cure = f"take one of {', '.join(families())}"
+        raise fault(path, ["rehearse", "twin"], f"no family of twins {rehearse.twin!r}", cure)
     if rehearse.speaks is not None and not (folder / rehearse.speaks).is_file():
         raise fault(path, ["rehearse", "speaks"], f"no file {rehearse.speaks}", f"put it into {shown(folder)}")
     for name, step in made.steps.items():

@@ -13,6 +13,7 @@ from typing import Any
 from gpulab.common.paths import CACHE, ROOT
 from gpulab.common.profile import Profile
 from gpulab.common.yamlfile import load
+from gpulab.inside import twins
 from gpulab.lab import flags
 from gpulab.lab.lab import Lab
 from gpulab.lab.step import PLACEHOLDER, Ready, Step
@@ -20,9 +21,9 @@ from gpulab.plan.layout.step import Devices, lay_out, layout_values, wants_layou
 from gpulab.stacks.stack import Stack
 
 GPULAB = ROOT / "gpulab"
-TOOLS = GPULAB / "inside"  # {tools}: what commands run of the lab's own, such as twin.py, ready.py, rank_report.py
+TOOLS = GPULAB / "inside"  # {tools}: what commands run of the lab's own, such as twins, ready.py, rank_report.py
 SHIPPED = (TOOLS, GPULAB / "checks")  # all of gpulab/ that containers and hosts get
-TWIN = TOOLS / "twin.py"
+TWIN = TOOLS / "twins"
 TWINS = CACHE / "twins"
 RENDEZVOUS = "29400"  # the first of the ports that hosts keep free for it (ansible/roles/base)
 
@@ -142,7 +143,7 @@ def additions() -> dict[str, Any]:
 def twin_folder(lab: Lab) -> Path:
     """Where the lab's twin lies: named like the real model, under a hash of all that makes it."""
     speaks = (lab.folder / lab.rehearse.speaks).read_bytes() if lab.rehearse.speaks else b""
-    made_of = [TWIN.read_bytes(), str(lab.rehearse.twin).encode(), speaks]
+    made_of = [*(file.read_bytes() for file in twins.sources()), str(lab.rehearse.twin).encode(), speaks]
     digest = hashlib.sha256(b"\0".join(made_of)).hexdigest()[:12]
     name = (lab.model or str(lab.rehearse.twin)).split("/")[-1]
     return TWINS / digest / name

@@ -143,7 +143,12 @@ MISTAKES = {
     "a case like a step": (("  kto:\n", "  before:\n"), 12, "two things are called 'before'", "own names"),
     "a case like a step of each": (("  kto:\n", "  ask:\n"), 12, "two things are called 'ask'", "own names"),
     "a case with no name of a step": (("  kto:\n", "  K T O:\n"), 12, "no step can be called", "another name"),
-    "a step of each with no such name": (("  train:\n    run", "  logs:\n    run"), 16, "no step can be called", "another name"),
+    "a step of each with no such name": (
+        ("  train:\n    run", "  logs:\n    run"),
+        16,
+        "can be called",
+        "another name",
+    ),
     "a case's unknown proof": (("[args say rlhf_type=dpo]", "[arg say x=dpo]"), 11, "no proof 'arg say", "args say"),
     "a step of each that has an unknown proof": (("[loss falls]", "[loss fals]"), 19, "no proof 'loss fals'", "falls"),
     "a proof about a later step": (("[loss falls]", "[exact match above ask]"), 19, "is no earlier step", ""),
