@@ -52,6 +52,13 @@ class Lab:
         return self.folder / "lab.yaml"
 
     @property
+    def reads(self) -> dict[str, Path]:
+        """The folders that its commands read, by what a host calls them: its own, and `common` beside the chapters,
+        which it names `../../common`."""
+        common = self.folder.parents[1] / "common"
+        return {".lab": self.folder, **({".common": common} if common.is_dir() else {})}
+
+    @property
     def names(self) -> list[str]:
         """What may be said of its steps: their names, those of cases, those of a step of each case."""
         return [*self.steps, *self.groups]
