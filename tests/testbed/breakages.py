@@ -33,7 +33,10 @@ class Breakage:
 REPAIRED = [
     Breakage("gpu1", "dpkg --remove --force-depends rsync", ("base.packages",),
              ("packages : Ensure the packages have their versions for the base",)),
-    Breakage("gpu2", "systemctl stop chrony", ("base.time",),
+    # Masked while it runs: well until the next boot.
+    Breakage("gpu1", "systemctl mask chrony", ("base.time",),
+             ("base : Ensure the clock is kept, now and after a boot",)),
+    Breakage("gpu2", "systemctl mask --now chrony", ("base.time",),
              ("base : Ensure the clock is kept, now and after a boot",)),
     Breakage("gpu1", "rm /etc/security/limits.d/60-gpu-lab.conf /etc/systemd/system.conf.d/60-gpu-lab.conf; "
              "systemctl daemon-reexec",
@@ -53,7 +56,7 @@ REPAIRED = [
     Breakage("gpu1", "echo NCCL_SOCKET_IFNAME=lo > /etc/nccl.conf",
              ("fabric.interface", "fabric.used", "across.mtu@all"),
              ("fabric : Ensure NCCL knows its interface",)),
-    Breakage("cpu1", "systemctl disable -q docker", ("docker_engine.runs",),
+    Breakage("cpu1", "systemctl mask docker", ("docker_engine.runs",),
              ("docker_engine : Ensure the engine runs, now and after a boot",)),
     Breakage("gpu1", "apt-mark unhold docker-ce", ("docker_engine.version",),
              ("packages : Ensure the packages are held at their version for the Docker engine",)),
@@ -81,7 +84,7 @@ REPAIRED = [
     Breakage("cpu1", "systemctl stop prometheus-node-exporter", ("monitoring.host",),
              ("monitoring : Ensure the host's exporter runs, now and after a boot",)),
     Breakage("cpu1", "systemctl stop docker-registry",
-             ("registry.answers@gpu1", "registry.answers@gpu2", "registry.answers"),
+             ("registry.answers@gpu1", "registry.answers@gpu2", "registry.answers", "registry.runs"),
              ("registry : Ensure the registry runs, now and after a boot",)),
     Breakage("cpu1", "systemctl stop prometheus", ("monitoring.collected",),
              ("monitoring : Ensure the collector runs, now and after a boot",)),
