@@ -24,7 +24,7 @@ MISTAKES = {
     "an unknown flag": (("--temperature", "--temperatur"), 13, "no flag 'temperatur'", "temperature"),
     "an unknown flag to rehearse": (("max_steps", "max_step"), 16, "no flag 'max_step'", "max_steps"),
     "an unknown step to rehearse": (("  train: {max", "  trian: {max"), 16, "no step 'trian'", "train"),
-    "a missing file": (("sft train.yaml", "sft tran.yaml"), 9, "no file tran.yaml", "put it into"),
+    "a missing file": (("sft train.yaml", "sft tran.yaml"), 9, "no file tran.yaml", "train.yaml"),
     "an unknown proof": (("loss falls", "loss fals"), 11, "no proof 'loss fals'", "loss falls"),
     "a proof about no step": (("loss falls", "exact match above chat"), 11, "'chat', which is no earlier", ""),
     "an unknown stack": (("stack: cpu", "stack: gpu"), 4, "no stack 'gpu'", "cpu"),
