@@ -76,7 +76,7 @@ REPAIRED = [
               "nvidia_container_toolkit : Ensure the refresh happens at every boot and after every change")),
     Breakage("gpu1", "sed -i s/580/550/ /var/run/cdi/nvidia.yaml; rm /dev/char/*",
              ("nvidia_container_toolkit.cdi", "nvidia_container_toolkit.device-links"),
-             ("nvidia_container_toolkit : Find what the CDI list says",)),
+             ("nvidia_container_toolkit : Find whether the CDI list is for the running driver",)),
     Breakage("gpu2", "chown root:root /srv/gpulab/models; chmod 700 /srv/gpulab/models",
              ("lab_storage.folders", "lab_storage.group"), ("lab_storage : Ensure the folders are there",)),
     Breakage("gpu1", "rm /etc/gpu-lab.env", ("lab_storage.environment",),
