@@ -76,7 +76,7 @@ def labs(write: bool, **options: Any) -> Outcome:
     Option("title", "what it shows, in a line"),
 )
 def new(**options: Any) -> Outcome:
-    """Make a lab like another one: it loads, has its page, and stands in the READMEs."""
+    """Make a lab like another one, which passes as it is."""
     from gpulab.reports.new_lab import new_lab
 
     return new_lab(**options)

@@ -15,6 +15,7 @@ import tasks
 from gpulab.common.paths import ROOT
 from gpulab.lab.lab import find_lab
 from gpulab.reports.new_lab import table
+from gpulab.verbs.command_line import named
 
 TRACKED = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
 PAGES = [f for f in TRACKED if f.endswith(".md")]
@@ -42,6 +43,7 @@ def test_a_command_in_a_page_is_one_that_inv_takes(page, command):
     verb = next((c for c in contexts if words and c.name == words[0]), None)
     assert verb or not words, f"{page}: no verb {words[0]}"
     if len(words) > 1:
+        words = named(words, {c.name: c for c in contexts}, Collection.from_module(tasks)[words[0]].options)
         parsed = Parser(contexts).parse_argv(words)
         if words[0] == "lab":
             find_lab(parsed[0].args["name"].value)
