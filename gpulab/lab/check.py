@@ -185,7 +185,9 @@ def _phrase(phrase: str, path: Path, where: Place, earlier: list[str]) -> None:
     """Raise UsageError with file and line where lab.yaml asks for a proof that there is none of."""
     found = find(phrase)
     if not found:
-        raise fault(path, where, f"no proof {phrase!r}", nearest(phrase, list(PROOFS)))
+        near = nearest(phrase, list(PROOFS))
+        cure = near if near.startswith("did you mean") else f"known: {'; '.join(sorted(PROOFS))}"
+        raise fault(path, where, f"no proof {phrase!r}", cure)
     step = found[1].get("step")
     if step is not None and step not in earlier:
         raise fault(path, where, f"{phrase!r} refers to {step!r}, which is no earlier step", nearest(step, earlier))

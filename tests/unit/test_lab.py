@@ -26,6 +26,7 @@ MISTAKES = {
     "an unknown step to rehearse": (("  train: {max", "  trian: {max"), 16, "no step 'trian'", "train"),
     "a missing file": (("sft train.yaml", "sft tran.yaml"), 9, "no file tran.yaml", "train.yaml"),
     "an unknown proof": (("loss falls", "loss fals"), 11, "no proof 'loss fals'", "loss falls"),
+    "a proof like no other": (("loss falls", "it works"), 11, "no proof 'it works'", "adapter moved; "),
     "a proof about no step": (("loss falls", "exact match above chat"), 11, "'chat', which is no earlier", ""),
     "an unknown stack": (("stack: cpu", "stack: gpu"), 4, "no stack 'gpu'", "cpu"),
     "a rank where nothing spreads": (("{model}\n", "{model} --seed {node_rank}\n"), 9, "step that spreads", "spread"),
