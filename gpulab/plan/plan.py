@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from gpulab.common import redact
-from gpulab.common.errors import UsageError, nearest
 from gpulab.common.paths import CACHE, ROOT
 from gpulab.common.profile import Profile
 from gpulab.common.yamlfile import load
 from gpulab.inside import twins
 from gpulab.lab import flags
-from gpulab.lab.lab import PLACEHOLDER, Lab, Ready, Step
+from gpulab.lab.lab import Lab
+from gpulab.lab.step import PLACEHOLDER, Ready, Step
 from gpulab.plan.layout.step import Devices, lay_out, layout_values, wants_layout
 from gpulab.stacks.stack import Stack
 
@@ -140,32 +138,6 @@ def additions() -> dict[str, Any]:
     """commands.yml: the flags and environment that the lab adds."""
     data: dict[str, Any] = load(GPULAB / "lab/commands.yml")
     return data
-
-
-def parse_settings(settings: Sequence[str], lab: Lab) -> dict[str, dict[str, str]]:
-    """`step.key=value` words as flags by step. Raises UsageError for an unknown step or flag."""
-    parsed: dict[str, dict[str, str]] = {}
-    for setting in settings:
-        # No message has the value in it: it may be a secret under a misspelt name.
-        match = re.fullmatch(r"([\w-]+)\.([\w-]+)=(.*)", setting, re.DOTALL)
-        if not match:
-            begins = redact.text(re.split(r"[^\w.-]", setting)[0])
-            raise UsageError(f"--set {begins}: not step.key=value", f"for example --set {next(iter(lab.steps))}.seed=1")
-        step, key, value = match.groups()
-        name = f"--set {redact.text(step)}.{redact.text(key)}"
-        if step not in lab.steps:
-            raise UsageError(f"{name}: {lab.name} has no step {step!r}", nearest(step, list(lab.steps)))
-        if wrong := flags.unknown(lab.steps[step].argv, key):
-            raise UsageError(f"{name}: {wrong[0]}", wrong[1])
-        if redact.is_secret(key):
-            raise UsageError(f"{name}: {key} is a secret", "put it into the environment, not into ps")
-        if redact.text(value) != value:
-            raise UsageError(
-                f"{name}: a secret is in its value (a password in an address, or what a variable holds)",
-                "leave it out there, and give it by the environment or a file: the run's record and ps show settings",
-            )
-        parsed.setdefault(step, {})[key] = value
-    return parsed
 
 
 def twin_folder(lab: Lab) -> Path:
