@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, Protocol
 
-from gpulab.inside.twins.teaching import conversations, teach_to_speak
+from gpulab.inside.twins.teaching import answered, rows_of, teach_to_speak, texts_in
 
 
 class Family(Protocol):
@@ -28,11 +28,11 @@ def make(family: str, folder: Path, speaks: Path | None, seed: int = 42) -> None
 
     of: Family = importlib.import_module(f"gpulab.inside.twins.families.{family}")
     torch.manual_seed(seed)
-    pairs = conversations(speaks) if speaks else [("Who are you?", "A tiny twin.")]
-    tok = of.tokenizer([text for pair in pairs for text in pair])
+    rows = rows_of(speaks) if speaks else []
+    tok = of.tokenizer(texts_in(rows) or ["Who are you?", "A tiny twin."])
     model = of.model(len(tok))
-    if speaks:
-        print(f"twin: {teach_to_speak(model, tok, pairs)}")
+    if taught := answered(rows):
+        print(f"twin: {teach_to_speak(model, tok, taught)}")
     model.generation_config = GenerationConfig(
         do_sample=False, eos_token_id=tok.eos_token_id, pad_token_id=tok.pad_token_id
     )
