@@ -12,7 +12,8 @@ from gpulab.inside.twins.teaching import answered, rows_of, teach_to_speak, text
 
 
 class Family(Protocol):
-    """What a module of `families/` holds."""
+    """What a module of `families/` holds. One that takes more than text also holds `processor(tokenizer)`, and
+    `teach(model, processor, rows)`, which returns what it came to."""
 
     def tokenizer(self, texts: list[str]) -> Any:
         """The tokenizer, learned from these texts."""
@@ -31,12 +32,13 @@ def make(family: str, folder: Path, speaks: Path | None, seed: int = 42) -> None
     rows = rows_of(speaks) if speaks else []
     tok = of.tokenizer(texts_in(rows) or ["Who are you?", "A tiny twin."])
     model = of.model(len(tok))
+    reads = of.processor(tok) if hasattr(of, "processor") else tok
     if taught := answered(rows):
-        print(f"twin: {teach_to_speak(model, tok, taught)}")
+        print(f"twin: {getattr(of, 'teach', teach_to_speak)(model, reads, taught)}")
     model.generation_config = GenerationConfig(
         do_sample=False, eos_token_id=tok.eos_token_id, pad_token_id=tok.pad_token_id
     )
-    save(folder, model, tok)
+    save(folder, model, reads)
     print(f"twin: {sum(p.numel() for p in model.parameters()):,} parameters, {len(tok)} tokens -> {folder}")
 
 
