@@ -31,8 +31,12 @@ def stack(path: Path, lab: LabFile) -> None:
 
 
 def names(path: Path, lab: LabFile, made: Expanded) -> None:
-    """Every step, every case and every step of each case has a name that means nothing else."""
-    spreads, placeholders = {name: step.spread for name, step in made.steps.items()}, {key for key, _ in GIVEN}
+    """Every step, every case and every step of each case has a name that means nothing else; so has every model."""
+    spreads, given = {name: step.spread for name, step in made.steps.items()}, {key for key, _ in GIVEN}
+    for name in lab.models:
+        if why := wrong_name(name, {}, given):
+            raise fault(path, ["models", name], f"no model can be called {name!r}: {why}", "take another name")
+    placeholders = {*given, *lab.models}
     for name in [*made.groups, *made.steps]:
         if why := wrong_name(name, spreads, placeholders):
             place = made.places.get(name) or (["each", name] if name in lab.each else ["cases", name])
@@ -59,14 +63,16 @@ def overrides(path: Path, where: Place, argv: Sequence[str], own: Rehearsal) -> 
     _environment(path, [*where, "env"], own.env)
 
 
-def rehearsal(path: Path, made: Expanded, rehearse: Rehearse) -> None:
+def rehearsal(path: Path, lab: LabFile, made: Expanded, rehearse: Rehearse) -> None:
     """The twin's file is there, and no step refers to one that may be left out."""
-    folder = path.parent
-    if rehearse.twin is not None and rehearse.twin not in families():
-        cure = f"take one of {', '.join(families())}"
-        raise fault(path, ["rehearse", "twin"], f"no family of twins {rehearse.twin!r}", cure)
-    if rehearse.speaks is not None and not (folder / rehearse.speaks).is_file():
-        raise fault(path, ["rehearse", "speaks"], f"no file {rehearse.speaks}", f"put it into {shown(folder)}")
+    _twin(path, ["rehearse", "twin"], rehearse.twin)
+    _file(path, ["rehearse", "speaks"], rehearse.speaks)
+    for key, twin in rehearse.twins.items():
+        place: Place = ["rehearse", "twins", key]
+        if key not in lab.models:
+            raise fault(path, place, f"no model {key!r} to have a twin", nearest(key, list(lab.models)))
+        _twin(path, place, twin.family)
+        _file(path, [*place, "speaks"], twin.speaks)
     for name, step in made.steps.items():
         for needed in sorted(set(step.refers).intersection(made.steps)):
             if _may_be_left_out(made.steps[needed]) or (
@@ -74,6 +80,16 @@ def rehearsal(path: Path, made: Expanded, rehearse: Rehearse) -> None:
             ):
                 wrong = f"step {name} refers to {needed}, which may be left out"
                 raise fault(path, made.places[name], wrong, "refer to another")
+
+
+def _twin(path: Path, where: Place, family: str | None) -> None:
+    if family is not None and family not in families():
+        raise fault(path, where, f"no family of twins {family!r}", f"take one of {', '.join(families())}")
+
+
+def _file(path: Path, where: Place, name: str | None) -> None:
+    if name is not None and not (path.parent / name).is_file():
+        raise fault(path, where, f"no file {name}", f"put it into {shown(path.parent)}")
 
 
 def _may_be_left_out(step: Step) -> bool:
@@ -90,8 +106,10 @@ def _placeholders(path: Path, lab: LabFile, made: Expanded, name: str, earlier: 
                 raise fault(path, where, f"step {name} refers to the later step {key}", "only earlier steps are known")
             if part is not None and (part not in ("url", "port") or not earlier[key].ready):
                 raise fault(path, where, f"{{{key}.{part}}} is not known", "a server has .url and .port")
+        elif key in lab.models and part in (None, "name"):
+            continue
         elif (key, part) not in GIVEN:
-            known = [*earlier, *(f"{k}.{p}" if p else k for k, p in GIVEN)]
+            known = [*earlier, *lab.models, *(f"{k}.{p}" if p else k for k, p in GIVEN)]
             wrong = f"{key}{'.' + part if part else ''}"
             raise fault(path, where, f"unknown placeholder {{{wrong}}}", nearest(key, known))
         elif key in RANK and not step.spread:
