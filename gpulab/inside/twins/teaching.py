@@ -22,7 +22,9 @@ def texts_in(value: Any) -> list[str]:
     """Every text in a row, wherever it stands: what a tokenizer learns from."""
     if isinstance(value, dict):
         value = [v for key, v in value.items() if key not in ("role", "images", "videos")]
-    return [value] if isinstance(value, str) else sum(map(texts_in, value), []) if isinstance(value, list) else []
+    if isinstance(value, list):
+        return [text for part in value for text in texts_in(part)]
+    return [value] if isinstance(value, str) else []
 
 
 def answered(rows: list[Row]) -> list[Row]:

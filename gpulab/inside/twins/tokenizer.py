@@ -64,6 +64,6 @@ def sparse_bpe(texts: list[str]) -> Any:
     placed.pre_tokenizer, placed.decoder = learned.pre_tokenizer, decoders.ByteLevel()
     placed.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in PLACES])
     return PreTrainedTokenizerFast(
-        tokenizer_object=placed, eos_token="<|im_end|>", pad_token="<|endoftext|>", chat_template=CHAT_TEMPLATE,
+        tokenizer_object=placed, eos_token=QWEN[2], pad_token=QWEN[0], chat_template=CHAT_TEMPLATE,
         model_max_length=2048,
     )  # fmt: skip

@@ -12,7 +12,7 @@ def tokenizer(texts: list[str]) -> Any:
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
     from transformers import BertTokenizerFast
 
-    learned = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    learned = Tokenizer(models.WordPiece(unk_token=SPECIAL[1]))
     learned.normalizer = normalizers.BertNormalizer(lowercase=True)
     learned.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     learned.train_from_iterator(
