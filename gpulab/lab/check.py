@@ -10,7 +10,7 @@ from typing import Any
 from gpulab.checks.proofs import PROOFS, find
 from gpulab.common import redact
 from gpulab.common.errors import nearest
-from gpulab.common.paths import shown
+from gpulab.common.paths import ROOT, shown
 from gpulab.common.yamlfile import fault, load_mapping
 from gpulab.inside.twins import families
 from gpulab.lab import flags
@@ -21,7 +21,9 @@ from gpulab.lab.written import LabFile, Rehearsal, Rehearse
 from gpulab.stacks.stack import load_stacks
 
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-OWN_FILE = re.compile(r"[^/{}:][^{}:]*\.(ya?ml|jsonl?|py|txt|csv)")  # relative: a file of the lab's folder
+OWN_FILE = re.compile(r"[^/{}:][^{}:]*\.(ya?ml|jsonl?|py|txt|csv|parquet)")  # relative: a file of the lab's folder
+TOOLS, COMMON = "{tools}/", "../../common/"
+INSIDE = ROOT / "gpulab/inside"
 
 
 def stack(path: Path, lab: LabFile) -> None:
@@ -65,6 +67,9 @@ def overrides(path: Path, where: Place, argv: Sequence[str], own: Rehearsal) -> 
     """What a rehearsal changes of a step."""
     flags.check(argv, own.flags, path, where)
     _secrets(path, where, own.flags)
+    for flag, value in own.flags.items():
+        for word in flags.written(value):
+            _own_file(path, [*where, flag], word)
     _environment(path, [*where, "env"], own.env)
 
 
@@ -129,13 +134,39 @@ def _config(path: Path, where: Place, step: Step) -> None:
     flags.check(argv, flags.given(argv), path, where)
     _secrets(path, where, flags.given(argv))
     for word in argv[1:]:
-        if OWN_FILE.fullmatch(word) and not (folder / word).is_file():
-            raise fault(path, where, f"no file {word}", f"put it into {shown(folder)}")
+        _own_file(path, where, word)
     if file := flags.config(argv):
         config = folder / file
         data = load_mapping(config)
         flags.check(argv, {k: v for k, v in data.items() if k != "ENV"}, config, [])
         _secrets(config, [], data)
+        for flag, value in data.items():
+            for word in flags.written(value):
+                _own_file(config, [flag], word)
+
+
+def _own_file(path: Path, where: Place, word: str) -> None:
+    """A word that is the name of a file, `#640` for so many of its rows behind it, names one that is there and that is
+    sent to hosts and containers with the lab."""
+    name, folder = word.partition("#")[0], path.parent
+    if name.startswith(TOOLS) and "}" not in name.removeprefix(TOOLS):
+        if not (INSIDE / name.removeprefix(TOOLS)).is_file():
+            tools = [f.name for f in INSIDE.glob("*.py")]
+            raise fault(path, where, f"no file {name}", nearest(name.removeprefix(TOOLS), tools))
+    elif not OWN_FILE.fullmatch(name):
+        return
+    elif not (folder / name).is_file():
+        near = [str(f.relative_to(folder)) for f in sorted(folder.rglob(f"*{Path(name).suffix}"))]
+        raise fault(path, where, f"no file {name}", _near_file(name, near) or f"put it into {shown(folder)}")
+    elif not (folder / name).resolve().is_relative_to(folder.resolve()) and not name.startswith(COMMON):
+        raise fault(path, where, f"{name} lies outside of the lab", f"put it into the lab, or into {COMMON}")
+
+
+def _near_file(name: str, known: list[str]) -> str:
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, known, n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(close)}?" if close else ""
 
 
 def _secrets(path: Path, where: Sequence[str | int], given: Mapping[str, Any]) -> None:
@@ -159,7 +190,9 @@ def _phrase(phrase: str, path: Path, where: Place, earlier: list[str]) -> None:
     """Raise UsageError with file and line where lab.yaml asks for a proof that there is none of."""
     found = find(phrase)
     if not found:
-        raise fault(path, where, f"no proof {phrase!r}", nearest(phrase, list(PROOFS)))
+        near = nearest(phrase, list(PROOFS))
+        cure = near if near.startswith("did you mean") else f"known: {'; '.join(sorted(PROOFS))}"
+        raise fault(path, where, f"no proof {phrase!r}", cure)
     step = found[1].get("step")
     if step is not None and step not in earlier:
         raise fault(path, where, f"{phrase!r} refers to {step!r}, which is no earlier step", nearest(step, earlier))
