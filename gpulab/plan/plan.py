@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from gpulab.common import redact
-from gpulab.common.errors import UsageError, nearest
 from gpulab.common.paths import CACHE, ROOT
 from gpulab.common.profile import Profile
 from gpulab.common.yamlfile import load
+from gpulab.inside import twins
 from gpulab.lab import flags
-from gpulab.lab.lab import PLACEHOLDER, Lab, Ready, Step
+from gpulab.lab.lab import Lab
+from gpulab.lab.step import PLACEHOLDER, Ready, Step
 from gpulab.plan.layout.step import Devices, lay_out, layout_values, wants_layout
 from gpulab.stacks.stack import Stack
 
 GPULAB = ROOT / "gpulab"
-TOOLS = GPULAB / "inside"  # {tools}: what commands run of the lab's own, such as twin.py, ready.py, rank_report.py
+TOOLS = GPULAB / "inside"  # {tools}: what commands run of the lab's own, such as twins, ready.py, rank_report.py
 SHIPPED = (TOOLS, GPULAB / "checks")  # all of gpulab/ that containers and hosts get
-TWIN = TOOLS / "twin.py"
+TWIN = TOOLS / "twins"
 TWINS = CACHE / "twins"
 RENDEZVOUS = "29400"  # the first of the ports that hosts keep free for it (ansible/roles/base)
 
@@ -141,36 +140,10 @@ def additions() -> dict[str, Any]:
     return data
 
 
-def parse_settings(settings: Sequence[str], lab: Lab) -> dict[str, dict[str, str]]:
-    """`step.key=value` words as flags by step. Raises UsageError for an unknown step or flag."""
-    parsed: dict[str, dict[str, str]] = {}
-    for setting in settings:
-        # No message has the value in it: it may be a secret under a misspelt name.
-        match = re.fullmatch(r"([\w-]+)\.([\w-]+)=(.*)", setting, re.DOTALL)
-        if not match:
-            begins = redact.text(re.split(r"[^\w.-]", setting)[0])
-            raise UsageError(f"--set {begins}: not step.key=value", f"for example --set {next(iter(lab.steps))}.seed=1")
-        step, key, value = match.groups()
-        name = f"--set {redact.text(step)}.{redact.text(key)}"
-        if step not in lab.steps:
-            raise UsageError(f"{name}: {lab.name} has no step {step!r}", nearest(step, list(lab.steps)))
-        if wrong := flags.unknown(lab.steps[step].argv, key):
-            raise UsageError(f"{name}: {wrong[0]}", wrong[1])
-        if redact.is_secret(key):
-            raise UsageError(f"{name}: {key} is a secret", "put it into the environment, not into ps")
-        if redact.text(value) != value:
-            raise UsageError(
-                f"{name}: a secret is in its value (a password in an address, or what a variable holds)",
-                "leave it out there, and give it by the environment or a file: the run's record and ps show settings",
-            )
-        parsed.setdefault(step, {})[key] = value
-    return parsed
-
-
 def twin_folder(lab: Lab) -> Path:
     """Where the lab's twin lies: named like the real model, under a hash of all that makes it."""
     speaks = (lab.folder / lab.rehearse.speaks).read_bytes() if lab.rehearse.speaks else b""
-    made_of = [TWIN.read_bytes(), str(lab.rehearse.twin).encode(), speaks]
+    made_of = [*(file.read_bytes() for file in twins.sources()), str(lab.rehearse.twin).encode(), speaks]
     digest = hashlib.sha256(b"\0".join(made_of)).hexdigest()[:12]
     name = (lab.model or str(lab.rehearse.twin)).split("/")[-1]
     return TWINS / digest / name

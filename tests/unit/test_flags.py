@@ -10,8 +10,9 @@ import pytest
 
 from gpulab.common.errors import UsageError
 from gpulab.inside import swift_flags
-from gpulab.lab.lab import flags, load_lab
-from gpulab.plan.plan import parse_settings
+from gpulab.lab import flags
+from gpulab.lab.lab import load_lab
+from gpulab.lab.settings import parse_settings
 
 
 def test_a_flag_that_stands_in_the_command_is_replaced_where_it_stands():

@@ -108,7 +108,9 @@ def test_some_steps_bring_those_that_they_refer_to(write_lab):
     assert list(lab.only(["other"]).steps) == ["other"]
     assert list(lab.only([]).steps) == ["train", "other", "chat"]
     compared = load_lab(LABS / "train/multi-gpu").only(["zero3"])
-    assert list(compared.steps) == compared.compare == ["single", "zero3"], "its losses are compared with single's"
+    assert list(compared.steps) == list(compared.compare) == ["single", "zero3"], (
+        "its losses are compared with single's"
+    )
     with pytest.raises(UsageError, match="has no step 'chatt'"):
         lab.only(["chatt"])
 
