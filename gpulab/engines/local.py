@@ -15,7 +15,7 @@ from gpulab.common.ports import free_port
 from gpulab.common.processes import MARK, Meter, belonging, stop
 from gpulab.common.resources import Usage
 from gpulab.engines.backend import CannotStart, StepBackend, log_of
-from gpulab.engines.warm import ADDRESS, PROGRAMS, Forked, Warm, carries
+from gpulab.engines.warm import PROGRAMS, SHARED, Forked, Warm, carries
 from gpulab.inside import ready
 from gpulab.plan.plan import RENDEZVOUS, Command, Node, Plan, additions
 from gpulab.plan.script import LocalShell
@@ -86,8 +86,12 @@ class LocalBackend(StepBackend):
     def lay_ground(self, plan: Plan) -> None:
         """See Backend; what takes seconds to import is imported while the first steps run."""
         if plan.profile == "cpu" and any(carries(c) and c.argv[0] in PROGRAMS for c in plan.commands):
-            added = additions()["env"]
-            self._warm = Warm(self.stack, self._environment({**added["always"], **added["cpu"]}))
+            self._warm = self.warm_up()
+
+    def warm_up(self) -> Warm:
+        """A process that has ms-swift imported, in the environment of most steps of a rehearsal."""
+        added = additions()["env"]
+        return Warm(self.stack, self._environment({**added["always"], **added["cpu"]}))
 
     def start(self, plan: Plan, command: Command) -> ProcessJob:
         """See Backend."""
@@ -119,5 +123,5 @@ class LocalBackend(StepBackend):
     def _environment(self, own: Mapping[str, str]) -> dict[str, str]:
         """A command's whole environment: this process's, the stack first on PATH, the plan's own on top."""
         path = f"{self.stack.bin}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-        ours = ("PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV", ADDRESS)
+        ours = ("PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV", SHARED)
         return {**{k: v for k, v in os.environ.items() if k not in ours}, **own, "PATH": path}

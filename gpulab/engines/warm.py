@@ -17,7 +17,7 @@ from gpulab.engines.interrupts import held_back
 from gpulab.plan.plan import TOOLS, Command
 from gpulab.stacks.stack import Stack
 
-ADDRESS = "GPULAB_WARM"  # where another inv has one: `inv rehearse` runs many labs through it
+SHARED = "GPULAB_WARM"  # the stack and the address of another inv's: `inv rehearse` runs many labs through it
 PROGRAMS = ("swift", "evalscope")  # what it is worth while for
 
 
@@ -56,17 +56,23 @@ class Warm:
     """The process, or the one of the inv that started this one. It ends with its inv, also when that is killed."""
 
     def __init__(self, stack: Stack, env: Mapping[str, str]) -> None:
-        """Start it; what it is for waits until ms-swift is imported."""
-        self.address = os.environ.get(ADDRESS, "")
-        self._process = None if self.address else self._start(stack, env)
+        """Start it, where none is shared; what it is for waits until ms-swift is imported."""
+        name, _, address = os.environ.get(SHARED, "").partition(":")
+        self._stack, self._address = stack, address if name == stack.venv.name else ""
+        self._process = None if self._address else self._start(env)
 
-    def _start(self, stack: Stack, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
-        self.address = str(Path(tempfile.mkdtemp(prefix="gpulab-warm-")) / "socket")
+    @property
+    def shared(self) -> dict[str, str]:
+        """The environment of another inv that is to use it, too."""
+        return {SHARED: f"{self._stack.venv.name}:{self._address}"}
+
+    def _start(self, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        self._address = str(Path(tempfile.mkdtemp(prefix="gpulab-warm-")) / "socket")
         with socket.socket(socket.AF_UNIX) as listener:
-            listener.bind(self.address)
+            listener.bind(self._address)
             listener.listen()
             return subprocess.Popen(
-                [stack.bin.resolve() / "python", TOOLS / "warm.py", str(listener.fileno())], env=env,
+                [self._stack.bin.resolve() / "python", TOOLS / "warm.py", str(listener.fileno())], env=env,
                 stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                 pass_fds=[listener.fileno()], start_new_session=True,
             )  # fmt: skip
@@ -75,7 +81,7 @@ class Warm:
         """The command as a fork; None where it needs a process of its own."""
         link = socket.socket(socket.AF_UNIX)
         try:
-            link.connect(self.address)
+            link.connect(self._address)
             if not _line(link):
                 return None
             with held_back():  # what was begun is known of
@@ -91,7 +97,7 @@ class Warm:
         if self._process:
             self._process.kill()
             self._process.communicate()
-            shutil.rmtree(Path(self.address).parent, ignore_errors=True)
+            shutil.rmtree(Path(self._address).parent, ignore_errors=True)
 
 
 def _line(link: socket.socket) -> dict[str, int]:

@@ -29,13 +29,15 @@ LOADED = {
     "swift.cli.main": (),
     "swift.pipelines": ("deploy_main", "export_main", "infer_main", "pretrain_main", "rlhf_main", "sft_main"),
     "evalscope.run": (),
+    "deepspeed": (),  # every training imports it
 }
 # What libraries in C read when they are loaded, where nobody can look on.
 IN_C = (
     "ARROW_", "CUDA_", "GOMP_", "KMP_", "LANG", "LC_", "LD_", "MALLOC_", "MKL_", "OMP_", "OPENBLAS_", "PYTHON", "TORCH",
 )  # fmt: skip
 looked_at: set[str] = set()
-before: dict[str, str] = {}  # the environment in which all was imported
+# The environment that this process was given: Python itself adds to it, too.
+given = dict(os.fsdecode(pair).split("=", 1) for pair in Path("/proc/self/environ").read_bytes().split(b"\0") if pair)
 
 
 class Watched(os._Environ):  # type: ignore[type-arg]
@@ -49,7 +51,6 @@ class Watched(os._Environ):  # type: ignore[type-arg]
 def load() -> None:
     """Import what the commands need. Below `swift` another Python would run the command's own file: not here."""
     sys.path.pop(0)  # this file's folder
-    before.update(os.environ)
     os.environ.__class__ = Watched
     for name, attributes in LOADED.items():
         if not find_spec(name.partition(".")[0]):
@@ -62,33 +63,33 @@ def load() -> None:
 
 
 def script_of(argv: list[str], path: str) -> list[str]:
-    """The Python file that a command runs, and the words after it; nothing where it is another program."""
-    if argv[0] == "python":
-        return argv[1:] if len(argv) > 1 and argv[1].endswith(".py") else []
+    """The Python file or folder that a command runs, and the words after it; nothing where it is another program."""
     program = shutil.which(argv[0], path=path)
-    if program and Path(program).resolve().parent == Path(sys.executable).parent:
-        with Path(program).open("rb") as file:
-            if file.readline().rstrip() == b"#!" + os.fsencode(sys.executable):
-                return [program, *argv[1:]]
-    return []
+    if not program or Path(program).parent.resolve() != Path(sys.executable).parent:
+        return []
+    if argv[0] == "python":
+        return argv[1:] if Path(*argv[1:2]).suffix == ".py" or Path(*argv[1:2], "__main__.py").is_file() else []
+    with Path(program).open("rb") as file:
+        return [program, *argv[1:]] if file.readline().rstrip() == b"#!" + os.fsencode(sys.executable) else []
 
 
 def refusal(request: dict[str, Any]) -> str | None:
     """Why a command needs a process of its own; None where it does not."""
     if not script_of(request["argv"], request["env"]["PATH"]):
         return f"{request['argv'][0]} is no Python script of this stack"
-    differ = {name for name, _ in set(request["env"].items()) ^ set(before.items())}
+    differ = {name for name, _ in set(request["env"].items()) ^ set(given.items())}
     read = [name for name in sorted(differ) if name in looked_at or name.startswith(IN_C)]
     return f"{read[0]} is read while ms-swift is imported" if read else None
 
 
 def run(words: list[str]) -> None:
-    """Carry a script out as `python SCRIPT WORDS` does."""
+    """Carry a script, or a folder's __main__.py, out as `python SCRIPT WORDS` does."""
     sys.argv = words
-    sys.path.insert(0, str(Path(words[0]).resolve().parent))
+    file = Path(words[0], "__main__.py") if Path(words[0]).is_dir() else Path(words[0])
+    sys.path.insert(0, str(file.resolve().parent))
     main = sys.modules["__main__"] = ModuleType("__main__")
-    main.__file__ = words[0]
-    exec(compile(Path(words[0]).read_bytes(), words[0], "exec"), main.__dict__)  # noqa: S102
+    main.__file__ = str(file)
+    exec(compile(file.read_bytes(), str(file), "exec"), main.__dict__)  # noqa: S102
 
 
 def run_below(argv: list[str]) -> subprocess.CompletedProcess[bytes]:
@@ -101,12 +102,16 @@ def run_below(argv: list[str]) -> subprocess.CompletedProcess[bytes]:
 
 
 def begin(request: dict[str, Any]) -> None:
-    """Be the process that the command begins in: its session, folder, environment and random numbers."""
+    """Be the process that the command begins in: its session, files, folder, environment, random numbers."""
     os.setsid()
+    for number, file in enumerate((os.devnull, request["log"], request["log"])):
+        opened = os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND * bool(number), 0o644)
+        os.dup2(opened, number)
+        os.close(opened)
     os.chdir(request["cwd"])
-    imported = {name: value for name, value in os.environ.items() if before.get(name) != value}
+    added = {name: value for name, value in os.environ.items() if given.get(name) != value}
     os.environ.clear()
-    os.environ.update(request["env"] | imported)
+    os.environ.update(request["env"] | added)
     if numpy := sys.modules.get("numpy"):
         numpy.random.seed()  # Python's own are new after a fork
 
@@ -120,10 +125,6 @@ def attend(link: socket.socket) -> list[str]:
     if why:
         say(link, refused=why)
         os._exit(0)
-    for number, file in enumerate((os.devnull, request["log"], request["log"])):
-        opened = os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND * bool(number), 0o644)
-        os.dup2(opened, number)
-        os.close(opened)
     child = os.fork()
     if child:
         say(link, pid=child)
