@@ -82,6 +82,8 @@ class Warm:
         link = socket.socket(socket.AF_UNIX)
         try:
             link.connect(self._address)
+            if command.argv[0] not in PROGRAMS and not select.select([link], [], [], 1)[0]:
+                return None  # a twin that is made already needs no ms-swift: it does not wait for it
             if not _line(link):
                 return None
             with held_back():  # what was begun is known of

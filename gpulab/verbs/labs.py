@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gpulab.common.outcome import Outcome
-from gpulab.verbs.options import HOSTS, LIMIT, NODES, RUN, Option, first, flag, number, repeated
+from gpulab.verbs.options import HOSTS, LIMIT, NODES, RUN, Option, first, flag, number, perhaps, repeated
 from gpulab.verbs.verb import verb
 
 
@@ -56,6 +56,32 @@ def plan(**options: Any) -> Outcome:
     from gpulab.runs.preview import show_plan
 
     return show_plan(**options)
+
+
+@verb(
+    perhaps("pattern", "only labs with this in their name: `rlhf/`"),
+    number("jobs", "how many at a time", default=1),
+    Option("breaks", "`one` or `all`: run what the labs say breaks them, and see a proof fail each time"),
+)
+def rehearse(**options: Any) -> Outcome:
+    """Rehearse many labs on the CPU, ms-swift imported once.
+
+    A line a lab, then what passed and what failed.
+    """
+    from gpulab.runs.rehearse import rehearse
+
+    return rehearse(**options)
+
+
+@verb()
+def curriculum() -> Outcome:
+    """Show the learning plan: its rows, their labs, what is done.
+
+    From the runs on record.
+    """
+    from gpulab.reports.curriculum import show_curriculum
+
+    return show_curriculum()
 
 
 @verb(Option("lab", "one lab, at length: `quickstart` or `start/quickstart`", to="name"))
