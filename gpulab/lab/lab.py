@@ -14,20 +14,21 @@ from gpulab.lab.cases import Expanded, expand
 from gpulab.lab.rehearsals import by_step
 from gpulab.lab.settings import parse_settings
 from gpulab.lab.step import Step
-from gpulab.lab.written import Break, LabFile, Needs, Rehearse
+from gpulab.lab.written import Break, LabFile, Needs, Rehearse, Twin
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lab:
     """A lab and its folder, every case expanded: `steps` has all of them, `groups` those behind the name of a case or
-    of a step of each case, `compare` what stands side by side: a name, and the steps whose figures stand under it."""
+    of a step of each case, `compare` what stands side by side: a name, and the steps whose figures stand under it;
+    `models` by their placeholders."""
 
     folder: Path
     title: str
     upstream: str
     curriculum: str
     stack: str
-    model: str | None
+    models: Mapping[str, str]
     needs: Needs
     steps: Mapping[str, Step]
     rehearse: Rehearse
@@ -50,6 +51,16 @@ class Lab:
     def file(self) -> Path:
         """Its lab.yaml."""
         return self.folder / "lab.yaml"
+
+    @property
+    def model(self) -> str | None:
+        """Its model, where it has one: {model} in its lines."""
+        return self.models.get("model")
+
+    def twin_of(self, key: str) -> Twin | None:
+        """What stands for one of its models in a rehearsal: `rehearse.twins` says, else all have the same."""
+        usual = Twin(family=self.rehearse.twin, speaks=self.rehearse.speaks) if self.rehearse.twin else None
+        return self.rehearse.twins.get(key, usual)
 
     @property
     def reads(self) -> dict[str, Path]:
@@ -125,10 +136,11 @@ def load_lab(folder: Path) -> Lab:
     check.names(path, written, made)
     check.steps(path, written, made)
     rehearse = by_step(path, written, made)
-    check.rehearsal(path, made, rehearse)
+    check.rehearsal(path, written, made, rehearse)
+    models = ({"model": written.model} if written.model else {}) | written.models
     lab = Lab(
         folder=folder, title=written.title, upstream=written.upstream, curriculum=written.curriculum,
-        stack=written.stack, model=written.model, needs=written.needs, steps=made.steps, rehearse=rehearse,
+        stack=written.stack, models=models, needs=written.needs, steps=made.steps, rehearse=rehearse,
         compare=_compared(path, written, made), cases=list(written.cases), groups=made.groups, breaks=written.breaks,
     )  # fmt: skip
     for number, broken in enumerate(lab.breaks):

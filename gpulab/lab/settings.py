@@ -32,6 +32,8 @@ def parse_settings(settings: Sequence[str], lab: Lab) -> dict[str, dict[str, str
         knowing = [each for each in steps if not flags.unknown(lab.steps[each].argv, key)]
         if not knowing and (wrong := flags.unknown(lab.steps[steps[0]].argv, key)):
             raise UsageError(f"{name}: {wrong[0]}", wrong[1])
+        if wrong := next(filter(None, (flags.impossible(lab.steps[s].argv, key, value) for s in knowing)), None):
+            raise UsageError(f"{name}: {wrong[0]}", wrong[1])
         if redact.is_secret(key):
             raise UsageError(f"{name}: {key} is a secret", "put it into the environment, not into ps")
         if redact.text(value) != value:

@@ -72,13 +72,27 @@ class Rehearsal(BaseModel):
         return Rehearsal(env={**other.env, **self.env}, impossible=self.impossible or other.impossible, **said)
 
 
+class Twin(Strict):
+    """What stands for a model in a rehearsal: a family of `gpulab/inside/twins`; the jsonl file whose language it
+    speaks, with its facts wrong."""
+
+    family: str
+    speaks: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_family_alone(cls, given: Any) -> Any:
+        return {"family": given} if isinstance(given, str) else given
+
+
 class Rehearse(BaseModel):
     """The `cpu` profile, only what differs: the twin, and each step's own. `impossible` says why there is none."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
     __pydantic_extra__: dict[str, Rehearsal]
     twin: str | None = None
-    speaks: str | None = None  # a jsonl file of the lab: the twin speaks its language and has its facts wrong
+    speaks: str | None = None
+    twins: dict[str, Twin] = {}  # of the lab's other models, where theirs differs from that of `model`
     impossible: Line | None = None
 
     @property
@@ -137,6 +151,7 @@ class LabFile(Strict):
     curriculum: str
     stack: str
     model: str | None = None
+    models: dict[str, str] = Field(default_factory=dict)  # further ones: {teacher} in a line is models.teacher
     needs: Needs
     steps: dict[str, Step] = Field(default_factory=dict)
     cases: dict[str, CaseStep] = Field(default_factory=dict)

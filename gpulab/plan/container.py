@@ -9,7 +9,8 @@ from pathlib import Path
 
 from gpulab.common.docker import RUN
 from gpulab.common.paths import ROOT
-from gpulab.plan.plan import SHIPPED, TWINS, Command, Plan
+from gpulab.plan.lab_twins import TWINS
+from gpulab.plan.plan import SHIPPED, Command, Plan
 
 # Handed on by name where they are set: the docker command reads the values, so they are in no argument list.
 HANDED_ON = (

@@ -17,8 +17,8 @@ class Option:
     default: Any = ""
     to: str = ""
     """The parameter that gets its value, where that is not the option's name."""
-    placed: bool = False
-    """Whether it is given by its place, though it may be left out."""
+    by_place: bool = False
+    """Whether its name may be left out behind the verb: `lock cpu`."""
 
     def called(self, help: str) -> Option:
         """The same option, with another explanation."""
@@ -34,11 +34,6 @@ class Option:
 def first(name: str, help: str, to: str = "") -> Option:
     """A required one that is given by its place, without a name."""
     return Option(name, help, default=None, to=to)
-
-
-def perhaps(name: str, help: str) -> Option:
-    """One that is given by its place, without a name, and may be left out."""
-    return Option(name, help, placed=True)
 
 
 def flag(name: str, help: str, to: str = "") -> Option:

@@ -45,7 +45,7 @@ def verb(*options: Option) -> Callable[[Callable[..., Outcome]], Task[Any]]:
         context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD)
         run.__signature__ = inspect.Signature([context, *(o.parameter for o in every)])  # type: ignore[attr-defined]
         made: Task[Any] = task(
-            positional=[o.name for o in options if o.default is None or o.placed],
+            positional=[o.name for o in options if o.default is None],
             iterable=[o.name for o in options if o.default == []],
             help={o.name: o.help for o in every},
             auto_shortflags=False,

@@ -91,6 +91,7 @@ def copy(tmp_path_factory) -> tuple[Path, dict]:
     (root / "labs/common/data").mkdir(parents=True)
     (folder / "lab.yaml").write_text(LAB, encoding="utf-8")
     (folder / "train.yaml").write_text("dataset: data.jsonl\n")
+    (folder / "data.jsonl").touch()
     done = subprocess.run([sys.executable, "-c", MAKE], cwd=root, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     made = json.loads(done.stdout)

@@ -11,7 +11,7 @@ from gpulab.common.errors import UsageError
 from gpulab.common.paths import ROOT
 from gpulab.inside import twins
 from gpulab.lab.lab import find_lab, load_lab
-from gpulab.plan.plan import twin_folder
+from gpulab.plan.lab_twins import twin_folder
 
 
 def test_an_unknown_family_is_refused_when_the_lab_is_read(write_lab):
