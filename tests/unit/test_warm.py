@@ -112,6 +112,7 @@ def test_another_stacks_program_needs_a_process_of_its_own(tmp_path, warm, env, 
 def test_a_fork_belongs_to_its_run_and_can_be_stopped(tmp_path, warm, env):
     run = tmp_path / "runs/one"
     (run / "logs").mkdir(parents=True)
+    (run / "logs/work.log").touch()  # the engine has it there
     below = "import time; os.fork(); print('up', flush=True); time.sleep(600)"
     forked = warm.fork(command(tmp_path, below), {**env, "OWN": "mine", MARK: str(run)}, run / "logs/work.log")
     assert forked is not None
