@@ -23,9 +23,10 @@ pytestmark = pytest.mark.rehearsal
 
 
 def alone(lab: Lab) -> bool:
-    """Whether it can be rehearsed, with one process a step."""
+    """Whether it can be rehearsed in the stack that most are, which this machine has, with one process a step."""
     steps = lab.steps.values()
-    return not lab.rehearse.impossible and not any(step.spread or (step.processes or 1) > 1 for step in steps)
+    here = lab.rehearse.stack == "cpu" and not lab.rehearse.impossible
+    return here and not any(step.spread or (step.processes or 1) > 1 for step in steps)
 
 
 CATALOGUE = [lab for name in lab_names() if name != "start/quickstart" and alone(lab := load_lab(LABS / name))]
@@ -36,7 +37,9 @@ def warm() -> Iterator[dict[str, str]]:
     """The environment of an inv that uses the warm process of all."""
     backend = LocalBackend(load_stack("cpu"))
     backend.prepare()
-    made = backend.warm_up()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("PYTEST_CURRENT_TEST")  # another for each test, and a library reads it all
+        made = backend.warm_up()
     yield made.shared
     made.end()
 
