@@ -27,9 +27,14 @@ INSIDE = ROOT / "gpulab/inside"
 
 
 def stack(path: Path, lab: LabFile) -> None:
-    """The stack is there."""
-    if lab.stack not in (stacks := load_stacks()):
+    """The stack is there, and the one that it is rehearsed in, which is for a CPU."""
+    stacks = load_stacks()
+    if lab.stack not in stacks:
         raise fault(path, ["stack"], f"no stack {lab.stack!r}", nearest(lab.stack, list(stacks)))
+    cpu = [name for name, one in stacks.items() if one.pins.torch == "cpu"]
+    if lab.rehearse.stack not in cpu:
+        wrong = f"no stack {lab.rehearse.stack!r} for a CPU"
+        raise fault(path, ["rehearse", "stack"], wrong, f"take one of {', '.join(cpu)}")
 
 
 def names(path: Path, lab: LabFile, made: Expanded) -> None:
