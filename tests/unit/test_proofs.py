@@ -180,7 +180,19 @@ CHANGED = {name: value + 1 for name, value in BASE.items()}
 HALF = {**BASE, "model.q.weight": BASE["model.q.weight"] + 1}
 BF16 = {name: (value.view(np.uint32) >> 16).astype(np.uint16) for name, value in BASE.items()}
 
+
 # phrase: (the feature active, then runs in which it was not)
+def machine(world: int = 1, wrong_products: int = 0) -> Build:
+    figures = {"matmul_tflops": 0.1, "memory_gbs": 10.0, "wrong_products": wrong_products}
+    told = {"rank": 0, "world_size": world, "host": "a", "node_rank": 0, "device": "CPU", "figures": figures}
+
+    def build(run: Path) -> None:
+        (run / "step/machines").mkdir(parents=True, exist_ok=True)
+        (run / "step/machines/0.json").write_text(json.dumps(told))
+
+    return build
+
+
 CASES: dict[str, tuple[list[Build], list[list[Build]]]] = {
     "loss falls": (
         [losses(4, 3, 2, 1)],
@@ -337,6 +349,7 @@ CASES: dict[str, tuple[list[Build], list[list[Build]]]] = {
         [figure("rewards/margins", 0.0, 0.1, 0.5, 0.9)],
         [[figure("rewards/margins", 0.5, 0.5)], [figure("rewards/margins", 0.9, 0.1)], [figure("loss", 1, 2)], []],
     ),
+    "every machine passes": ([machine()], [[machine(wrong_products=1)], [machine(world=2)], []]),
     "heads trained beside lora": (
         [heads(0.1, 0.2)],
         # still, seen once, no head, no LoRA, something else beside them

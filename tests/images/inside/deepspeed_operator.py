@@ -1,14 +1,12 @@
 """Run in an image: compile one of DeepSpeed's CUDA operators, as training does at first use; no GPU is asked."""
 
-import contextlib
 import json
 import os
-import sys
 import tempfile
 from pathlib import Path
 
-os.environ["TORCH_CUDA_ARCH_LIST"] = "9.0"
-with contextlib.redirect_stdout(sys.stderr):  # stdout is for the answer
+
+def main() -> None:
     from deepspeed import ops
     from deepspeed.ops.op_builder import FusedAdamBuilder
     from setuptools import Distribution
@@ -24,4 +22,11 @@ with contextlib.redirect_stdout(sys.stderr):  # stdout is for the answer
     build.build_lib = build.build_temp = folder
     build.ensure_finalized()
     build.run()
-print(json.dumps([file.name for file in Path(folder).rglob("*.so")]))
+    print(json.dumps([file.name for file in Path(folder).rglob("*.cuda.o")]), file=answer)
+
+
+answer = os.fdopen(os.dup(1), "w")  # stdout is for the answer, and compilers write there
+os.dup2(2, 1)
+# Without a GPU DeepSpeed would take its operators for CPUs.
+os.environ |= {"DS_ACCELERATOR": "cuda", "TORCH_CUDA_ARCH_LIST": "9.0"}
+main()
