@@ -74,10 +74,12 @@ def _answer_for_cuda(torch: Any) -> None:
     cuda.Stream = cuda.Event = Nothing
     cuda.stream = cuda.device = lambda *args, **kwargs: contextlib.nullcontext()
     cuda.current_stream = cuda.default_stream = lambda *args, **kwargs: Nothing()
-    cuda.get_rng_state = lambda *args, **kwargs: torch.get_rng_state()
-    cuda.set_rng_state = lambda state, *args, **kwargs: torch.set_rng_state(state)
-    cuda.manual_seed = cuda.manual_seed_all = torch.manual_seed
+    for place in (cuda, cuda.random):
+        place.get_rng_state = lambda *args, **kwargs: torch.get_rng_state()
+        place.set_rng_state = lambda state, *args, **kwargs: torch.set_rng_state(state)
+    cuda.manual_seed = cuda.manual_seed_all = torch.default_generator.manual_seed
     cuda.default_generators = (torch.default_generator,)
+    cuda._lazy_init = lambda: None
     cuda._lazy_call = lambda call, **kwargs: call()
     cuda.nvtx = types.SimpleNamespace(
         range_push=lambda *a: None, range_pop=lambda *a: None, range=lambda *a, **k: contextlib.nullcontext()
