@@ -13,7 +13,7 @@ GROUPS = {
         hosts.hosts, hosts.trust, hosts.provision, hosts.verify, hosts.drift, hosts.fingerprint, hosts.bundle,
     ],
     "images": [images.build, images.images, images.push, images.pull, images.save, images.load],
-    "develop": [develop.stacks, develop.lock, develop.lint, develop.test, develop.testbed],
+    "develop": [develop.stacks, develop.lock, develop.lint, develop.test, develop.testbed, labs.new],
 }  # fmt: skip
 
 namespace = Collection(*(verb for group in GROUPS.values() for verb in group))

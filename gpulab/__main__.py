@@ -17,7 +17,7 @@ from invoke.program import Program  # noqa: E402
 from gpulab.common.errors import nearest  # noqa: E402
 from gpulab.common.failure import Failure  # noqa: E402
 from gpulab.common.output import protect, unwritten  # noqa: E402
-from gpulab.verbs.command_line import mistake  # noqa: E402
+from gpulab.verbs.command_line import mistake, named  # noqa: E402
 
 
 class Lab(Program):
@@ -32,7 +32,10 @@ class Lab(Program):
     def parse_tasks(self) -> None:
         words = self.core.unparsed
         try:
-            if wrong := mistake(words, self._make_parser().contexts):
+            verbs = self._make_parser().contexts
+            if words and words[0] in verbs:
+                words[:] = named(words, verbs, getattr(self.collection[words[0]], "options", ()))
+            if wrong := mistake(words, verbs):
                 refuse(*wrong)
             super().parse_tasks()
         except ParseError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -97,6 +97,15 @@ def find(phrase: str) -> tuple[Prove, dict[str, Any]] | None:
                 found["number"] = float(found["number"])
             return function, found
     return None
+
+
+def with_step(phrase: str, names: Mapping[str, str]) -> str:
+    """The phrase about another step, where it is about one of `names`."""
+    for known in PROOFS:
+        match = _pattern(known).fullmatch(phrase)
+        if match and names.get(step := match.groupdict().get("step", "")):
+            return phrase[: match.start("step")] + names[step] + phrase[match.end("step") :]
+    return phrase
 
 
 def prove(phrase: str, finished: Finished) -> tuple[bool, str]:

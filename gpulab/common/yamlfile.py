@@ -37,7 +37,7 @@ def load_mapping(path: Path) -> dict[str, Any]:
 
 
 def line_of(path: Path, where: Sequence[str | int]) -> int:
-    """The line (from 1) of the deepest part of `where`, a path of keys and indices, that the file has."""
+    """The line (from 1) of the deepest part of `where`, a path of keys, indices and words of lists, that there is."""
     node = compose(path)
     line = 1
     for part in where:
@@ -46,6 +46,11 @@ def line_of(path: Path, where: Sequence[str | int]) -> int:
             if pair is None:
                 break
             line, node = pair[0].start_mark.line + 1, pair[1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, str):
+            item = next((n for n in node.value if isinstance(n, yaml.ScalarNode) and n.value == part), None)
+            if item is None:
+                break
+            line, node = item.start_mark.line + 1, item
         elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
             node = node.value[part]
             line = node.start_mark.line + 1
@@ -61,16 +66,21 @@ def fault(path: Path, where: Sequence[str | int], message: str, cure: str = "") 
 
 def load_as(model: type[Model], path: Path) -> Model:
     """The data in `path` as `model`. Raises UsageError with file and line for the first thing that does not fit."""
-    data = load_mapping(path)
+    return validated(model, load_mapping(path), path)
+
+
+def validated(model: type[Model], data: Any, path: Path, at: Sequence[str | int] = ()) -> Model:
+    """Data that stands in `path` at that place, as `model`. Raises UsageError as `load_as` does."""
     try:
         return model.model_validate(data)
     except ValidationError as error:
         # a misspelt key is unknown and leaves the right one missing: name the misspelling
         first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
-        where = first["loc"]
+        place = first["loc"]
+        where = (*at, *place)
         dotted = ".".join(map(str, where))
         if first["type"] == "extra_forbidden":
-            known = _fields_at(model, where[:-1])
+            known = _fields_at(model, place[:-1])
             cure = nearest(str(where[-1]), known) if known else "remove it"
             raise fault(path, where, f"unknown key {dotted!r}", cure) from None
         if first["type"] == "missing":

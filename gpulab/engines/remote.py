@@ -32,7 +32,8 @@ from gpulab.hosts.ssh import ask
 from gpulab.hosts.ssh import command as over_ssh
 from gpulab.inside.resume_files import ResumeRequest, Taken, bring
 from gpulab.plan.container import Place, below, container_name, earlier_runs, shipped
-from gpulab.plan.plan import TWINS, Command, Node, Plan
+from gpulab.plan.lab_twins import TWINS
+from gpulab.plan.plan import Command, Node, Plan
 from gpulab.stacks.stack import Stack
 
 PROGRESS = 3.0  # seconds between two looks at a step's logging.jsonl

@@ -33,10 +33,11 @@ class RemoteShell(DockerShell):
         words = helper_words(self._image, self._user, "sh", ["--volume", f"{shared}:{shared}"])
         return "".join((
             f"declare -A WAY=({ways})  # an ssh for each host, with the inventory's settings\n",
-            assigned(FIRST=first, SHARED=shared, FOLDER=self.plan.lab.folder),
+            assigned(FIRST=first, SHARED=shared),
             f'helper() {{ docker run --interactive {self.quoted(words)} "$@"; }}\n',
             shell.text("remote.sh"),
             super().head(),
+            *(f'send {self.quoted([str(at)])} "$FILES"/{name}\n' for name, at in self.plan.lab.reads.items()),
             f"ground {folders}\n",
         ))  # fmt: skip
 

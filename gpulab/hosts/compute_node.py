@@ -19,7 +19,7 @@ from gpulab.common.yamlfile import load
 from gpulab.hosts.inventory import Host, load_hosts
 from gpulab.hosts.show import look_at
 from gpulab.hosts.ssh import Answer, ask
-from gpulab.lab.lab import Needs
+from gpulab.lab.written import Needs
 from gpulab.plan.machine import Gpu, Machine
 
 STORAGE = ROOT / "ansible" / "roles" / "lab_storage" / "defaults" / "main.yml"

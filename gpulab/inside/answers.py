@@ -59,7 +59,11 @@ def _swift(out: Path) -> Iterator[Answer]:
         for row in rows(file):
             if "response" in row and "messages" in row:
                 question = next((m["content"] for m in row["messages"] if m["role"] == "user"), "")
-                yield Answer(str(question), without_thought(str(row["response"])), row.get("labels"))
+                said, wanted = row["response"], row.get("labels")
+                if wanted is None or isinstance(said, (float, list)):  # a reranker's score is no answer to be matched
+                    yield Answer(str(question), without_thought(str(said)), None)
+                else:
+                    yield Answer(str(question), without_thought(str(said)), str(wanted))
 
 
 def _evalscope(out: Path) -> Iterator[Answer]:
@@ -67,6 +71,6 @@ def _evalscope(out: Path) -> Iterator[Answer]:
         for row in rows(file):
             score = row["sample_score"]["score"]
             target = row["target"]
-            wanted = target[0] if isinstance(target, list) else target
+            wanted = str(target[0] if isinstance(target, list) else target)
             question = next((m["content"] for m in row["messages"] if m["role"] == "user"), "")
             yield Answer(str(question), without_thought(str(score["extracted_prediction"])), wanted)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -13,11 +14,16 @@ from gpulab.common.errors import nearest
 from gpulab.common.paths import FLAGS
 from gpulab.common.yamlfile import fault, load_mapping
 
+Kind = str | list[str] | None  # int, float, bool; choices; None for any text
+WHOLE, NUMBER = re.compile(r"[+-]?\d+"), re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?inf|nan", re.IGNORECASE)
+SAYS_YES_OR_NO = {"yes", "true", "t", "y", "1", "no", "false", "f", "n", "0"}
+OPEN = re.compile(r"\{[a-z][\w.-]*\}")  # a placeholder: its value is the plan's
+
 
 @cache
-def known_flags() -> dict[str, list[str]]:
-    """ms-swift's flags by command (`swift sft`)."""
-    data: dict[str, list[str]] = json.loads(FLAGS.read_text(encoding="utf-8"))
+def known_flags() -> dict[str, dict[str, Kind]]:
+    """ms-swift's flags by command (`swift sft`), each with what values it takes."""
+    data: dict[str, dict[str, Kind]] = json.loads(FLAGS.read_text(encoding="utf-8"))
     return data
 
 
@@ -41,9 +47,9 @@ def config(argv: Sequence[str]) -> str | None:
 
 
 def check(argv: Sequence[str], flags: Mapping[str, Any], path: Path, where: Sequence[str | int]) -> None:
-    """Raise UsageError with file and line for the first flag that the command does not know."""
-    for flag in flags:
-        if wrong := unknown(argv, flag):
+    """Raise UsageError with file and line for the first flag that the command does not know, or not with that value."""
+    for flag, value in flags.items():
+        if wrong := unknown(argv, flag) or impossible(argv, flag, value):
             raise fault(path, [*where, flag], *wrong)
 
 
@@ -53,10 +59,34 @@ def unknown(argv: Sequence[str], flag: str) -> tuple[str, str] | None:
     Of a program that is not ms-swift only the flags that stand in its command line are known.
     """
     name = command(argv)
-    known = known_flags()[name] if name else list(given(argv))
+    known = list(known_flags()[name] if name else given(argv))
     if flag in known:
         return None
     return f"{name or argv[0]} knows no flag {flag!r}", nearest(flag, known)
+
+
+def impossible(argv: Sequence[str], flag: str, value: Any) -> tuple[str, str] | None:
+    """(what is wrong, the cure) when ms-swift's own parser would refuse the flag's value. It is not in the message: a
+    secret may have come under a wrong name."""
+    name = command(argv)
+    kind = known_flags()[name].get(flag) if name else None
+    wrong = next((word for word in written(value) if not _fits(word, kind)), None)
+    if wrong is None:
+        return None
+    said = f"{name} takes no such value of {flag!r}"
+    if isinstance(kind, list):
+        return said, nearest(wrong, kind)
+    return said, {"int": "a whole number", "float": "a number", "bool": "true or false"}[str(kind)]
+
+
+def _fits(word: str, kind: Kind) -> bool:
+    if kind is None or OPEN.search(word):
+        return True
+    if isinstance(kind, list):
+        return word in kind
+    if kind == "bool":
+        return word.lower() in SAYS_YES_OR_NO
+    return bool((WHOLE if kind == "int" else NUMBER).fullmatch(word))
 
 
 def given(argv: Sequence[str]) -> dict[str, list[str]]:

@@ -6,7 +6,13 @@ import re
 from collections.abc import Container, Mapping
 
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
-TAKEN = {"logs", "twin", "speaks", "impossible"}  # a folder of the run, the step that makes the twin, rehearse's keys
+TAKEN = {
+    "logs",
+    "twin",
+    "twins",
+    "speaks",
+    "impossible",
+}  # the run's folder, rehearse's keys
 
 
 def wrong_name(name: str, spreads: Mapping[str, bool], placeholders: Container[str]) -> str | None:
@@ -14,7 +20,7 @@ def wrong_name(name: str, spreads: Mapping[str, bool], placeholders: Container[s
     something else in a `run:` line."""
     if not NAME.fullmatch(name):
         return "a name has small letters, digits, _ and -, begins with a letter, and is 40 long at most"
-    if name in TAKEN or name in placeholders:
+    if name in TAKEN or name.startswith("twin-") or name in placeholders:
         return "the name has a meaning already"
     first, _, rank = name.rpartition("-")
     if rank.isdigit() and spreads.get(first):

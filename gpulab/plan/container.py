@@ -9,7 +9,8 @@ from pathlib import Path
 
 from gpulab.common.docker import RUN
 from gpulab.common.paths import ROOT
-from gpulab.plan.plan import SHIPPED, TWINS, Command, Plan
+from gpulab.plan.lab_twins import TWINS
+from gpulab.plan.plan import SHIPPED, Command, Plan
 
 # Handed on by name where they are set: the docker command reads the values, so they are in no argument list.
 HANDED_ON = (
@@ -40,7 +41,7 @@ class Place:
 
 
 def here(plan: Plan, image: str, gpus: Sequence[str]) -> Place:
-    """The place of a plan on this machine: the lab's folder and tools to read, the run, twins and caches to write."""
+    """The place of a plan on this machine: the lab's folders and tools to read, the run, twins and caches to write."""
     caches: dict[str, Path] = {}
     if plan.profile == "gpu":
         for name, usual in CACHES.items():
@@ -50,7 +51,7 @@ def here(plan: Plan, image: str, gpus: Sequence[str]) -> Place:
     return Place(
         image=image,
         user=f"{os.getuid()}:{os.getgid()}",
-        read={path: path for path in (plan.lab.folder, *SHIPPED)},
+        read={path: path for path in (*plan.lab.reads.values(), *SHIPPED)},
         write={path: path for path in (plan.run, TWINS, *caches.values())},
         environment={name: str(path) for name, path in caches.items()},
         gpus=gpus,
@@ -140,4 +141,5 @@ def earlier_runs(plan: Plan, at: Path) -> dict[Path, Path]:
 
 def below(plan: Plan, run: Path) -> dict[Path, Path]:
     """The folders of this machine that a run's containers read, and where they lie below the run's folder on a host."""
-    return {plan.lab.folder: run / ".lab", **{folder: run / ".gpulab" / folder.name for folder in SHIPPED}}
+    reads = {folder: run / name for name, folder in plan.lab.reads.items()}
+    return reads | {folder: run / ".gpulab" / folder.name for folder in SHIPPED}

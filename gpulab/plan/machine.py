@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 
 from gpulab.common.gpus import devices
-from gpulab.lab.lab import Needs
+from gpulab.lab.written import Needs
 
 
 @dataclass(frozen=True)

@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from gpulab.common import redact
-from gpulab.common.errors import UsageError, nearest
-from gpulab.common.paths import CACHE, ROOT
+from gpulab.common.paths import ROOT
 from gpulab.common.profile import Profile
 from gpulab.common.yamlfile import load
 from gpulab.lab import flags
-from gpulab.lab.lab import PLACEHOLDER, Lab, Ready, Step
+from gpulab.lab.lab import Lab
+from gpulab.lab.step import PLACEHOLDER, Ready, Step
+from gpulab.plan.lab_twins import makers, planned_twins
 from gpulab.plan.layout.step import Devices, lay_out, layout_values, wants_layout
 from gpulab.stacks.stack import Stack
 
 GPULAB = ROOT / "gpulab"
-TOOLS = GPULAB / "inside"  # {tools}: what commands run of the lab's own, such as twin.py, ready.py, rank_report.py
+TOOLS = GPULAB / "inside"  # {tools}: what commands run of the lab's own, such as twins, ready.py, rank_report.py
 SHIPPED = (TOOLS, GPULAB / "checks")  # all of gpulab/ that containers and hosts get
-TWIN = TOOLS / "twin.py"
-TWINS = CACHE / "twins"
 RENDEZVOUS = "29400"  # the first of the ports that hosts keep free for it (ansible/roles/base)
 
 
@@ -141,52 +137,22 @@ def additions() -> dict[str, Any]:
     return data
 
 
-def parse_settings(settings: Sequence[str], lab: Lab) -> dict[str, dict[str, str]]:
-    """`step.key=value` words as flags by step. Raises UsageError for an unknown step or flag."""
-    parsed: dict[str, dict[str, str]] = {}
-    for setting in settings:
-        # No message has the value in it: it may be a secret under a misspelt name.
-        match = re.fullmatch(r"([\w-]+)\.([\w-]+)=(.*)", setting, re.DOTALL)
-        if not match:
-            begins = redact.text(re.split(r"[^\w.-]", setting)[0])
-            raise UsageError(f"--set {begins}: not step.key=value", f"for example --set {next(iter(lab.steps))}.seed=1")
-        step, key, value = match.groups()
-        name = f"--set {redact.text(step)}.{redact.text(key)}"
-        if step not in lab.steps:
-            raise UsageError(f"{name}: {lab.name} has no step {step!r}", nearest(step, list(lab.steps)))
-        if wrong := flags.unknown(lab.steps[step].argv, key):
-            raise UsageError(f"{name}: {wrong[0]}", wrong[1])
-        if redact.is_secret(key):
-            raise UsageError(f"{name}: {key} is a secret", "put it into the environment, not into ps")
-        if redact.text(value) != value:
-            raise UsageError(
-                f"{name}: a secret is in its value (a password in an address, or what a variable holds)",
-                "leave it out there, and give it by the environment or a file: the run's record and ps show settings",
-            )
-        parsed.setdefault(step, {})[key] = value
-    return parsed
-
-
-def twin_folder(lab: Lab) -> Path:
-    """Where the lab's twin lies: named like the real model, under a hash of all that makes it."""
-    speaks = (lab.folder / lab.rehearse.speaks).read_bytes() if lab.rehearse.speaks else b""
-    made_of = [TWIN.read_bytes(), str(lab.rehearse.twin).encode(), speaks]
-    digest = hashlib.sha256(b"\0".join(made_of)).hexdigest()[:12]
-    name = (lab.model or str(lab.rehearse.twin)).split("/")[-1]
-    return TWINS / digest / name
-
-
 def plan(spec: PlanSpec, run: Path, site: Site = Site()) -> Plan:
     """The plan of one run in the folder `run`."""
     lab, ports, nodes, rendezvous = spec.lab, spec.ports, site.nodes, site.rendezvous
     cpu = spec.profile == "cpu"
     devices = site.devices or Devices(lab.needs.gpus or 1, lab.needs.vram_gib)
-    twin = twin_folder(lab) if cpu and lab.rehearse.twin else None
-    model = str(twin or lab.model or "")
+    twins = planned_twins(lab) if cpu else {}
+    models = {
+        key: str(twins[key].folder) if key in twins else name for key, name in {"model": "", **lab.models}.items()
+    }
     env = {**additions()["env"]["always"], **(additions()["env"]["cpu"] if cpu else {})}
     if spec.hub == "hf":
         env["USE_HF"] = "1"  # ms-swift's own name for it
-    commands = [_twin_command(lab, twin, run, env)] if twin else []
+    commands = [
+        Command(step=twin.step, argv=twin.argv, cwd=lab.folder, out=run / twin.step, env=env)
+        for twin in makers(list(twins.values()))
+    ]
     left_out = _left_out(lab, nodes, devices, cpu=cpu)
     for name, step in lab.steps.items():
         if name in left_out:
@@ -197,7 +163,8 @@ def plan(spec: PlanSpec, run: Path, site: Site = Site()) -> Plan:
         usual = devices.count if laid_out else lab.needs.gpus or 1 if step.spread and not cpu else 1
         processes = step.processes or usual
         world = processes * (len(nodes) if step.spread else 1)
-        values = {"model": model, "model.name": Path(model).name, "lab": str(lab.folder), "out": str(out)}
+        values = {**models, **{f"{key}.name": Path(model).name for key, model in models.items()}}
+        values |= {"lab": str(lab.folder), "out": str(out)}
         values |= {"bind": site.network.bind, "tools": str(TOOLS)}
         group = {"nnodes": len(nodes) or 1, "processes": processes, "world": world}
         values |= {key: str(number) for key, number in group.items()}
@@ -229,7 +196,7 @@ def plan(spec: PlanSpec, run: Path, site: Site = Site()) -> Plan:
             world=world,
         )
         commands += _spread(command, step, nodes, rendezvous) if step.spread else [command]
-    return Plan(lab, spec.profile, spec.stack, model, run, tuple(commands), rendezvous, left_out)
+    return Plan(lab, spec.profile, spec.stack, models["model"], run, tuple(commands), rendezvous, left_out)
 
 
 def _left_out(lab: Lab, nodes: Sequence[Node], devices: Devices, *, cpu: bool) -> dict[str, str]:
@@ -273,12 +240,6 @@ def with_all_flags(lab: Lab, name: str, step: Step, *, cpu: bool, settings: Mapp
         layers |= additions()["cpu"].get(command, {})
         layers |= lab.rehearse.of(name).flags
     return flags.with_flags(argv, {**layers, **settings})
-
-
-def _twin_command(lab: Lab, twin: Path, run: Path, env: Mapping[str, str]) -> Command:
-    speaks = ("--speaks", str(lab.folder / lab.rehearse.speaks)) if lab.rehearse.speaks else ()
-    argv = ("python", str(TWIN), str(lab.rehearse.twin), str(twin), *speaks)
-    return Command(step="twin", argv=argv, cwd=lab.folder, out=run / "twin", env=env)
 
 
 def _filled(word: str, values: Mapping[str, str]) -> str:

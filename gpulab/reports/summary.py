@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,20 +92,24 @@ COMPARED = {  # a row's name: where its figure stands in a step's entry
 }
 
 
-def compared(step: StepRecord) -> dict[str, float | None]:
-    """A step's figures by row name; None for those it does not have (a GPU's memory is 0 where there is none)."""
-    figures = {name: getattr(step, part).get(key) for name, (part, key) in COMPARED.items()}
-    figures["peak GPU memory (MiB)"] = figures["peak GPU memory (MiB)"] or None
-    size = sum(a["bytes"] for a in step.artefacts) / 2**20
-    return {**figures, "seconds": step.seconds, "artefacts (MiB)": size}
+def compared(steps: Sequence[StepRecord]) -> dict[str, float | None]:
+    """Figures by row name, of steps that stand under one name: of each figure the last step's that has it, of memory
+    the most, of seconds and bytes the sum; None for what no step has (a GPU's memory is 0 where there is none)."""
+    found: dict[str, float | None] = {}
+    for name, (part, key) in COMPARED.items():
+        values = [value for step in steps if (value := getattr(step, part).get(key)) is not None]
+        found[name] = (max(values) or None) if values and part == "peaks" else values[-1] if values else None
+    size = sum(a["bytes"] for step in steps for a in step.artefacts) / 2**20
+    return {**found, "seconds": sum(step.seconds for step in steps), "artefacts (MiB)": size}
 
 
-def comparison(record: RunRecord, steps: Sequence[str]) -> str:
-    """The steps that a lab compares, side by side, as a Markdown table; only rows that have figures."""
-    entries = [s for s in record.steps if s.step in steps]
+def comparison(record: RunRecord, under: Mapping[str, Sequence[str]]) -> str:
+    """What a lab compares, side by side, as a Markdown table: a name and the steps under it; only rows with figures."""
+    entries = {name: [s for s in record.steps if s.step in steps] for name, steps in under.items()}
+    entries = {name: steps for name, steps in entries.items() if steps}
     lines = [f"# {record.title}", "", f"Run {record.run}, profile {record.profile}.", ""]
-    lines += ["| | " + " | ".join(s.step for s in entries) + " |", "|---|" + "---:|" * len(entries)]
-    columns = [compared(entry) for entry in entries]
+    lines += ["| | " + " | ".join(entries) + " |", "|---|" + "---:|" * len(entries)]
+    columns = [compared(steps) for steps in entries.values()]
     for name in columns[0] if columns else ():
         values = [column[name] for column in columns]
         if any(v is not None for v in values):

@@ -181,7 +181,9 @@ class LabRun:
         """What failed about a step: its exit, its artefacts, its proofs. Fills the record's entry."""
         log = self.session.log(command.step)
         self._described(entry, command)
-        entry.exit, entry.metrics = ended.exit, metrics(command.out)
+        entry.exit = ended.exit
+        with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):  # they show, they don't judge
+            entry.metrics = metrics(command.out)
         entry.peaks = self.session.peaks.get(command.step, {})
         failure = ended.failure or (f"{command.step} ended with exit {ended.exit}" if ended.exit else None)
         if failure:

@@ -19,13 +19,14 @@ from gpulab.hosts.compute_node import find_compute_nodes
 from gpulab.hosts.inventory import load_hosts
 from gpulab.inside.layout import Layout
 from gpulab.lab.lab import Lab, find_lab
+from gpulab.lab.settings import parse_settings
 from gpulab.plan.layout.memory import Memory, megatron_memory, swift_memory
 from gpulab.plan.layout.remedies import find_cure
 from gpulab.plan.layout.shape import Shape
 from gpulab.plan.layout.step import Devices, lay_out, step_shape
 from gpulab.plan.layout.training import Training, read_training
 from gpulab.plan.machine import this_machine
-from gpulab.plan.plan import RENDEZVOUS, Command, Node, PlanSpec, Site, parse_settings, plan, with_all_flags
+from gpulab.plan.plan import RENDEZVOUS, Command, Node, PlanSpec, Site, plan, with_all_flags
 from gpulab.runs.request import node_count
 from gpulab.runs.resolve import asked_ports
 from gpulab.runs.spec import offered

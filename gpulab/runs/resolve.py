@@ -10,8 +10,8 @@ from gpulab.common.ports import FIRST, free_port
 from gpulab.common.profile import Profile
 from gpulab.engines import choose_engine
 from gpulab.lab.lab import Lab
+from gpulab.lab.settings import parse_settings
 from gpulab.plan.machine import Machine
-from gpulab.plan.plan import parse_settings
 from gpulab.runs.request import LabRequest, node_count
 from gpulab.runs.spec import RunSpec, compute_nodes_for, machines_of
 from gpulab.stacks.stack import load_stack

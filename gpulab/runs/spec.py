@@ -13,7 +13,8 @@ from gpulab.common.git import git_state
 from gpulab.engines import Backend, choose_engine
 from gpulab.engines.slurm import SlurmBackend
 from gpulab.hosts.compute_node import ComputeNode, find_compute_nodes
-from gpulab.lab.lab import Needs, find_lab
+from gpulab.lab.lab import find_lab
+from gpulab.lab.written import Needs
 from gpulab.plan.layout.step import Devices
 from gpulab.plan.machine import Machine, this_machine
 from gpulab.plan.plan import Plan, PlanSpec, Site, plan

@@ -3,8 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from invoke.parser.context import ParserContext
+
+if TYPE_CHECKING:
+    from gpulab.verbs.options import Option
+
+
+def named(words: Sequence[str], verbs: Mapping[str, ParserContext], options: Sequence[Option]) -> list[str]:
+    """The words with the name of an option that may be given by its place: `lock --stack cpu` for `lock cpu`."""
+    placed = next((option.name for option in options if option.by_place), None)
+    if placed is None or len(words) < 2 or words[1].startswith("-") or words[1] in verbs:
+        return list(words)
+    return [words[0], f"--{placed}", *words[1:]]
 
 
 def mistake(words: Sequence[str], verbs: Mapping[str, ParserContext]) -> tuple[str, str] | None:

@@ -10,7 +10,7 @@ from gpulab.verbs.verb import verb
 
 
 @verb(
-    Option("stack", "one stack, with its pins", to="name"),
+    Option("stack", "one stack, with its pins", to="name", by_place=True),
     Option("install", "make this stack's local venv"),
     Option("why", "A,B: why these stacks can't be one"),
 )
@@ -23,7 +23,7 @@ def stacks(why: str, **options: Any) -> Outcome:
 
 
 @verb(
-    Option("stack", "one stack, or `control` (the lab's own tools); default: all", to="name"),
+    Option("stack", "one stack, or `control` (the lab's own tools); default: all", to="name", by_place=True),
     flag("check", "write nothing: is each lock what its pins resolve to, and what would an upgrade change?"),
     flag("upgrade", "take the newest versions that the pins allow"),
 )

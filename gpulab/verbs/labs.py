@@ -58,15 +58,31 @@ def plan(**options: Any) -> Outcome:
     return show_plan(**options)
 
 
-@verb(Option("lab", "one lab, at length: `quickstart` or `start/quickstart`", to="name"))
-def labs(**options: Any) -> Outcome:
+@verb(
+    Option("lab", "one lab, at length: `quickstart` or `start/quickstart`", to="name", by_place=True),
+    flag("write", "bring the READMEs' tables of labs up to date"),
+)
+def labs(write: bool, **options: Any) -> Outcome:
     """List the labs: what they need, how their last runs ended."""
     from gpulab.reports.labs import list_labs
+    from gpulab.reports.new_lab import write_tables
 
-    return list_labs(**options)
+    return write_tables() if write else list_labs(**options)
 
 
-@verb(Option("lab", "only this lab's runs"), number("limit", "how many, newest first", default=20))
+@verb(
+    first("name", "the new lab: `train/my-lab`"),
+    Option("like", "the lab that it begins as", default="quickstart"),
+    Option("title", "what it shows, in a line"),
+)
+def new(**options: Any) -> Outcome:
+    """Make a lab like another one, which passes as it is."""
+    from gpulab.reports.new_lab import new_lab
+
+    return new_lab(**options)
+
+
+@verb(Option("lab", "only this lab's runs", by_place=True), number("limit", "how many, newest first", default=20))
 def runs(**options: Any) -> Outcome:
     """List the runs on record, newest first."""
     from gpulab.reports.listings import list_runs

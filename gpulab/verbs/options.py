@@ -17,6 +17,8 @@ class Option:
     default: Any = ""
     to: str = ""
     """The parameter that gets its value, where that is not the option's name."""
+    by_place: bool = False
+    """Whether its name may be left out behind the verb: `lock cpu`."""
 
     def called(self, help: str) -> Option:
         """The same option, with another explanation."""

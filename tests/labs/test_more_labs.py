@@ -70,10 +70,10 @@ def test_transformers_inference_and_its_plan_sh_reproduces_it(lab, tmp_path):
 
 
 def test_a_step_named_dpo_that_trains_by_another_algorithm_is_seen(lab):
-    run = lab("preferences", "--only", "dpo", "--set", "dpo.rlhf_type=cpo")
+    run = lab("preferences", "--only", "train-dpo", "--set", "dpo.rlhf_type=cpo")
     code, out, err = run.finish()
     assert code == 1, out + err
-    step = next(s for s in run.record["steps"] if s["step"] == "dpo")
+    step = next(s for s in run.record["steps"] if s["step"] == "train-dpo")
     proofs = {p["proof"]: p["holds"] for p in step["proofs"]}
     assert proofs.pop("args say rlhf_type=dpo") is False and proofs.pop("loss starts at 0.6931") is False
     assert all(proofs.values()), "the command itself ended well, and trained"

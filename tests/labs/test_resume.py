@@ -45,7 +45,7 @@ steps:
     makes: [note.txt]
 rehearse:
   twin: qwen3
-  speaks: data/train.jsonl
+  speaks: ../../common/data/capitals.jsonl
 """
 
 
@@ -54,6 +54,7 @@ def labs(tmp_path: Path) -> Path:
     """A folder of labs with that one in it, on the data of train/tuners."""
     folder = tmp_path / "labs" / "tests" / "broken"
     shutil.copytree(ROOT / "labs" / "train" / "tuners", folder)
+    shutil.copytree(ROOT / "labs" / "common", tmp_path / "labs" / "common")
     (folder / "lab.yaml").write_text(LAB)
     return tmp_path / "labs"
 

@@ -74,6 +74,7 @@ def on_hosts(hosts: Sequence[str], name: str, place: Path, gpus: int = 0) -> Ite
     """Hosts for as long as the tests last; `place` is for the labs."""
     bed = prepared(hosts, name, gpus)
     shutil.copytree(REPO / "labs" / "train" / "multi-node", place / "tests" / "train")
+    shutil.copytree(REPO / "labs" / "common", place / "common")
     shutil.copytree(LABS, place, dirs_exist_ok=True)
     try:
         yield Nodes(bed, hosts, bed.inventory(user="lab"), place)

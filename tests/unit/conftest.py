@@ -44,6 +44,7 @@ def write_lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WriteLab:
             text = text.replace(old, new)
         (folder / "lab.yaml").write_text(dedent(text))
         (folder / "train.yaml").write_text("dataset: data.jsonl\nlearning_rate: 1.0e-4\n")
+        (folder / "data.jsonl").touch()
         return folder
 
     return write

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from gpulab.common.paths import LABS
 from gpulab.common.resources import Usage
 from gpulab.engines.container_job import usage
 from gpulab.engines.docker import NETWORK
@@ -15,7 +16,7 @@ from gpulab.engines.docker_shell import DockerShell
 from gpulab.engines.local import LocalBackend
 from gpulab.engines.rank_logs import RankLogs
 from gpulab.lab.lab import find_lab
-from gpulab.plan.container import CACHES, here, run_words
+from gpulab.plan.container import CACHES, below, here, run_words, shipped
 from gpulab.plan.plan import Node, Plan, PlanSpec, Site, plan
 from gpulab.plan.script import LocalShell, as_script
 from gpulab.stacks.stack import load_stack
@@ -61,6 +62,13 @@ def test_only_the_run_twins_and_caches_can_be_written(tmp_path):
     writable = [v for v in volumes if not v.endswith(":ro")]
     assert writable[0].startswith(str(made.run))
     assert len(writable) == 2, "the run and the twins: a rehearsal downloads nothing"
+
+
+def test_a_container_reads_what_the_labs_share_and_a_host_is_sent_it(tmp_path):
+    made = planned(tmp_path)
+    assert f"{LABS}/common:{LABS}/common:ro" in after("--volume", words("train", made))
+    assert (LABS / "common/data/capitals.jsonl", ".common/data/capitals.jsonl") in shipped(made)
+    assert below(made, Path("/run"))[LABS / "common"] == Path("/run/.common")
 
 
 def test_a_token_is_handed_on_by_name_and_its_value_is_in_no_argument(tmp_path, monkeypatch):

@@ -17,7 +17,7 @@ from gpulab.common.processes import MARK, belonging
 from gpulab.engines.local import LocalBackend
 from gpulab.engines.progress import Watch
 from gpulab.engines.session import StepSession
-from gpulab.lab.lab import Ready
+from gpulab.lab.step import Ready
 from gpulab.plan.plan import Command, Plan
 from gpulab.stacks.stack import load_stack
 

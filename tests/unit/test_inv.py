@@ -165,10 +165,12 @@ def test_a_failing_install_names_the_log_and_the_cure(clone):
         (["lbas"], "No idea what 'lbas' is!", "did you mean lab"),
         (["lab"], "required positional arguments: 'name'", "inv --help lab"),
         (["lab", "quickstart", "--rehearsed"], "No idea what '--rehearsed' is!", "inv --help lab"),
+        (["lock", "cpuu"], "no stack 'cpuu'", "did you mean cpu"),
+        (["labs", "quikstart"], "no lab 'quikstart'", "did you mean quickstart"),
         (["lab", "quikstart"], "no lab 'quikstart'", "did you mean quickstart"),
         (["lab", "quickstart", "--hub", "github"], "no hub 'github'", "modelscope, hf"),
         (["lab", "quickstart", "--set", "train.lr=1"], "knows no flag 'lr'", "did you mean"),
-        (["lab", "quickstart", "--set", "serve.port=http"], "not a port", "1 to 65535"),
+        (["lab", "quickstart", "--set", "serve.port=http"], "no such value of 'port'", "a whole number"),
         (["show", "nothing"], "no runs in ", "./inv lab quickstart"),
     ],
 )

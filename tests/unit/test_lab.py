@@ -24,8 +24,9 @@ MISTAKES = {
     "an unknown flag": (("--temperature", "--temperatur"), 13, "no flag 'temperatur'", "temperature"),
     "an unknown flag to rehearse": (("max_steps", "max_step"), 16, "no flag 'max_step'", "max_steps"),
     "an unknown step to rehearse": (("  train: {max", "  trian: {max"), 16, "no step 'trian'", "train"),
-    "a missing file": (("sft train.yaml", "sft tran.yaml"), 9, "no file tran.yaml", "put it into"),
+    "a missing file": (("sft train.yaml", "sft tran.yaml"), 9, "no file tran.yaml", "train.yaml"),
     "an unknown proof": (("loss falls", "loss fals"), 11, "no proof 'loss fals'", "loss falls"),
+    "a proof like no other": (("loss falls", "it works"), 11, "no proof 'it works'", "adapter moved; "),
     "a proof about no step": (("loss falls", "exact match above chat"), 11, "'chat', which is no earlier", ""),
     "an unknown stack": (("stack: cpu", "stack: gpu"), 4, "no stack 'gpu'", "cpu"),
     "a rank where nothing spreads": (("{model}\n", "{model} --seed {node_rank}\n"), 9, "step that spreads", "spread"),
@@ -108,7 +109,9 @@ def test_some_steps_bring_those_that_they_refer_to(write_lab):
     assert list(lab.only(["other"]).steps) == ["other"]
     assert list(lab.only([]).steps) == ["train", "other", "chat"]
     compared = load_lab(LABS / "train/multi-gpu").only(["zero3"])
-    assert list(compared.steps) == compared.compare == ["single", "zero3"], "its losses are compared with single's"
+    assert list(compared.steps) == list(compared.compare) == ["single", "zero3"], (
+        "its losses are compared with single's"
+    )
     with pytest.raises(UsageError, match="has no step 'chatt'"):
         lab.only(["chatt"])
 

@@ -88,8 +88,10 @@ def copy(tmp_path_factory) -> tuple[Path, dict]:
         shutil.copy(ROOT / "docker" / file, root / "docker" / file)
     folder = root / "labs/start/tiny"
     folder.mkdir(parents=True)
+    (root / "labs/common/data").mkdir(parents=True)
     (folder / "lab.yaml").write_text(LAB, encoding="utf-8")
     (folder / "train.yaml").write_text("dataset: data.jsonl\n")
+    (folder / "data.jsonl").touch()
     done = subprocess.run([sys.executable, "-c", MAKE], cwd=root, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     made = json.loads(done.stdout)
@@ -144,6 +146,9 @@ def test_containers_get_the_plans_own_words(copy, script):
         assert told, f"{script}: nobody was told {wanted}"
         assert all(f"--workdir\0{root}/labs/start/tiny" in "\0".join(call) for call in told)
     assert "QUOTE=it's $(touch seen)" in [word for call in calls for word in call]
+    if script == "remote":
+        sent = [Path(call[-1]).name for call in calls if any(word.startswith("mkdir -p") for word in call)]
+        assert {".lab", ".common", "inside", "checks"} <= set(sent)
 
 
 @pytest.mark.parametrize(

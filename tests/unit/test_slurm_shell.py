@@ -103,6 +103,14 @@ def test_its_steps_run_in_order_with_the_jobs_own_gpus_and_label(tmp_path, write
     assert (job.results / ".lab" / "lab.yaml").is_file() and (job.results / ".gpulab/inside/ready.py").is_file()
 
 
+def test_its_script_carries_what_the_labs_share(tmp_path, write_lab):
+    (write_lab().parents[1] / "common/data").mkdir(parents=True)
+    (write_lab().parents[1] / "common/data/facts.jsonl").write_text("{}\n")
+    job = Job(tmp_path, write_lab)
+    assert job.run().returncode == 0
+    assert (job.results / ".common/data/facts.jsonl").read_text() == "{}\n"
+
+
 def test_it_stops_at_the_first_step_that_fails(tmp_path, write_lab):
     job = Job(tmp_path, write_lab)
     assert job.run(TRAIN="7").returncode == 7

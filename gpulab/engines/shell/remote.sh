@@ -6,10 +6,9 @@ FILES=$SHARED/${RUN##*/}-$$  # the run's folder on the hosts; what it holds stay
 # send FOLDER FOLDER-THERE
 # shellcheck disable=SC2016 # for the shell there
 send() { tar -C "$1" -c . | helper -c 'mkdir -p "$0" && tar --no-same-owner -xf - -C "$0"' "$2"; }
-# ground FOLDER...: the lab, its tools and these empty folders are there.
+# ground FOLDER...: the lab's tools and these empty folders are there.
 ground() {
   local part
-  send "$FOLDER" "$FILES"/.lab
   for part in inside checks; do send "$LAB/gpulab/$part" "$FILES/.gpulab/$part"; done
   # shellcheck disable=SC2016
   helper -c 'mkdir -p "$@"' _ "$@"

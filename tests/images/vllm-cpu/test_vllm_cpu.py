@@ -21,8 +21,8 @@ def test_what_serving_imports_is_there(here: Box) -> None:
 
 
 def test_a_twin_answers_through_ms_swift(here: Box) -> None:
-    twin = (ROOT / "gpulab/inside/twin.py").read_text()
-    made = here.run("python", "-", "qwen3", "Qwen3-0.6B", stdin=twin)
+    here.docker.run("cp", str(ROOT / "gpulab"), f"{here.name}:/home/lab/gpulab")
+    made = here.run("python", "/home/lab/gpulab/inside/twins", "qwen3", "/home/lab/Qwen3-0.6B")
     assert made.returncode == 0, made.stderr[-3000:]
     question = {"messages": [{"role": "user", "content": "Who are you?"}]}
     done = here.run("sh", "-c", INFER, stdin=json.dumps(question), timeout=900)

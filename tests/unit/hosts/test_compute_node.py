@@ -11,7 +11,7 @@ from gpulab.common.errors import UsageError
 from gpulab.hosts import compute_node as compute_node
 from gpulab.hosts.inventory import Host
 from gpulab.hosts.ssh import Answer
-from gpulab.lab.lab import Needs
+from gpulab.lab.written import Needs
 from gpulab.plan.machine import Machine
 
 HOSTS = [Host(f"gpu{n}", f"198.18.0.{n}") for n in range(1000)]

@@ -1,0 +1,34 @@
+"""What `swift infer` wrote, read as answers: text, a class's number, a score."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from gpulab.inside.answers import answers_in, exact_match
+from gpulab.inside.metrics import metrics
+
+
+def result(folder, *pairs):
+    rows = [{"response": said, "labels": wanted, "messages": [{"role": "user", "content": str(n)}]}
+            for n, (said, wanted) in enumerate(pairs)]  # fmt: skip
+    (folder / "infer_result.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+def test_a_class_is_a_number_and_matched_as_one(tmp_path):
+    out = result(tmp_path, (1, 1), (0, 1), ("1", 1))
+    assert exact_match(answers_in(out)) == pytest.approx(2 / 3)
+    assert metrics(out)["exact_match"] == 0.6667
+
+
+@pytest.mark.parametrize("score", [0.731, [0.731]])
+def test_a_score_is_no_answer_to_be_matched(tmp_path, score):
+    out = result(tmp_path, (score, 1), (score, 0))
+    assert exact_match(answers_in(out)) is None
+    assert "exact_match" not in metrics(out) and metrics(out)["answers"] == 2
+
+
+def test_what_has_no_label_has_no_right_answer(tmp_path):
+    assert exact_match(answers_in(result(tmp_path, ("Melvik", None)))) is None
