@@ -28,8 +28,10 @@ INSIDE = ROOT / "gpulab/inside"
 
 def stack(path: Path, lab: LabFile) -> None:
     """The stack is there."""
-    if lab.stack not in (stacks := load_stacks()):
-        raise fault(path, ["stack"], f"no stack {lab.stack!r}", nearest(lab.stack, list(stacks)))
+    stacks = load_stacks()
+    for where, name in ((["stack"], lab.stack), (["rehearse", "stack"], lab.rehearse.stack)):
+        if name not in stacks:
+            raise fault(path, where, f"no stack {name!r}", nearest(name, list(stacks)))
 
 
 def names(path: Path, lab: LabFile, made: Expanded) -> None:

@@ -90,6 +90,7 @@ class Rehearse(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
     __pydantic_extra__: dict[str, Rehearsal]
+    stack: str = "cpu"
     twin: str | None = None
     speaks: str | None = None
     twins: dict[str, Twin] = {}  # of the lab's other models, where theirs differs from that of `model`

@@ -147,6 +147,7 @@ def plan(spec: PlanSpec, run: Path, site: Site = Site()) -> Plan:
         key: str(twins[key].folder) if key in twins else name for key, name in {"model": "", **lab.models}.items()
     }
     env = {**additions()["env"]["always"], **(additions()["env"]["cpu"] if cpu else {})}
+    env |= {k: _filled(v, {"tools": str(TOOLS)}) for k, v in additions()["stacks"].get(spec.stack.name, {}).items()}
     if spec.hub == "hf":
         env["USE_HF"] = "1"  # ms-swift's own name for it
     commands = [

@@ -29,7 +29,7 @@ def resolve(request: LabRequest, *, to_show: bool = False) -> RunSpec:
         profile, why = AS_WRITTEN  # there is nothing else to show
     else:
         profile, why = choose_profile(lab, machines, nodes, rehearse=request.rehearse)
-    stack = load_stack("cpu" if profile == "cpu" else lab.stack)
+    stack = load_stack(lab.rehearse.stack if profile == "cpu" else lab.stack)
     engine = choose_engine(request.engine, stack, compute_nodes, request.hosts, requeue=request.requeue)
     settings = parse_settings(request.settings, lab)
     return RunSpec(

@@ -57,15 +57,15 @@ def ahead_of(stack: Stack, python: str) -> str:
     It comes to this only where torch's CPU build is at hand for an older one alone.
     """
     least = stack.pins.least_python
-    if not least or version(python) >= version(least):
+    if not older(python, least):
         return ""
     lock = entries(stack.lock.read_text(encoding="utf-8"))
     return "".join(re.sub(r" ; [^\\\n]*", " ", lock[pin.split("==")[0]]) for pin in stack.pins.pins)
 
 
-def version(python: str) -> tuple[int, ...]:
-    """X.Y as numbers."""
-    return tuple(map(int, python.split(".")))
+def older(python: str, least: str) -> bool:
+    """Whether X.Y is older than what is asked for; nothing may be."""
+    return bool(least) and [*map(int, python.split("."))] < [*map(int, least.split("."))]
 
 
 def install_ahead(stack: Stack, text: str) -> None:
@@ -73,9 +73,9 @@ def install_ahead(stack: Stack, text: str) -> None:
     with tempfile.TemporaryDirectory() as place:
         file = Path(place) / "ahead.txt"
         file.write_text(text, encoding="utf-8")
-        pip = [sys.executable, "-m", "pip", "--python", str(stack.bin / "python"), "install", "--quiet"]
+        pip = [sys.executable, "-m", "pip", "--python", str(stack.bin / "python"), "install", "--quiet", "--no-deps"]
         run(
-            [*pip, "--no-deps", "--ignore-requires-python", "--only-binary", ":all:", "--require-hashes", "-r", str(file)],
+            [*pip, "--ignore-requires-python", "--only-binary", ":all:", "--require-hashes", "-r", str(file)],
             environment(),
             f"what of {stack.name} asks for Python {stack.pins.least_python} can't be installed",
             f"{text.count('==')} packages made for Python {stack.pins.least_python} and newer",

@@ -126,4 +126,6 @@ def _on_the_cpu(torch: Any) -> None:
 
     dist.all_to_all_single = all_to_all
     init = dist.init_process_group
-    dist.init_process_group = lambda *args, **kwargs: init(*args, **{k: v for k, v in kwargs.items() if k != "device_id"})
+    dist.init_process_group = lambda *args, **kwargs: init(
+        *args, **{k: v for k, v in kwargs.items() if k != "device_id"}
+    )

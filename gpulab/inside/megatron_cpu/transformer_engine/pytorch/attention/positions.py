@@ -4,6 +4,7 @@ tail, so that all have as much to do (megatron/core/utils.py, get_batch_on_this_
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 
@@ -12,13 +13,13 @@ def held(starts: Sequence[int], total: int, size: int, rank: int) -> torch.Tenso
     """The positions that `rank` of `size` holds, in its own order; what follows the last sequence is one more."""
     ends = [*starts, *([total] if starts[-1] < total else [])]
     pieces = []
-    for begin, end in zip(ends, ends[1:], strict=False):
+    for begin, end in pairwise(ends):
         if size == 1:
             pieces.append(torch.arange(begin, end))
             continue
         piece = (end - begin) // (2 * size)
-        for number in (rank, 2 * size - 1 - rank):
-            pieces.append(torch.arange(begin + number * piece, begin + (number + 1) * piece))
+        mine = (begin + number * piece for number in (rank, 2 * size - 1 - rank))
+        pieces += [torch.arange(start, start + piece) for start in mine]
     return torch.cat(pieces)
 
 
