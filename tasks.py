@@ -8,9 +8,10 @@ from gpulab.verbs import develop, hosts, images, labs
 
 GROUPS = {
     "start": [labs.labs, labs.lab, labs.show, hosts.doctor],
-    "labs": [labs.plan, labs.runs, labs.resume, labs.attach, labs.cancel, labs.queue],
+    "labs": [labs.rehearse, labs.curriculum, labs.plan, labs.runs, labs.resume, labs.attach, labs.cancel, labs.queue],
     "hosts": [
-        hosts.hosts, hosts.trust, hosts.provision, hosts.verify, hosts.drift, hosts.fingerprint, hosts.bundle,
+        hosts.hosts, hosts.trust, hosts.provision, hosts.verify, hosts.accept, hosts.drift, hosts.fingerprint,
+        hosts.bundle,
     ],
     "images": [images.build, images.images, images.push, images.pull, images.save, images.load],
     "develop": [develop.stacks, develop.lock, develop.lint, develop.test, develop.testbed, labs.new],

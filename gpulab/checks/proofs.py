@@ -1,6 +1,19 @@
 """`proves`: was the feature active? A proof is a phrase of lab.yaml and a look at evidence, never an exit code."""
 
-from gpulab.checks import answers, figures, ranks, settings, training
+from gpulab.checks import acceptance, answers, figures, heads, pictures, ranks, settings, training
 from gpulab.checks.registry import PROOFS, Finished, find, prove
 
-__all__ = ["PROOFS", "Finished", "answers", "figures", "find", "prove", "ranks", "settings", "training"]
+__all__ = [
+    "PROOFS",
+    "Finished",
+    "acceptance",
+    "answers",
+    "figures",
+    "find",
+    "heads",
+    "pictures",
+    "prove",
+    "ranks",
+    "settings",
+    "training",
+]

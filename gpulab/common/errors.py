@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from gpulab.common.failure import Failure
 
 
 class UsageError(Exception):
-    """Wrong usage or environment: carries a Failure, whose cure names what helps. Ends with exit 2."""
+    """Wrong usage or environment: carries failures, whose cures name what helps. Ends with exit 2."""
 
     def __init__(self, message: str, cure: str = "") -> None:
         super().__init__(message)
-        self.failure = Failure(message, cure)
+        self.failures = [Failure(message, cure)]
+
+    @property
+    def failure(self) -> Failure:
+        """The first of them."""
+        return self.failures[0]
+
+    @classmethod
+    def of_all(cls, failures: Sequence[Failure]) -> UsageError:
+        """One exception for several mistakes, which are told at once."""
+        error = cls(failures[0].message, failures[0].cure)
+        error.failures = list(failures)
+        return error
 
     @classmethod
     def of(cls, failure: Failure) -> UsageError:

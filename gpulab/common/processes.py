@@ -56,12 +56,19 @@ class Meter:
 
 
 def belonging(folder: Path) -> list[psutil.Process]:
-    """Every process that was started for the run in `folder`."""
-    return [p for p in psutil.process_iter() if _belongs(p, str(folder))]
+    """Every process that was started for the run in `folder`: by the mark in its environment, or, where it is a fork
+    that has another's, by the log of the run that it writes."""
+    return [p for p in psutil.process_iter() if p.pid != os.getpid() and (_has_mark(p, folder) or _writes(p, folder))]
 
 
-def _belongs(process: psutil.Process, folder: str) -> bool:
+def _has_mark(process: psutil.Process, folder: Path) -> bool:
     try:
-        return process.pid != os.getpid() and process.environ().get(MARK) == folder
+        return process.environ().get(MARK) == str(folder)
     except psutil.Error:
         return False
+
+
+def _writes(process: psutil.Process, folder: Path) -> bool:
+    with contextlib.suppress(OSError):  # it ended, or is another user's
+        return Path(f"/proc/{process.pid}/fd/1").readlink().is_relative_to(folder / "logs")
+    return False

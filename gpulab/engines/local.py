@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,16 @@ from gpulab.common.ports import free_port
 from gpulab.common.processes import MARK, Meter, belonging, stop
 from gpulab.common.resources import Usage
 from gpulab.engines.backend import CannotStart, StepBackend, log_of
+from gpulab.engines.warm import PROGRAMS, SHARED, Forked, Warm, carries
 from gpulab.inside import ready
-from gpulab.plan.plan import RENDEZVOUS, Command, Node, Plan
+from gpulab.plan.plan import RENDEZVOUS, Command, Node, Plan, additions
 from gpulab.plan.script import LocalShell
 
 
 class ProcessJob:
     """A process with all that it started."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, process: subprocess.Popen[bytes] | Forked) -> None:
         self._process = process
         self._meter = Meter(process.pid)
 
@@ -39,7 +40,8 @@ class ProcessJob:
     def stop(self) -> None:
         """See Job."""
         if self._process.poll() is None:
-            stop([psutil.Process(self._process.pid)])
+            with contextlib.suppress(psutil.NoSuchProcess):  # it ends at this moment
+                stop([psutil.Process(self._process.pid)])
         self._process.wait()
 
     def usage(self) -> Usage:
@@ -52,9 +54,10 @@ class ProcessJob:
 
 
 class LocalBackend(StepBackend):
-    """See Backend; the stack is a venv."""
+    """See Backend; the stack is a venv. Steps of a rehearsal are forks of one process, where they can be."""
 
     name = "local"
+    _warm: Warm | None = None
 
     def prepare(self) -> None:
         """See Backend."""
@@ -80,12 +83,26 @@ class LocalBackend(StepBackend):
         """See Backend; another run on this machine may hold the usual one."""
         return str(free_port(int(RENDEZVOUS)))
 
+    def lay_ground(self, plan: Plan) -> None:
+        """See Backend; what takes seconds to import is imported while the first steps run."""
+        if plan.profile == "cpu" and any(carries(c) and c.argv[0] in PROGRAMS for c in plan.commands):
+            self._warm = self.warm_up()
+
+    def warm_up(self) -> Warm:
+        """A process that has ms-swift imported, in the environment of most steps of a rehearsal."""
+        added = additions()["env"]
+        return Warm(self.stack, self._environment({**added["always"], **added["cpu"]}))
+
     def start(self, plan: Plan, command: Command) -> ProcessJob:
         """See Backend."""
-        with log_of(plan, command.name).open("wb") as log:
+        env = {**self._environment(command.env), MARK: str(plan.run)}
+        log_of(plan, command.name).write_bytes(b"")
+        if self._warm and carries(command) and (forked := self._warm.fork(command, env, log_of(plan, command.name))):
+            return ProcessJob(forked)
+        with log_of(plan, command.name).open("ab") as log:
             try:
                 process = subprocess.Popen(
-                    command.argv, cwd=command.cwd, env=self._environment(plan, command), stdin=subprocess.DEVNULL,
+                    command.argv, cwd=command.cwd, env=env, stdin=subprocess.DEVNULL,
                     stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
                 )  # fmt: skip
             except OSError as error:
@@ -100,9 +117,11 @@ class LocalBackend(StepBackend):
     def sweep(self, run: Path) -> None:
         """See Backend; by the mark in the processes' environment."""
         stop(belonging(run))
+        if self._warm:
+            self._warm.end()
 
-    def _environment(self, plan: Plan, command: Command) -> dict[str, str]:
-        """The command's whole environment: this process's, the stack first on PATH, the plan's own on top."""
+    def _environment(self, own: Mapping[str, str]) -> dict[str, str]:
+        """A command's whole environment: this process's, the stack first on PATH, the plan's own on top."""
         path = f"{self.stack.bin}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-        inherited = {k: v for k, v in os.environ.items() if k not in ("PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV")}
-        return {**inherited, **command.env, "PATH": path, MARK: str(plan.run)}
+        ours = ("PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV", SHARED)
+        return {**{k: v for k, v in os.environ.items() if k not in ours}, **own, "PATH": path}

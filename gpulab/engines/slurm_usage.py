@@ -6,12 +6,15 @@ Slurm's own figures leave containers out: they belong to Docker's processes.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from gpulab.common.resources import Sample
 from gpulab.engines.container_job import usage
 from gpulab.inside.slurm_watcher import USAGE
+
+GPU = re.compile(r"(\d+|\[N/A\]), (\d+|\[N/A\])$", re.MULTILINE)  # anything else is a complaint of nvidia-smi
 
 
 def samples(run: Path, step: str) -> Iterator[Sample]:
@@ -38,7 +41,7 @@ def samples(run: Path, step: str) -> Iterator[Sample]:
 def total(lines: list[str], step: str, seconds: float) -> Sample:
     """Containers' lines (`{"CPUPerc": "101.5%", ...}`) and GPUs' (`97, 40213`) as one sample."""
     used = [usage(json.loads(line)) for line in lines if line.startswith("{")]
-    gpus = [[float(n) if n.strip().isdigit() else 0.0 for n in line.split(",")] for line in lines if line[0] != "{"]
+    gpus = [[float(n) if n.isdigit() else 0.0 for n in told.groups()] for line in lines if (told := GPU.match(line))]
     return Sample(
         seconds=seconds,
         step=step,

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gpulab.common.errors import UsageError, nearest
+from gpulab.common.failure import Failure
 from gpulab.common.outcome import Outcome
 from gpulab.common.paths import CONTROL_LOCK, ROOT, shown
 from gpulab.hosts.ansible import environment, program
@@ -101,14 +102,14 @@ def plain_packages() -> dict[str, dict[str, str]]:
     return found
 
 
-def fetch_all(data: dict[str, Any], folder: Path, only: str) -> list[str]:
+def fetch_all(data: dict[str, Any], folder: Path, only: str) -> list[Failure]:
     """Fetch every kind of thing, or the kinds that `only` lists; what could not be had. Raises UsageError."""
     systems, images = data["systems"], sorted({i for needs in data["systems"].values() for i in needs["images"]})
 
-    def each(fetch: Callable[[str], list[str]], names: Iterable[str]) -> list[str]:
+    def each(fetch: Callable[[str], list[Failure]], names: Iterable[str]) -> list[Failure]:
         return [failure for name in names for failure in fetch(name)]
 
-    kinds: dict[str, Callable[[], list[str]]] = {
+    kinds: dict[str, Callable[[], list[Failure]]] = {
         "keys": lambda: each(lambda n: fetch_keys(systems[n], folder / n), systems),
         "packages": lambda: each(lambda n: fetch_packages(n, systems[n], folder / n), systems),
         "images": lambda: fetch_images(images, folder),

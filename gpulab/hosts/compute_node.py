@@ -25,38 +25,14 @@ from gpulab.plan.machine import Gpu, Machine
 STORAGE = ROOT / "ansible" / "roles" / "lab_storage" / "defaults" / "main.yml"
 ENVIRONMENT = "/etc/gpu-lab.env"  # what the role lab_storage tells programs
 SKEW = 30.0  # seconds by which the clocks of a run's hosts may differ: no less can be told over a busy ssh
-# The caller's own uid, the shared folder's group: what a run writes is the caller's, and the group can read on.
-# The interface is the one that the role fabric chose for NCCL, else that of the address which the inventory names.
-LOOK = """
-import fcntl, json, os, pathlib, re, shutil, socket, struct, sys, time
-runs, told, known = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), sys.argv[3]
-def address(name):
-    try:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-            return socket.inet_ntoa(fcntl.ioctl(s, 0x8915, struct.pack("256s", name.encode()[:15]))[20:24])
-    except OSError:
-        return ""
-nccl = pathlib.Path("/etc/nccl.conf")
-chosen = re.search(r"^NCCL_SOCKET_IFNAME=.?([a-z][\\w.]*)", nccl.read_text(), re.M) if nccl.is_file() else None
-addresses = {name: address(name) for _, name in socket.if_nameindex() if name != "lo"}
-named = chosen[1] if chosen else next((n for n, a in addresses.items() if a == known), "")
-interface = named if addresses.get(named) else next((n for n, a in addresses.items() if a), "")
-print(json.dumps({
-    "uid": os.getuid(), "gid": runs.stat().st_gid if runs.is_dir() else None,
-    "told": told.read_text() if told.is_file() else "",
-    "free_gib": shutil.disk_usage(runs).free / 2**30 if runs.is_dir() else 0,
-    "shm_mib": shutil.disk_usage("/dev/shm").total // 2**20,
-    "interface": interface, "address": addresses.get(interface, ""), "now": time.time(),
-    "rdma": os.path.isdir("/dev/infiniband"),
-}))
-"""
+LOOK = ROOT / "gpulab/inside/node_facts.py"
 
 
 @dataclass(frozen=True)
 class ComputeNode:
     """A host as a lab sees it: facts for the record, `uid:gid` of containers, the shared folder, what programs are
     told, free disk in GiB, the size of /dev/shm in MiB, the interface for traffic between nodes and its address,
-    whether there is RDMA, and by how many seconds the host's clock is ahead of this machine's."""
+    whether there is RDMA, by how many seconds its clock is ahead of this machine's, and why there is no interface."""
 
     host: Host
     machine: Machine
@@ -69,6 +45,7 @@ class ComputeNode:
     address: str
     rdma: bool
     ahead: float
+    no_interface: str = ""
 
 
 def shared_folder(host: Host) -> Path:
@@ -80,7 +57,7 @@ def find_compute_nodes(needs: Needs, inventory: str, limit: str, count: int) -> 
     """The first `count` hosts of the inventory that can be reached and have the GPUs that are needed, in its order;
     where there are not so many, the first that can be reached, for a rehearsal there.
 
-    Raises UsageError where too few can be reached, or their clocks differ.
+    Raises UsageError where too few can be reached, their clocks differ, or several have no way to meet.
     """
     hosts = load_hosts(inventory, limit)
     if len(hosts) < count:
@@ -103,7 +80,20 @@ def find_compute_nodes(needs: Needs, inventory: str, limit: str, count: int) -> 
         raise trouble
     chosen = (fit if len(fit) >= count else reached)[:count]
     refuse_skew(chosen)
+    if count > 1:
+        refuse_no_fabric(chosen)
     return chosen
+
+
+def refuse_no_fabric(compute_nodes: list[ComputeNode]) -> None:
+    """Raise UsageError for a node that has no interface to meet the others over: another network than the one that was
+    chosen would be taken unseen."""
+    for node in compute_nodes:
+        if node.no_interface:
+            raise UsageError(
+                f"{node.host.name}: {node.no_interface}",
+                f"bring it up there, or set fabric_interface: ./inv provision --tags fabric --limit {node.host.name}",
+            )
 
 
 def refuse_skew(compute_nodes: list[ComputeNode]) -> None:
@@ -122,7 +112,12 @@ def ask_compute_nodes(hosts: list[Host], inventory: str) -> list[ComputeNode | U
     with ThreadPoolExecutor() as pool:
         looking = pool.submit(look_at, hosts, ["system", "memory", "gpus"], inventory)
         began = time.time()
-        answers = ask(hosts, lambda h: ["python3", "-", *where[h.name]], stdin=LOOK, inventory=inventory)
+        answers = ask(
+            hosts,
+            lambda h: ["python3", "-", *where[h.name]],
+            stdin=LOOK.read_text(encoding="utf-8"),
+            inventory=inventory,
+        )
         asked = (began + time.time()) / 2
         facts = looking.result()
     return [_compute_node(host, answers[host.name], facts[host.name], asked, inventory) for host in hosts]
@@ -150,6 +145,7 @@ def _compute_node(
         address=found["address"],
         rdma=found["rdma"],
         ahead=found["now"] - asked,
+        no_interface=found["no_interface"],
     )
 
 

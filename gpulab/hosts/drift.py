@@ -32,7 +32,12 @@ def drift(hosts: str, *, limit: str, tags: str) -> Outcome:
     }
     differing = sorted({c.host for c in changes})
     summary = (
-        [f"{', '.join(differing)} differ{'s' if len(differing) == 1 else ''} in {len(found)} places"] if found else []
+        [
+            f"{', '.join(differing)} differ{'s' if len(differing) == 1 else ''} "
+            f"in {len(found)} place{'s' if len(found) > 1 else ''}"
+        ]
+        if found
+        else []
     )
     code = 130 if played.interrupted else None
     return Outcome(data, failures=played.trouble() + summary, text=text(played), code=code)

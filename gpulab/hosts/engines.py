@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shlex
 import shutil
+import subprocess
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from gpulab.common.docker import Docker
 from gpulab.common.errors import UsageError
-from gpulab.common.paths import CACHE
+from gpulab.common.paths import CACHE, ROOT
 from gpulab.hosts.inventory import Host
-from gpulab.hosts.ssh import ask, complaint, options
+from gpulab.hosts.ssh import ask, complaint
+from gpulab.hosts.ssh_route import options
 
 KEPT_OPEN = 60  # seconds: a docker command opens several connections, the next ones cost no login
 # A host that dies while an image is on its way: ssh gives up after 20 s of silence, instead of never.
 ALIVE = ("-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=4")
+
+REFUSED = re.compile("permission denied|cannot connect|error during connect", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,16 @@ class HostDocker(Docker):
     """A host's engine over ssh. Docker says little more than that it cannot connect: then the host is asked why."""
 
     of: Host = field(kw_only=True)
+
+    def try_run(self, *words: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+        """As Docker's. A login that was kept open from before its user was let in knows nothing of the new group: it is
+        given up, and the command tried once more."""
+        done = super().try_run(*words, timeout=timeout)
+        if done.returncode and REFUSED.search(done.stderr) and "exit status 255" not in done.stderr:
+            # What runs over the old login goes on; who comes now logs in anew.
+            subprocess.run(["ssh", "-O", "stop", self.of.name], env=self.env(), capture_output=True, check=False)
+            done = super().try_run(*words, timeout=timeout)
+        return done
 
     def complaint(self, said: str) -> UsageError:
         """As Docker's, with ssh's own trouble told apart."""
@@ -39,9 +54,7 @@ class HostDocker(Docker):
             return UsageError(f"{self.at}: {asked.problem}", asked.cure)
         if "not found" in asked.problem:
             return UsageError(f"{self.at} has no docker", "./inv provision, or install it there")
-        if not asked.problem:  # it was put right since the login that is kept open
-            return UsageError(f"the engine of {self.at} refuses an earlier login", f"try again in {KEPT_OPEN} s")
-        return super().complaint(asked.problem)
+        return super().complaint(asked.problem or said)
 
 
 def engine_of(host: Host) -> Docker:
@@ -60,7 +73,7 @@ def engine_of(host: Host) -> Docker:
     socket.mkdir(mode=0o700, exist_ok=True)
     shared = ["-o", "ControlMaster=auto", "-o", f"ControlPath={socket}/%C", "-o", f"ControlPersist={KEPT_OPEN}", *ALIVE]
     argv = [ssh, "-o", f"HostName={host.address}", *options(host), *shared]
-    line = f'#!/bin/sh\nexec {shlex.join(argv)} "$@"\n'
+    line = f'#!/bin/sh\ncd {shlex.quote(str(ROOT))} && exec {shlex.join(argv)} "$@"\n'
     folder = CACHE / "ssh" / hashlib.sha256(line.encode()).hexdigest()[:12]
     if not (folder / "ssh").is_file():
         folder.mkdir(parents=True, exist_ok=True)

@@ -7,10 +7,12 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from gpulab.common.console import console
+from gpulab.common.failure import Failure
 from gpulab.common.paths import ROOT
 
 SECONDS = 60
@@ -23,7 +25,7 @@ ARCHIVES = {
 }
 
 
-def fetch_keys(needs: dict[str, Any], folder: Path) -> list[str]:
+def fetch_keys(needs: dict[str, Any], folder: Path) -> list[Failure]:
     """Each repository's key with the fingerprint that the roles expect; no other key of the same file is kept."""
     failures = []
     folder.mkdir(parents=True, exist_ok=True)
@@ -33,23 +35,23 @@ def fetch_keys(needs: dict[str, Any], folder: Path) -> list[str]:
             with urllib.request.urlopen(source["key_url"], timeout=SECONDS) as answer:
                 got.write_bytes(answer.read())
         except OSError as error:
-            failures.append(f"{source['key_url']}: {error}")
+            failures.append(Failure(str(error), where=source["key_url"]))
             continue
         status, _, complaint = said("sh", str(PINNED_KEY), str(got), source["fingerprint"].upper(), str(target))
         got.unlink()
         if status:
             why = f"not the key {source['fingerprint']}" if status == NOT_IN_IT else last(complaint)
-            failures.append(f"{source['key_url']}: {why}")
+            failures.append(Failure(why, where=source["key_url"]))
     return failures
 
 
-def fetch_packages(system: str, needs: dict[str, Any], folder: Path) -> list[str]:
+def fetch_packages(system: str, needs: dict[str, Any], folder: Path) -> list[Failure]:
     """The packages and all they need, as for a system with nothing installed; one repository's failure leaves the rest.
 
     Needs apt-get on this machine, of any release. The other distribution's archive takes a mirror and its keyring.
     """
     if not shutil.which("apt-get"):
-        return [f"{system}: no apt-get on this machine (cure: fetch the packages on Debian or Ubuntu)"]
+        return [Failure("no apt-get on this machine", "fetch the packages on Debian or Ubuntu", system)]
     failures = []
     root = folder / "apt"
     for part in ("etc/apt.conf.d", "etc/preferences.d", "etc/sources.list.d", "state/lists/partial",
@@ -58,7 +60,7 @@ def fetch_packages(system: str, needs: dict[str, Any], folder: Path) -> list[str
     (root / "state/status").touch()
     lines, problem = archive(**needs["archive"])
     if problem:
-        return [f"{system}: {problem}"]
+        return [replace(problem, where=system)]
     (root / "etc/sources.list").write_text("".join(lines), encoding="utf-8")
     own = {name: "" for packages in needs["packages"].values() for name, version in packages.items() if not version}
     groups = {"": own, **{role: {n: v for n, v in needs["packages"][role].items() if v} for role in needs["sources"]}}
@@ -71,32 +73,30 @@ def fetch_packages(system: str, needs: dict[str, Any], folder: Path) -> list[str
         if source:
             key, uri = folder / f"{source['name']}.asc", source["uri"].replace("$(ARCH)", "amd64")
             if not key.is_file():
-                failures.append(f"{system}: {role}: no key of {uri} (cure: --only keys,packages)")
+                failures.append(Failure(f"no key of {uri}", "--only keys,packages", f"{system}: {role}"))
                 continue
             listed.write_text(
                 f"deb [signed-by={key}] {uri} {source['suite']} {source['components']}\n", encoding="utf-8"
             )
-        failures += [f"{system}: {role or 'its own packages'}: {why}" for why in apt(root, wanted)]
+        failures += [Failure(why, where=f"{system}: {role or 'its own packages'}") for why in apt(root, wanted)]
     return failures
 
 
-def archive(distribution: str, release: str, mirror: str) -> tuple[list[str], str]:
+def archive(distribution: str, release: str, mirror: str) -> tuple[list[str], Failure | None]:
     """The lines of sources.list for a release's own archive, at the mirror or at this machine's address; or why not."""
     name = distribution.lower()
     _, known, _ = said("apt-get", "indextargets", "--format", "$(LABEL) $(REPO_URI)")
     own = sorted({line.split()[1] for line in known.splitlines() if line.startswith(f"{distribution} ")})
     addresses = [f"{mirror}/{name}"] if mirror else own
     if not addresses:
-        return (
-            [],
-            f"this machine's apt knows no archive of {distribution} (cure: --mirror NAME, with `apt` in its file)",
-        )
+        why = f"this machine's apt knows no archive of {distribution}"
+        return [], Failure(why, "--mirror NAME, with `apt` in its file")
     keyring = Path(f"/usr/share/keyrings/{name}-archive-keyring.gpg")
     package, components = ARCHIVES[distribution]
     if not keyring.is_file():
-        return [], f"no {keyring} on this machine (cure: apt-get install -y {package})"
+        return [], Failure(f"no {keyring} on this machine", f"apt-get install -y {package}")
     suites = (release, f"{release}-updates")
-    return [f"deb [signed-by={keyring}] {addresses[0]} {suite} {components}\n" for suite in suites], ""
+    return [f"deb [signed-by={keyring}] {addresses[0]} {suite} {components}\n" for suite in suites], None
 
 
 def apt(root: Path, wanted: dict[str, str]) -> list[str]:
@@ -115,28 +115,28 @@ def apt(root: Path, wanted: dict[str, str]) -> list[str]:
     return [last(complaint)] if status else []
 
 
-def fetch_images(images: Sequence[str], folder: Path) -> list[str]:
+def fetch_images(images: Sequence[str], folder: Path) -> list[Failure]:
     """Each image as a file for `docker load`."""
     if not shutil.which("docker"):
-        return ["no docker on this machine: no images (cure: fetch them where there is one)"]
+        return [Failure("no docker on this machine: no images", "fetch them where there is one")]
     failures = []
     for image in images:
         target = folder / f"{image.replace('/', '_').replace(':', '_')}.tar"
         for argv in (("docker", "pull", "--quiet", image), ("docker", "save", "--output", str(target), image)):
             status, _, complaint = said(*argv, seconds=3600)
             if status:
-                failures.append(f"{image}: {last(complaint)}")
+                failures.append(Failure(last(complaint), where=image))
                 break
     return failures
 
 
-def fetch_wheels(lock: Path, folder: Path) -> list[str]:
+def fetch_wheels(lock: Path, folder: Path) -> list[Failure]:
     """Everything a lock names, for this machine's Python and platform, checked against its hashes."""
     folder.mkdir(parents=True, exist_ok=True)
     python = getattr(sys, "_base_executable", sys.executable)
     argv = ["-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes", "--dest", str(folder), "-r", str(lock)]
     status, _, complaint = said(python, *argv, seconds=7200)
-    return [f"{lock.name}: {last(complaint)}"] if status else []
+    return [Failure(last(complaint), where=lock.name)] if status else []
 
 
 def said(*argv: str, seconds: float = SECONDS) -> tuple[int, str, str]:

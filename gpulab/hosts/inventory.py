@@ -10,7 +10,7 @@ from typing import Any
 
 from gpulab.common.errors import UsageError, nearest
 from gpulab.common.paths import ROOT, shown
-from gpulab.hosts import inventory_lint, inventory_text
+from gpulab.hosts import inventory_lint, inventory_text, inventory_variables
 from gpulab.hosts.ansible import environment, program
 
 
@@ -109,6 +109,7 @@ def ansible_inventory(path: Path) -> dict[str, Any]:
     ini = inventory_lint.is_ini(path)
     if ini or (path.is_file() and path.suffix in (".yml", ".yaml", ".json")):
         inventory_text.check(path, ini=ini)
+    inventory_variables.refuse_broken(path)
     if ini:
         strict["ANSIBLE_INVENTORY_ENABLED"] = "ini"  # its messages, not those of every plugin in turn
     done = subprocess.run(

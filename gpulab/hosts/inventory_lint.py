@@ -6,7 +6,6 @@ wrong, one host given twice, addresses that no resolver knows.
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import shlex
 import socket
@@ -14,25 +13,21 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from difflib import get_close_matches
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
-
-import yaml
 
 from gpulab.common import redact
 from gpulab.common.diagnosis import find
 from gpulab.common.errors import UsageError, nearest
-from gpulab.common.paths import ROOT, shown
+from gpulab.common.failure import Failure
+from gpulab.common.paths import shown
+from gpulab.hosts.inventory_variables import mistakes
+from gpulab.hosts.ssh_route import route
 
 if TYPE_CHECKING:
     from gpulab.hosts.inventory import Host
 
-ROLES = ROOT / "ansible" / "roles"
 GROUPS = ["gpu", "login", "controller", "storage"]
-# Variables that neither Ansible's plugins nor the roles document: of several roles, of tests/hosts, of Ansible itself.
-OTHERS = ["gpu", "gpu_count", "gpu_image", "gpu_diagnosis"]
-OTHERS += [f"ansible_{name}" for name in ("connection", "become", "become_method", "shell_type", "timeout")]
 
 
 class Line(NamedTuple):
@@ -91,7 +86,8 @@ def telling_no_secret(path: Path) -> Iterator[None]:
     try:
         yield
     except UsageError as error:
-        raise UsageError(_without_secrets(path, error.message), _without_secrets(path, error.cure)) from None
+        told = [Failure(_without_secrets(path, f.message), _without_secrets(path, f.cure)) for f in error.failures]
+        raise UsageError.of_all(told) from None
 
 
 def _without_secrets(path: Path, message: str) -> str:
@@ -107,13 +103,15 @@ def _without_secrets(path: Path, message: str) -> str:
 
 
 def refuse(path: Path, hosts: list[Host], groups: list[str], *, resolve: bool = True) -> None:
-    """Raise UsageError for the first thing that Ansible takes silently and that can't be meant."""
+    """Raise UsageError for what Ansible takes silently and that can't be meant: all variables' mistakes at once."""
     for group in groups:
         close = get_close_matches(group, GROUPS, n=1, cutoff=0.8)
         if close and group not in GROUPS:
             where = place(path, rf"^\[\s*{re.escape(group)}\s*[\]:]")
             raise UsageError(f"{where}: no role knows the group [{group}]", f"did you mean [{close[0]}]?")
-    _misspelt(path, hosts)
+    wrong = list(mistakes(path, hosts, lambda name: place(path, rf"(^|\s){re.escape(name)}\s*=")))
+    if wrong:
+        raise UsageError.of_all(wrong)
     _twice(path)
     _same_address(path, hosts)
     for host in hosts:
@@ -123,36 +121,6 @@ def refuse(path: Path, hosts: list[Host], groups: list[str], *, resolve: bool = 
             raise UsageError(f"{where}: ansible_port={port[:40]} is no number from 1 to 65535", "ansible_port=22")
     if resolve:
         _unresolvable(path, hosts)
-
-
-@cache
-def known_variables() -> tuple[str, ...]:
-    """Every variable an inventory may set: those that Ansible's plugins, the roles and the playbooks read."""
-    names = [*OTHERS]
-    library = Path(str(importlib.util.find_spec("ansible").origin)).parent  # type: ignore[union-attr]  # it is locked
-    for part in ("plugins/connection/*.py", "plugins/become/*.py", "plugins/doc_fragments/*.py", "config/base.yml"):
-        for path in library.glob(part):
-            names += re.findall(r"\bname: (ansible_\w+)", path.read_text(encoding="utf-8"))
-    for specs in sorted(ROLES.glob("*/meta/argument_specs.yml")):
-        entries = yaml.safe_load(specs.read_text(encoding="utf-8"))["argument_specs"].values()
-        names += [name for entry in entries for name in entry.get("options", {})]
-    for playbook in sorted(ROLES.parent.glob("*.yml")):
-        names += re.findall(r"\{\{ (\w+) \| default\(", playbook.read_text(encoding="utf-8"))
-    return tuple(dict.fromkeys(names))
-
-
-def _misspelt(path: Path, hosts: list[Host]) -> None:
-    """A role's prefix with an unknown name, or a name that is all but a known one."""
-    known = known_variables()
-    prefixes = tuple(f"{role.parent.parent.name}_" for role in ROLES.glob("*/meta/argument_specs.yml"))
-    for name in dict.fromkeys(name for host in hosts for name in host.variables):
-        close = get_close_matches(name, known, n=1, cutoff=0.85)
-        if name in known or not (close or name.startswith(prefixes)):
-            continue
-        near = get_close_matches(name, known, n=1, cutoff=0.5)
-        cure = f"did you mean {near[0]}?" if near else "see the role's defaults/main.yml"
-        where = place(path, rf"(^|\s){re.escape(name)}\s*=")
-        raise UsageError(f"{where}: no variable {name}", cure)
 
 
 def _twice(path: Path) -> None:
@@ -180,21 +148,22 @@ def _twice(path: Path) -> None:
 
 def _same_address(path: Path, hosts: list[Host]) -> None:
     """Two names for one sshd: each change would be made twice, at once."""
-    owners: dict[tuple[str, str], str] = {}
+    owners: dict[tuple[str, str, str], str] = {}
     for host in hosts:
         if host.local:
             continue
-        first = owners.setdefault((host.address, str(host.variables.get("ansible_port", 22))), host.name)
+        way = "".join(str(host.variables.get(f"ansible_ssh_{part}_args", "")) for part in ("common", "extra"))
+        first = owners.setdefault((host.address, str(host.variables.get("ansible_port", 22)), way), host.name)
         if first != host.name:
             where = place(path, rf"^{re.escape(host.name)}(\s|$)")
             raise UsageError(f"{where}: {host.name} and {first} have the same address {host.address}", "correct one")
 
 
 def _unresolvable(path: Path, hosts: list[Host]) -> None:
-    """An address that no resolver knows, all asked at once."""
+    """An address that neither a resolver nor ssh's configuration knows, all asked at once."""
     remote = [host for host in hosts if not host.local and not _is_template(host.address)]
     with ThreadPoolExecutor(max_workers=16) as pool:
-        asked = [pool.submit(_resolves, host.address) for host in remote]
+        asked = [pool.submit(_is_known, host) for host in remote]
         for host, answer in zip(remote, asked, strict=True):
             if answer.result():
                 continue
@@ -209,6 +178,14 @@ def _unresolvable(path: Path, hosts: list[Host]) -> None:
 
 def _is_template(address: str) -> bool:
     return "{{" in address
+
+
+def _is_known(host: Host) -> bool:
+    """Whether this machine can resolve it, or ssh has another name or a jump host for it, who resolves it there."""
+    if _resolves(host.address):
+        return True
+    way = route(host)
+    return way.proxied or (way.address != host.address.lower() and _resolves(way.address))
 
 
 def _resolves(address: str) -> bool:

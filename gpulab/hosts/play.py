@@ -119,9 +119,11 @@ def play(wish: Wish, hosts: Sequence[Host], name: str, watch: Callable[[PlayReca
         runner.run()
     # Ansible's words depend on its plugins; ssh itself says why a host can't be reached.
     lost = [host for host in hosts if recap.hosts[host.name].state == "unreachable"]
-    for name, answer in ask(lost, lambda _: ["true"], deadline=20, inventory=wish.hosts).items():
+    for name, answer in ask(lost, lambda _: ["python3", "-c", ""], deadline=20, inventory=wish.hosts).items():
         if answer.problem:
             recap.hosts[name].message = str(answer.failure(""))
+    if stopped.is_set():
+        recap.interrupt()
     log = Path(config.artifact_dir) / "stdout"
     return Played(recap, int(runner.rc or 0), round(time.monotonic() - began, 1), log, stopped.is_set())
 

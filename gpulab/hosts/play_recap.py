@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+
+from gpulab.common.diagnosis import diagnose
 
 SHOWN_LINES = 12
 
@@ -18,8 +22,12 @@ class HostRecap:
     ok: int = 0
     changed: int = 0
     state: str = "waiting"
-    """waiting, running, then converged, changed, failed or unreachable."""
+    """waiting, running, then converged, changed, failed, unreachable or interrupted."""
     message: str = ""
+    waits_for: str = ""
+    """Why its task is tried again."""
+    since: float = 0.0
+    """When its task began, by the recap's clock."""
 
     def data(self) -> dict[str, Any]:
         """For --json: where it ended is only told where it failed."""
@@ -48,6 +56,7 @@ class PlayRecap:
     """Of each (role, task) what the slowest host took: what one waits for."""
     warnings: list[str] = field(default_factory=list)
     finished: bool = False
+    clock: Callable[[], float] = time.monotonic
     _handlers: set[str] = field(default_factory=set)
 
     def take(self, event: dict[str, Any]) -> None:
@@ -57,6 +66,8 @@ class PlayRecap:
             self._handlers.add(data.get("task_uuid", ""))
         elif kind == "playbook_on_stats":
             self._end(data)
+        elif kind == "runner_retry":
+            self._waits(data)
         elif kind in (
             "runner_on_start",
             "runner_on_ok",
@@ -66,6 +77,13 @@ class PlayRecap:
         ):
             self._host_event(kind.removeprefix("runner_on_"), data)
 
+    def _waits(self, data: dict[str, Any]) -> None:
+        """A task that is tried again: what it waits for."""
+        host = self.hosts.setdefault(data.get("host", ""), HostRecap())
+        said = _words(data.get("res") or {})
+        known = diagnose(said, "host")
+        host.waits_for = known.message if known else said
+
     def _host_event(self, kind: str, data: dict[str, Any]) -> None:
         name = data.get("host", "")
         host = self.hosts.setdefault(name, HostRecap())
@@ -74,8 +92,11 @@ class PlayRecap:
             host.state = "running"  # a rescue took over, or a later play tries it again
         elif host.state == "waiting":
             host.state = "running"
+        host.waits_for = ""
         if kind != "skipped":
             host.role, host.task = role or host.role, task
+        if kind == "start":
+            host.since = self.clock()
         if "duration" in data:
             spot = (role, task)
             self.seconds[spot] = max(self.seconds.get(spot, 0.0), float(data["duration"]))
@@ -88,6 +109,12 @@ class PlayRecap:
         elif kind == "unreachable" or (kind == "failed" and not data.get("ignore_errors")):
             host.state = kind
             host.message = reason(result)
+
+    def interrupt(self) -> None:
+        """It was ended from outside: what a host had not come through by then stays undone."""
+        for host in self.hosts.values():
+            if host.state in ("waiting", "running"):
+                host.state = "interrupted"
 
     def _end(self, stats: dict[str, Any]) -> None:
         """The last word on each host is Ansible's own: a failure that was rescued is none."""
@@ -115,13 +142,19 @@ class PlayRecap:
 
 
 def reason(result: dict[str, Any]) -> str:
-    """Why a task failed, in one line: its message, or the last words of a program."""
+    """Why a task failed, in one line: what is known of such words, else its message, or a program's last words."""
+    said = _words(result)
+    known = diagnose(said, "host")
+    return str(known) if known else said
+
+
+def _words(result: dict[str, Any]) -> str:
     for name in ("msg", "stderr", "module_stderr", "stdout"):
         text = str(result.get(name) or "").strip()
         if text and text != "non-zero return code":
             return " ".join(text.split())[-600:]
     failed = [item for item in result.get("results", []) if item.get("failed")]
-    return reason(failed[0]) if failed else "no reason given"
+    return _words(failed[0]) if failed else "no reason given"
 
 
 def differences(result: dict[str, Any]) -> list[str]:
@@ -137,11 +170,9 @@ def differences(result: dict[str, Any]) -> list[str]:
         if not diffs and named is not None:
             lines.append(named if isinstance(named, str) else str(item.get("_ansible_item_label", named)))
     if not lines:
-        # No diff (apt gives none in check mode): what the module was asked for.
+        # No diff (apt gives none in check mode): what the module was asked for. A command's words tell nobody anything.
         asked = (result.get("invocation") or {}).get("module_args") or {}
-        named = (
-            asked.get("name") or asked.get("path") or asked.get("dest") or asked.get("argv") or result.get("msg", "")
-        )
+        named = asked.get("name") or asked.get("path") or asked.get("dest") or result.get("msg", "")
         lines = [" ".join(map(str, named)) if isinstance(named, list) else str(named)] if named else []
     return lines if len(lines) <= SHOWN_LINES else [*lines[:SHOWN_LINES], f"... {len(lines) - SHOWN_LINES} more lines"]
 

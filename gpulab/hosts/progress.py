@@ -11,7 +11,14 @@ from rich.text import Text
 from gpulab.common.console import console
 from gpulab.hosts.play_recap import HostRecap, PlayRecap
 
-STYLES = {"failed": "red", "unreachable": "red", "changed": "yellow", "converged": "green", "waiting": "dim"}
+STYLES = {
+    "failed": "red",
+    "unreachable": "red",
+    "changed": "yellow",
+    "interrupted": "yellow",
+    "converged": "green",
+    "waiting": "dim",
+}
 
 
 class Progress:
@@ -39,7 +46,9 @@ class Progress:
             self._live.update(table(recap))
             return
         for name, host in recap.hosts.items():
-            if host.role and host.state == "running":
+            if host.waits_for:
+                self._once(f"{name} waits at {host.role}: {host.waits_for}")
+            elif host.role and host.state == "running":
                 self._once(f"{host.role} ...")
             elif host.state in ("failed", "unreachable"):
                 self._once(f"{name} {host.state} at {host.role}: {host.task}")
@@ -53,10 +62,15 @@ class Progress:
 def table(recap: PlayRecap) -> Table:
     """Host by host: role, task, counts."""
     grid = Table(box=None, pad_edge=False)
-    for title in ("host", "state", "ok", "changed", "role", "task"):
-        grid.add_column(title, justify="right" if title in ("ok", "changed") else "left", no_wrap=title != "task")
+    for title in ("host", "state", "ok", "changed", "role", "seconds", "task"):
+        grid.add_column(
+            title, justify="right" if title in ("ok", "changed", "seconds") else "left", no_wrap=title != "task"
+        )
     for name, host in recap.hosts.items():
-        grid.add_row(name, _state(host), str(host.ok), str(host.changed), host.role, Text(host.task[:70]))
+        elapsed = f"{recap.clock() - host.since:.0f}" if host.state == "running" and host.since else ""
+        task = f"waits: {host.waits_for}" if host.waits_for else host.task
+        counts = str(host.ok), str(host.changed)
+        grid.add_row(name, _state(host), *counts, host.role, elapsed, Text(task[:70]))
     return grid
 
 

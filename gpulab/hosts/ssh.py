@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 from gpulab.common.diagnosis import diagnose, last_line
 from gpulab.common.failure import Failure
 from gpulab.common.paths import ROOT
-from gpulab.hosts.ansible import KNOWN_HOSTS, ssh_settings
 from gpulab.hosts.inventory import Host
+from gpulab.hosts.ssh_route import options
 
-CONNECT_SECONDS = 8
 SIDE_BY_SIDE = 128  # logins at a time: a thousand hosts that are off are known in 8 rounds of CONNECT_SECONDS
 
 
@@ -38,23 +35,8 @@ def command(host: Host, *argv: str) -> list[str]:
     """The command that runs `argv` on the host: ssh with the inventory's settings and ansible.cfg's."""
     if host.local:
         return [sys.executable if word == "python3" else word for word in argv]
-    return ["ssh", *options(host), host.address, shlex.join(argv)]
-
-
-def options(host: Host) -> list[str]:
-    """ssh's options for the host: the inventory's, and ansible.cfg's."""
-    v, settings = host.variables, ssh_settings()
-    key = v.get("ansible_ssh_private_key_file") or v.get("ansible_private_key_file")
-    words = ["-o", "BatchMode=yes", "-o", f"ConnectTimeout={CONNECT_SECONDS}", "-p", str(host.port)]
-    words += ["-i", str(Path(str(key)).expanduser())] if key else []
-    words += ["-l", host.user] if host.user else []
-    # ssh takes the first value it is given: the inventory's before ansible.cfg's.
-    for given in (
-        v.get("ansible_ssh_common_args", settings.get("ssh_common_args", "")),
-        v.get("ansible_ssh_extra_args", ""),
-    ):
-        words += shlex.split(str(given))
-    return words
+    # A jump host's keys are in a list that ssh looks for from the project's folder.
+    return ["env", "-C", str(ROOT), "ssh", *options(host), host.address, shlex.join(argv)]
 
 
 def ask(
@@ -97,12 +79,3 @@ def complaint(host: Host, stderr: str, inventory: str = "") -> Answer:
     known = diagnose(stderr, "ssh", **names)
     failure = known or Failure(last_line(stderr, "no answer"), f"ssh {host.address}")
     return Answer(problem=failure.message, cure=failure.cure)
-
-
-def known_hosts(hosts: Sequence[Host]) -> Path:
-    """The file that ssh reads host keys from: ansible.cfg's, or the one the inventory names."""
-    for host in hosts:
-        named = re.search(r"UserKnownHostsFile=(\S+)", str(host.variables.get("ansible_ssh_common_args", "")))
-        if named:
-            return Path(named[1]).expanduser()
-    return KNOWN_HOSTS

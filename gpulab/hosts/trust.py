@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -13,28 +15,36 @@ from rich.prompt import Confirm
 from rich.table import Table
 
 from gpulab.common.console import console
+from gpulab.common.diagnosis import last_line
 from gpulab.common.errors import UsageError
 from gpulab.common.outcome import Outcome
 from gpulab.common.paths import ROOT, shown
 from gpulab.hosts.inventory import Host, load_hosts
-from gpulab.hosts.ssh import SIDE_BY_SIDE, known_hosts
+from gpulab.hosts.ssh import SIDE_BY_SIDE
+from gpulab.hosts.ssh_route import Route, jump_variables, options, route
 
 SCAN_SECONDS = 8
 KINDS = "ed25519,ecdsa,rsa"
 
 
+# One kind, always the same: through a jump host there is one login for one key.
+PREFERRED = "ssh-ed25519,ecdsa-sha2-nistp256,rsa-sha2-512,rsa-sha2-256"
+
+
 @dataclass(frozen=True)
 class Offer:
-    """The keys one host shows and those accepted before, each `kind key`."""
+    """The keys one host shows and those accepted before, each `kind key`; why it shows none, where ssh said so."""
 
     host: Host
+    way: Route
     shown: list[str] = field(default_factory=list)
     known: list[str] = field(default_factory=list)
+    trouble: str = ""
 
     @property
     def name(self) -> str:
         """How ssh writes the host in its file."""
-        return self.host.address if self.host.port == 22 else f"[{self.host.address}]:{self.host.port}"
+        return self.way.key_name
 
     @property
     def state(self) -> str:
@@ -49,38 +59,81 @@ class Offer:
 
 
 def trust(hosts: str, *, limit: str, yes: bool, forget: Sequence[str]) -> Outcome:
-    """Show the keys of all hosts, accept the new ones after a yes. `forget` drops what was accepted of these hosts.
+    """Show the keys of all hosts and of the jump hosts before them, accept the new ones after a yes. `forget` drops
+    what was accepted of these hosts.
 
     Raises UsageError for mistakes in the inventory and where nobody is there to say yes.
     """
     chosen = [host for host in load_hosts(hosts, limit) if not host.local]
-    path = ROOT / known_hosts(chosen)
-    if forget:
-        return forgotten(chosen, forget, path)
     with ThreadPoolExecutor(max_workers=SIDE_BY_SIDE) as pool:
-        offers = list(pool.map(lambda host: scan(host, path), chosen))
+        ways = dict(zip(chosen, pool.map(route, chosen), strict=True))
+    rounds = in_order(ways)
+    if forget:
+        return forgotten({host.name: way for part in rounds for host, way in part.items()}, forget)
+    told: list[tuple[Offer, bool]] = []
+    for part in rounds:  # a host behind a jump host is reached only when that one's key is accepted
+        with ThreadPoolExecutor(max_workers=SIDE_BY_SIDE) as pool:
+            offers = list(pool.map(lambda pair: scan(*pair), part.items()))
+        console.print(listed(offers))
+        new = [offer for offer in offers if offer.state == "new"]
+        accepted = bool(new) and (yes or confirmed(new, hosts))
+        if accepted:
+            add(new)
+        told += [(offer, accepted) for offer in offers]
+    files = sorted({str(offer.way.file) for offer, _ in told})
+    added = [offer for offer, accepted in told if accepted and offer.state == "new"]
+    return Outcome(
+        {"known_hosts": files[0] if files else "", "hosts": [data(*pair) for pair in told]},
+        failures=[failure for pair in told for failure in trouble(*pair, hosts)],
+        text=f"{len(added)} accepted, in {', '.join(sorted({shown(o.way.file) for o in added}))}" if added else None,
+    )
+
+
+def in_order(ways: dict[Host, Route]) -> list[dict[Host, Route]]:
+    """The hosts with the jump hosts that they need, in rounds: each needs those of the rounds before."""
+    rounds: list[dict[Host, Route]] = []
+    seen: set[tuple[str, int]] = set()
+    for host, way in ways.items():
+        for depth, spec in enumerate(way.jumps):
+            address, variables = jump_variables(host, spec, way.jumps[:depth])
+            jump = Host(f"{address} (jump host)", address, (), variables)
+            found = route(jump)
+            rounds += [{} for _ in range(depth + 1 - len(rounds))]
+            if (found.key_name, depth) not in seen:
+                seen.add((found.key_name, depth))
+                rounds[depth][jump] = found
+    last = max((len(way.jumps) for way in ways.values()), default=0)
+    rounds += [{} for _ in range(last + 1 - len(rounds))]
+    for host, way in ways.items():
+        rounds[len(way.jumps)][host] = way
+    return rounds
+
+
+def listed(offers: Sequence[Offer]) -> Table:
+    """For people: each host's keys."""
     grid = Table(box=None, pad_edge=False)
     for title in ("host", "address", "state", "fingerprint"):
         grid.add_column(title, no_wrap=title != "fingerprint")
     for offer in offers:
         for key in offer.shown or [""]:
             grid.add_row(offer.host.name, offer.name, offer.state, fingerprint(key) if key else "no answer")
-    console.print(grid)
-    new = [offer for offer in offers if offer.state == "new"]
-    accepted = bool(new) and (yes or confirmed(new, hosts))
-    if accepted:
-        add(path, new)
-    failures = [
-        f"{o.host.name}: its key has changed: reinstalled? then: inv trust --forget {o.host.name} --hosts {hosts}. "
-        "Otherwise somebody stands between: do not go on"
-        for o in offers if o.state == "changed"
-    ]  # fmt: skip
-    failures += [
-        f"{o.host.name}: no answer from {o.name}: is it on, is sshd running?" for o in offers if o.state == "silent"
-    ]
-    failures += [f"{o.host.name}: not accepted" for o in new if not accepted]
-    return Outcome({"known_hosts": str(path), "hosts": [data(o, accepted) for o in offers]}, failures=failures,
-                   text=f"{len(new)} accepted, in {shown(path)}" if accepted else None)  # fmt: skip
+    return grid
+
+
+def trouble(offer: Offer, accepted: bool, hosts: str) -> list[str]:
+    """What is wrong with what a host showed, in a line."""
+    name = offer.host.name
+    if offer.state == "changed":
+        return [
+            f"{name}: its key has changed: reinstalled? then: inv trust --forget {shlex.quote(name)} --hosts {hosts}. "
+            "Otherwise somebody stands between: do not go on"
+        ]
+    if offer.state == "silent" and offer.way.proxied:
+        why = f" ({offer.trouble})" if offer.trouble else ""
+        return [f"{name}: no answer from {offer.name} through its jump host{why}: can you log in to that one by ssh?"]
+    if offer.state == "silent":
+        return [f"{name}: no answer from {offer.name}: is it on, is sshd running?"]
+    return [f"{name}: not accepted"] if offer.state == "new" and not accepted else []
 
 
 def data(offer: Offer, accepted: bool) -> dict[str, Any]:
@@ -100,47 +153,69 @@ def confirmed(new: Sequence[Offer], hosts: str) -> bool:
     return Confirm.ask(f"accept the keys of {', '.join(o.host.name for o in new)}?", default=False)
 
 
-def scan(host: Host, path: Path) -> Offer:
+def scan(host: Host, way: Route) -> Offer:
     """What a host shows, and what is known of it."""
-    offer = Offer(host)
-    told = _run(["ssh-keyscan", "-T", str(SCAN_SECONDS), "-t", KINDS, "-p", str(host.port), host.address])
-    known = _run(["ssh-keygen", "-F", offer.name, "-f", str(path)]) if path.is_file() else ""
-    return Offer(host, *(sorted(_keys(text)) for text in (told, known)))
+    known = _run(["ssh-keygen", "-F", way.key_name, "-f", str(way.file)]).stdout if way.file.is_file() else ""
+    if way.proxied:
+        told, trouble = _login(host)
+    else:
+        argv = ["ssh-keyscan", "-T", str(SCAN_SECONDS), "-t", KINDS, "-p", str(way.port), way.address]
+        told, trouble = _run(argv).stdout, ""
+    return Offer(host, way, sorted(_keys(told)), sorted(_keys(known)), trouble)
+
+
+def _login(host: Host) -> tuple[str, str]:
+    """The key that a host behind a jump host shows to a login that ends there: ssh-keyscan knows no jump hosts."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "known_hosts")
+        own = {
+            "StrictHostKeyChecking": "accept-new", "UserKnownHostsFile": file, "GlobalKnownHostsFile": "/dev/null",
+            "HashKnownHosts": "no", "PreferredAuthentications": "none", "HostKeyAlgorithms": PREFERRED,
+            "ControlPath": "none",
+        }  # fmt: skip
+        words = [word for name, value in own.items() for word in ("-o", f"{name}={value}")]
+        said = _run(["ssh", *words, *options(host), host.address, "true"]).stderr
+        return file.read_text(encoding="utf-8") if file.is_file() else "", last_line(said, "")
 
 
 def _keys(text: str) -> list[str]:
     return [" ".join(line.split()[1:3]) for line in text.splitlines() if line and not line.startswith("#")]
 
 
-def _run(argv: list[str], stdin: str = "") -> str:
-    done = subprocess.run(argv, input=stdin, capture_output=True, text=True, timeout=3 * SCAN_SECONDS, check=False)
-    return done.stdout
+def _run(argv: list[str], stdin: str = "") -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            argv, input=stdin, capture_output=True, text=True, timeout=3 * SCAN_SECONDS, cwd=ROOT, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(argv, 124, "", f"no answer within {3 * SCAN_SECONDS} s")
 
 
 def fingerprint(key: str) -> str:
     """A key's fingerprint as ssh itself shows it: `SHA256:... (ED25519)`."""
-    words = _run(["ssh-keygen", "-l", "-f", "-"], key).split()
+    words = _run(["ssh-keygen", "-l", "-f", "-"], key).stdout.split()
     return f"{words[1]} {words[-1]}"
 
 
-def add(path: Path, offers: Sequence[Offer]) -> None:
-    """Write down the keys, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    before = path.read_text(encoding="utf-8") if path.is_file() else ""
-    lines = "".join(f"{offer.name} {key}\n" for offer in offers for key in offer.shown)
-    draft = path.with_suffix(".draft")
-    draft.write_text(before + lines, encoding="utf-8")
-    draft.replace(path)
+def add(offers: Sequence[Offer]) -> None:
+    """Write down the keys, each file whole or not at all."""
+    for path in {offer.way.file for offer in offers}:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        before = path.read_text(encoding="utf-8") if path.is_file() else ""
+        mine = [offer for offer in offers if offer.way.file == path]
+        lines = "".join(f"{offer.name} {key}\n" for offer in mine for key in offer.shown)
+        draft = path.with_suffix(".draft")
+        draft.write_text(before + lines, encoding="utf-8")
+        draft.replace(path)
 
 
-def forgotten(hosts: Sequence[Host], names: Sequence[str], path: Path) -> Outcome:
+def forgotten(ways: dict[str, Route], names: Sequence[str]) -> Outcome:
     """Drop what is known of some hosts. Raises UsageError for a name the inventory does not have."""
-    by_name = {host.name: host for host in hosts}
     for name in names:
-        if name not in by_name:
-            raise UsageError(f"--forget {name}: no such host in the inventory", f"known: {', '.join(by_name)}")
-        if path.is_file():
-            _run(["ssh-keygen", "-R", Offer(by_name[name]).name, "-f", str(path)])
+        if name not in ways:
+            raise UsageError(f"--forget {name}: no such host in the inventory", f"known: {', '.join(ways)}")
+        if ways[name].file.is_file():
+            _run(["ssh-keygen", "-R", ways[name].key_name, "-f", str(ways[name].file)])
     return Outcome(
         {"forgotten": list(names)}, text=f"forgotten: {', '.join(names)}; now inv trust shows their keys anew"
     )

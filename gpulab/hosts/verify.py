@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -27,7 +28,16 @@ from gpulab.hosts.play import REPORTS
 from gpulab.hosts.ssh import ask
 
 CHECKS = ROOT / "tests" / "hosts"
-SIGNS = {"passed": "[green]ok[/]", "failed": "[red]FAIL[/]", "error": "[red]ERROR[/]", "skipped": "[dim]-[/]"}
+SIGNS = {
+    "passed": "[green]ok[/]",
+    "failed": "[red]FAIL[/]",
+    "error": "[red]ERROR[/]",
+    "skipped": "[dim]-[/]",
+    "untried": "[yellow]not tried[/]",
+}
+UNTRIED = "not tried: "
+# Much of what was promised only root can see, and testinfra can't give a password.
+ROOT_WITHOUT_ASKING = "test $(id -u) = 0 || sudo -n true"
 EVERYONE = "all hosts"
 """Where a check across hosts stands in the table."""
 
@@ -39,7 +49,7 @@ class Result:
     host: str
     check: str
     state: str
-    """passed, failed, error or skipped."""
+    """passed, failed, error, skipped, or untried: what its evidence names failed before."""
     seconds: float
     evidence: str = ""
     cure: str = ""
@@ -51,7 +61,7 @@ def verify(hosts: str, *, limit: str, only: str) -> Outcome:
     Raises UsageError for mistakes in the inventory.
     """
     chosen = load_hosts(hosts, limit)
-    answers = ask(chosen, lambda _: ["true"], deadline=20, inventory=hosts)
+    answers = ask(chosen, lambda _: ["sh", "-c", ROOT_WITHOUT_ASKING], deadline=20, inventory=hosts)
     silent = {name: answer for name, answer in answers.items() if answer.problem}
     there = [host for host in chosen if host.name not in silent]
     failures = [answer.failure(name) for name, answer in silent.items()]
@@ -62,7 +72,8 @@ def verify(hosts: str, *, limit: str, only: str) -> Outcome:
     seconds = round(time.monotonic() - began, 1)
     if there and not results:
         failures.append(Failure(f"no check was carried out, see {shown(folder / 'pytest.log')}"))
-    failures += [Failure(f"{r.check}: {r.evidence}", r.cure.replace("HOST", r.host), r.host) for r in bad(results)]
+    failures += [Failure(f"{r.check}: {r.evidence}", cure_of(r, hosts), r.host) for r in bad(results)]
+    failures += unexplained(results)
     data = {
         "hosts": [host.name for host in there], "silent": sorted(silent), "seconds": seconds,
         "results": [vars(result) for result in results], "junit": str(folder / "junit.xml"),
@@ -75,6 +86,25 @@ def verify(hosts: str, *, limit: str, only: str) -> Outcome:
 def bad(results: Sequence[Result]) -> list[Result]:
     """Those that do not hold."""
     return [result for result in results if result.state in ("failed", "error")]
+
+
+def cure_of(result: Result, hosts: str) -> str:
+    """What helps, in words that can be copied: with the host and the inventory."""
+    return result.cure.replace("HOST", result.host).replace("gpus.ini", shlex.quote(hosts))
+
+
+def unexplained(results: Sequence[Result]) -> list[Failure]:
+    """Checks that were not tried because of one that is not among the failures: --only left it out."""
+    said = {(r.host, r.check) for r in bad(results)}
+    left: dict[tuple[str, str], int] = {}
+    for result in results:
+        cause = result.evidence.removeprefix(UNTRIED).partition(" failed")[0]
+        if result.state == "untried" and result.host != EVERYONE and (result.host, cause) not in said:
+            left[result.host, cause] = left.get((result.host, cause), 0) + 1
+    return [
+        Failure(f"not tried, since {cause} failed: {count}", f"./inv verify --only {cause.split('.')[0]}", host)
+        for (host, cause), count in left.items()
+    ]
 
 
 def try_promises(hosts: Sequence[Host], inventory: Path, folder: Path, only: str) -> list[Result]:
@@ -105,6 +135,8 @@ def read_junit(path: Path, hosts: Sequence[str]) -> list[Result]:
             found = case.find(kind)
             if found is not None:
                 state, evidence = word, shortened(found.get("message", ""))
+        if state == "skipped" and evidence.startswith(UNTRIED):
+            state = "untried"
         check = told.get("check") or name.partition("[")[0]
         seconds = float(case.get("time", 0))
         results.append(Result(host_of(name, hosts), check, state, seconds, evidence, told.get("cure", "")))
@@ -134,11 +166,16 @@ def text(results: Sequence[Result], hosts: Sequence[str], seconds: float, folder
     states: dict[str, dict[str, str]] = {}
     for result in results:
         row = states.setdefault(result.check, {})
-        worst = max(row.get(result.host, "skipped"), result.state, key=["skipped", "passed", "failed", "error"].index)
+        worst = max(
+            row.get(result.host, "skipped"), result.state, key=["skipped", "passed", "untried", "failed", "error"].index
+        )
         row[result.host] = worst
     for check, row in states.items():
         grid.add_row(check, *(SIGNS.get(row.get(host, ""), "") for host in columns))
     held = sum(result.state == "passed" for result in results)
     skipped = sum(result.state == "skipped" for result in results)
-    line = f"\n{held} hold, {len(bad(results))} do not, {skipped} do not apply; {seconds:.1f} s, all in {shown(folder)}"
+    untried = sum(result.state == "untried" for result in results)
+    rest = f", {untried} were not tried" if untried else ""
+    line = f"\n{held} hold, {len(bad(results))} do not{rest}, {skipped} do not apply; "
+    line += f"{seconds:.1f} s, all in {shown(folder)}"
     return Group(grid, Text(line))

@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from gpulab.common.diagnosis import diagnose
 from gpulab.common.docker import Docker
 from gpulab.common.errors import UsageError
+from gpulab.common.paths import ROOT
 from gpulab.common.ports import free_port
 from gpulab.hosts.engines import ALIVE
 from gpulab.hosts.inventory import Host
-from gpulab.hosts.ssh import complaint, options
+from gpulab.hosts.ssh import complaint
+from gpulab.hosts.ssh_route import options
 from gpulab.images.streams import following
 
 PORT = 5000  # the role's default
@@ -124,7 +126,7 @@ def through_ssh(registry: SiteRegistry) -> Iterator[Registry]:
     near = Registry(f"127.0.0.1:{port}")
     with tempfile.TemporaryFile("w+") as said:
         ssh = subprocess.Popen(
-            ["ssh", *options(host), *ALIVE, *way, host.address], stdin=subprocess.DEVNULL, stderr=said
+            ["ssh", *options(host), *ALIVE, *way, host.address], stdin=subprocess.DEVNULL, stderr=said, cwd=ROOT
         )
         try:
             deadline = time.monotonic() + REACHED_WITHIN

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,19 @@ def parameters(out: Path) -> tuple[float, float] | None:
     return None
 
 
-def metrics(out: Path) -> dict[str, Any]:
-    """The figures of one step's folder; only those that it has."""
+def series(out: Path, name: str) -> list[float]:
+    """The values of a figure in a step's logging.jsonl, in order; empty where there is none."""
+    log = out / "logging.jsonl"
+    values = [row.get(name) for row in rows(log)] if log.is_file() else []
+    return [float(value) for value in values if isinstance(value, (int, float)) and not isinstance(value, bool)]
+
+
+def metrics(out: Path, figures: Iterable[str] = ()) -> dict[str, Any]:
+    """The figures of one step's folder; only those that it has. `figures`: further ones of its logging.jsonl, of which
+    the last value counts."""
     found: dict[str, Any] = {}
+    if logged := {name: values[-1] for name in figures if (values := series(out, name))}:
+        found["figures"] = logged
     losses = training_log(out)
     if losses:
         found |= {"loss_first": losses[0]["loss"], "loss_last": losses[-1]["loss"]}

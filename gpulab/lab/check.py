@@ -27,11 +27,14 @@ INSIDE = ROOT / "gpulab/inside"
 
 
 def stack(path: Path, lab: LabFile) -> None:
-    """The stack is there."""
+    """The stack is there, and the one that it is rehearsed in, which is for a CPU."""
     stacks = load_stacks()
-    for where, name in ((["stack"], lab.stack), (["rehearse", "stack"], lab.rehearse.stack)):
-        if name not in stacks:
-            raise fault(path, where, f"no stack {name!r}", nearest(name, list(stacks)))
+    if lab.stack not in stacks:
+        raise fault(path, ["stack"], f"no stack {lab.stack!r}", nearest(lab.stack, list(stacks)))
+    cpu = [name for name, one in stacks.items() if one.pins.torch == "cpu"]
+    if lab.rehearse.stack not in cpu:
+        wrong = f"no stack {lab.rehearse.stack!r} for a CPU"
+        raise fault(path, ["rehearse", "stack"], wrong, f"take one of {', '.join(cpu)}")
 
 
 def names(path: Path, lab: LabFile, made: Expanded) -> None:

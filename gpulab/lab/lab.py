@@ -36,6 +36,7 @@ class Lab:
     cases: Sequence[str] = ()
     groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
     breaks: Sequence[Break] = ()
+    figures: Sequence[str] = ()
 
     @property
     def name(self) -> str:
@@ -142,6 +143,7 @@ def load_lab(folder: Path) -> Lab:
         folder=folder, title=written.title, upstream=written.upstream, curriculum=written.curriculum,
         stack=written.stack, models=models, needs=written.needs, steps=made.steps, rehearse=rehearse,
         compare=_compared(path, written, made), cases=list(written.cases), groups=made.groups, breaks=written.breaks,
+        figures=written.figures,
     )  # fmt: skip
     for number, broken in enumerate(lab.breaks):
         _check_break(lab, broken, number)

@@ -10,6 +10,7 @@ TAKEN = {
     "logs",
     "twin",
     "twins",
+    "stack",
     "speaks",
     "impossible",
 }  # the run's folder, rehearse's keys

@@ -158,6 +158,7 @@ class LabFile(Strict):
     cases: dict[str, CaseStep] = Field(default_factory=dict)
     each: dict[str, Step] = Field(default_factory=dict)
     compare: Annotated[list[str], BeforeValidator(_all_cases)] = Field(default_factory=list)
+    figures: list[Line] = Field(default_factory=list)  # of logging.jsonl, for table and curves: rewards/margins
     breaks: list[Break] = Field(default_factory=list)
     rehearse: Rehearse
 

@@ -177,7 +177,7 @@ def plan(spec: PlanSpec, run: Path, site: Site = Site()) -> Plan:
         values |= {earlier: str(run / earlier) for earlier in lab.steps}
         own = {k: _filled(v, values) for k, v in step.env.items()}
         if cpu:
-            own |= lab.rehearse.of(name).env
+            own |= {k: _filled(v, values) for k, v in lab.rehearse.of(name).env.items()}
         if (step.processes or laid_out) and not step.launched:
             own |= {"NPROC_PER_NODE": str(processes), "MASTER_PORT": rendezvous}
         if laid_out:

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 
-from gpulab.inside.metrics import step_counter, training_log
+from gpulab.inside.metrics import series, step_counter, training_log
 from gpulab.records.record import RunRecord
 
 
-def draw(folder: Path, record: RunRecord) -> None:
-    """Draw the run in `folder`; nothing where there is nothing to draw."""
+def logged(folder: Path, record: RunRecord, figures: Sequence[str]) -> dict[str, dict[str, list[float]]]:
+    """The values of each figure that was logged, by step."""
+    found = {name: {s.step: series(folder / s.step, name) for s in record.steps} for name in figures}
+    found = {name: {step: values for step, values in by.items() if len(values) > 1} for name, by in found.items()}
+    return {name: by for name, by in found.items() if by}
+
+
+def draw(folder: Path, record: RunRecord, figures: Sequence[str] = ()) -> None:
+    """Draw the run in `folder`, the lab's `figures` too; nothing where there is nothing to draw."""
+    drawn = logged(folder, record, figures)
     losses = {s.step: training_log(folder / s.step) for s in record.steps}
     losses = {step: rows for step, rows in losses.items() if len(rows) > 1}
     usage = folder / "resources.csv"
@@ -22,7 +31,13 @@ def draw(folder: Path, record: RunRecord) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4), layout="constrained")
+    panels = 2 + len(drawn)
+    figure, (left, *more, right) = plt.subplots(1, panels, figsize=(6 * panels, 4), layout="constrained")
+    for axes, (name, by_step) in zip(more, drawn.items(), strict=True):
+        for step, values in by_step.items():
+            axes.plot(range(1, len(values) + 1), values, label=step)
+        axes.set(title=name, xlabel="logged value")
+        axes.legend()
     for step, rows in losses.items():
         counters = [step_counter(row) for row in rows]
         left.plot([c[0] if c else n for n, c in enumerate(counters, 1)], [row["loss"] for row in rows], label=step)

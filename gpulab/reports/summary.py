@@ -28,6 +28,7 @@ def figures(metrics: dict[str, Any]) -> str:
     words = []
     if "loss_first" in metrics:
         words.append(f"loss {metrics['loss_first']:.3g} → {metrics['loss_last']:.3g}")
+    words += [f"{name} {value:.3g}" for name, value in metrics.get("figures", {}).items()]
     if "exact_match" in metrics:
         words.append(f"exact match {metrics['exact_match']:.0%}")
     if scored := metrics.get("evalscope"):
@@ -99,6 +100,8 @@ def compared(steps: Sequence[StepRecord]) -> dict[str, float | None]:
     for name, (part, key) in COMPARED.items():
         values = [value for step in steps if (value := getattr(step, part).get(key)) is not None]
         found[name] = (max(values) or None) if values and part == "peaks" else values[-1] if values else None
+    for step in steps:
+        found |= step.metrics.get("figures", {})
     size = sum(a["bytes"] for step in steps for a in step.artefacts) / 2**20
     return {**found, "seconds": sum(step.seconds for step in steps), "artefacts (MiB)": size}
 
@@ -110,8 +113,8 @@ def comparison(record: RunRecord, under: Mapping[str, Sequence[str]]) -> str:
     lines = [f"# {record.title}", "", f"Run {record.run}, profile {record.profile}.", ""]
     lines += ["| | " + " | ".join(entries) + " |", "|---|" + "---:|" * len(entries)]
     columns = [compared(steps) for steps in entries.values()]
-    for name in columns[0] if columns else ():
-        values = [column[name] for column in columns]
+    for name in dict.fromkeys(name for column in columns for name in column):
+        values = [column.get(name) for column in columns]
         if any(v is not None for v in values):
             lines.append(f"| {name} | " + " | ".join("" if v is None else f"{v:.4g}" for v in values) + " |")
     return "\n".join(lines) + "\n"

@@ -183,7 +183,7 @@ class LabRun:
         self._described(entry, command)
         entry.exit = ended.exit
         with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):  # they show, they don't judge
-            entry.metrics = metrics(command.out)
+            entry.metrics = metrics(command.out, self.spec.lab.figures)
         entry.peaks = self.session.peaks.get(command.step, {})
         failure = ended.failure or (f"{command.step} ended with exit {ended.exit}" if ended.exit else None)
         if failure:
@@ -232,7 +232,7 @@ class LabRun:
                 write_atomically(self.folder / "comparison.md", comparison(record, compare))
             from gpulab.reports.curves import draw
 
-            draw(self.folder, record)
+            draw(self.folder, record, self.spec.lab.figures)
         except OSError as error:
             record.failures.append(f"not all of the run's folder could be written: {error.strerror}")
         with contextlib.suppress(OSError):  # the disk is full: what was written before stands

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gpulab.common.errors import UsageError
+from gpulab.common.failure import Failure
 from gpulab.common.numbers import positive
 from gpulab.common.outcome import Outcome
 from gpulab.common.paths import runs_dir
@@ -56,7 +57,7 @@ class Planned:
     ranks: list[dict[str, Any]]
     layout: Layout | None
     memory: Memory | None
-    failure: str = ""
+    failure: Failure | None = None
 
 
 def show_plan(
@@ -79,7 +80,7 @@ def show_plan(
     steps = [
         _planned(lab, step, list(made.ranks(step)), cluster, by_step.get(step, {})) for step in made.steps
     ]  # fmt: skip
-    failures = [f"{planned.step} {planned.failure}" for planned in steps if planned.failure]
+    failures = [planned.failure for planned in steps if planned.failure]
     data, page = _as_data(lab, cluster, steps), _page(lab, cluster, steps)
     if made.left_out:
         data["left_out"] = dict(made.left_out)
@@ -129,9 +130,9 @@ def _planned(lab: Lab, step: str, commands: list[Command], cluster: Cluster, set
         if memory and memory.total > vram > 0:
             spreads = lab.steps[step].spread
             cure = find_cure(step, shape, training, devices, len(commands), estimate, spreads=spreads)
-            failure = f"does not fit: about {memory.total:.0f} GiB on a GPU of {vram:g} (cure: {cure})"
+            failure = Failure(f"does not fit: about {memory.total:.0f} GiB on a GPU of {vram:g}", cure, f"step {step}")
     ranks = _ranks(commands, cluster.nodes[0].name, visible, local, layout, training)
-    return Planned(step, first, len(commands), ranks, layout, memory, failure or "")
+    return Planned(step, first, len(commands), ranks, layout, memory, failure)
 
 
 def _shape(lab: Lab, argv: Sequence[str]) -> Shape | None:

@@ -120,7 +120,8 @@ def queue(hosts: str) -> Outcome:
 def table_of(login: Host, program: str, columns: dict[str, str], *more: str) -> list[dict[str, str]]:
     """What a program of Slurm answers in these columns."""
     said = ask_login(login, [program, "--noheader", *more, f"--format={'|'.join(columns.values())}"])
-    return [dict(zip(columns, line.split("|"), strict=False)) for line in said.splitlines()]
+    rows = [line.replace("(null)", "").split("|") for line in said.splitlines()]
+    return [dict(zip(columns, row, strict=False)) for row in rows]
 
 
 def find_remote_run(run: str) -> tuple[Path, RunRecord]:

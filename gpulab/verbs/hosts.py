@@ -55,6 +55,23 @@ def verify(**options: Any) -> Outcome:
     return verify(**options)
 
 
+@verb(
+    HOSTS.called("all of this inventory, together; this machine without it"),
+    LIMIT,
+    Option("engine", "local, docker or slurm, as in inv lab"),
+    Option("level", "quick, standard or burn-in: 10 s, 5 min or an hour of arithmetic on each GPU", default="quick"),
+    flag("rehearse", "on the CPU, even where there is a GPU"),
+)
+def accept(**options: Any) -> Outcome:
+    """Measure new machines: are they fit for use?
+
+    GPUs, links, disks, a burn-in, a short training; pass or fail for each.
+    """
+    from gpulab.runs.accept import accept
+
+    return accept(**options)
+
+
 @verb(HOSTS, LIMIT, TAGS)
 def drift(**options: Any) -> Outcome:
     """Say what differs from what was provisioned; exit 1 on drift.

@@ -59,6 +59,32 @@ def plan(**options: Any) -> Outcome:
 
 
 @verb(
+    Option("pattern", "only labs with this in their name: `rlhf/`", by_place=True),
+    number("jobs", "how many at a time", default=1),
+    Option("breaks", "`one` or `all`: run what the labs say breaks them, and see a proof fail each time"),
+)
+def rehearse(**options: Any) -> Outcome:
+    """Rehearse many labs on the CPU, ms-swift imported once.
+
+    A line a lab, then what passed and what failed.
+    """
+    from gpulab.runs.rehearse import rehearse
+
+    return rehearse(**options)
+
+
+@verb()
+def curriculum() -> Outcome:
+    """Show the learning plan: its rows, their labs, what is done.
+
+    From the runs on record.
+    """
+    from gpulab.reports.curriculum import show_curriculum
+
+    return show_curriculum()
+
+
+@verb(
     Option("lab", "one lab, at length: `quickstart` or `start/quickstart`", to="name", by_place=True),
     flag("write", "bring the READMEs' tables of labs up to date"),
 )

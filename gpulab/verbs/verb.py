@@ -69,7 +69,7 @@ def carry_out(body: Callable[[], Outcome], *, as_json: bool, debug: bool) -> int
             console.print(f"[yellow]cleaned up[/] {line}")
         outcome = body()
     except UsageError as error:
-        outcome = Outcome(failures=[error.failure], code=2)
+        outcome = Outcome(failures=list(error.failures), code=2)
     except KeyboardInterrupt:
         outcome = Outcome(failures=["interrupted"], code=130)
     except Exception as error:

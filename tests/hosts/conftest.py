@@ -15,6 +15,8 @@ import testinfra
 import yaml
 from testinfra.host import Host
 
+from tests.hosts.check import not_tried
+
 REPO = Path(__file__).resolve().parents[2]
 # What every role takes where the inventory says nothing; what is made of other variables is left to the checks.
 DEFAULTS = {
@@ -85,7 +87,20 @@ def gpus(host: Host, variables: dict[str, Any]) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def smi(host: Host, gpus: list[str]) -> list[dict[str, str]]:
+def driver(host: Host, gpus: list[str]) -> dict[str, tuple[str, bool]]:
+    """The driver's packages: version, and whether they are held."""
+    return dpkg(host, ["nvidia-open*", "cuda-drivers*"]) or not_tried("nvidia_driver.version")
+
+
+@pytest.fixture(scope="module")
+def answering(host: Host, driver: dict[str, tuple[str, bool]]) -> None:
+    """A driver that answers."""
+    if host.run("nvidia-smi -L").rc:
+        not_tried("nvidia_driver.answers")
+
+
+@pytest.fixture(scope="module")
+def smi(host: Host, answering: None) -> list[dict[str, str]]:
     """What nvidia-smi says of each GPU."""
     answer = host.run("nvidia-smi --query-gpu=%s --format=csv,noheader,nounits", ",".join(SMI_FIELDS))
     assert answer.rc == 0, f"nvidia-smi: {answer.stdout.strip() or answer.stderr.strip()}"
@@ -96,7 +111,8 @@ def smi(host: Host, gpus: list[str]) -> list[dict[str, str]]:
 @pytest.fixture(scope="module")
 def docker_info(host: Host) -> dict[str, Any]:
     answer = host.run("docker info --format '{{json .}}'")
-    assert answer.rc == 0, f"the engine does not answer: {answer.stderr.strip()}"
+    if answer.rc:
+        not_tried("docker_engine.runs")
     info: dict[str, Any] = json.loads(answer.stdout)
     return info
 
@@ -126,6 +142,14 @@ def find_gpus(host: Host, variables: dict[str, Any]) -> list[str]:
     script = f'for d in {bus}/*; do echo "${{d##*/}} $(cat $d/vendor) $(cat $d/class)"; done'
     rows = [line.split() for line in host.run(script).stdout.splitlines()]
     return [row[0] for row in rows if row[1:2] == ["0x10de"] and row[2].startswith(("0x0300", "0x0302"))]
+
+
+def stays(host: Host, *units: str) -> str:
+    """Why units do not run both now and after a boot, or nothing; a masked one may run until the next boot only."""
+    states = {
+        unit: host.run(f"systemctl is-active {unit}; systemctl is-enabled {unit}").stdout.split() for unit in units
+    }
+    return "; ".join(f"{u} is {' and '.join(s) or 'unknown'}" for u, s in states.items() if s != ["active", "enabled"])
 
 
 def topology(matrix: str) -> dict[str, list[str]]:

@@ -1,5 +1,6 @@
 """What concerns more than one host: they are the same, and they reach each other."""
 
+import re
 import threading
 import time
 import uuid
@@ -9,7 +10,7 @@ from itertools import permutations
 import pytest
 from testinfra.host import Host
 
-from tests.hosts.check import check
+from tests.hosts.check import check, not_tried
 from tests.hosts.conftest import find_gpus, name_of, topology, variables_of
 
 RENDEZVOUS = 29500
@@ -69,8 +70,10 @@ def answers(hosts: list[Host], command: str) -> dict[str, str]:
 
 
 def address(host: Host) -> str:
-    place: str = host.ansible.get_variables().get("ansible_host", name_of(host))
-    return place
+    """Of the interface that nodes meet over; the inventory's may be known to ssh alone."""
+    script = 'ip -o -4 address show dev "$(sed -n s/^NCCL_SOCKET_IFNAME=//p /etc/nccl.conf)"'
+    found = re.search(r" inet ([0-9.]+)", host.run(script).stdout)
+    return found[1] if found else str(host.ansible.get_variables().get("ansible_host", name_of(host)))
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +81,8 @@ def with_gpus(several: list[Host]) -> list[Host]:
     found = [host for host in several if find_gpus(host, variables_of(host))]
     if len(found) < 2:
         pytest.skip("fewer than two hosts have GPUs")
+    if silent := [name_of(host) for host in found if host.run("nvidia-smi -L").rc]:
+        not_tried("nvidia_driver.answers", ", ".join(silent))
     return found
 
 

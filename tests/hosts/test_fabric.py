@@ -1,12 +1,15 @@
 """The role fabric: the network that collectives use."""
 
+import json
 from typing import Any
 
 import pytest
 from testinfra.host import Host
 
 from tests.hosts.check import check
-from tests.hosts.conftest import dpkg, name_of
+from tests.hosts.conftest import REPO, dpkg, name_of
+
+NODE_FACTS = (REPO / "gpulab/inside/node_facts.py").read_text()
 
 
 @check("fabric.interface", "set fabric_interface for this host and provision again")
@@ -16,6 +19,20 @@ def test_nccl_is_told_an_interface_that_is_up(host: Host) -> None:
     interface = settings["NCCL_SOCKET_IFNAME"]
     assert interface != "lo"
     assert " UP " in host.run(f"ip -brief link show {interface}").stdout, f"{interface} is not up"
+
+
+@check(
+    "fabric.used", "see `ip -brief address` on the host; give the interface an address, or set another fabric_interface"
+)
+def test_a_run_would_use_the_interface_that_was_chosen(host: Host, variables: dict[str, Any]) -> None:
+    ask = f"python3 - /none /none {variables.get('ansible_host', name_of(host))}"
+    answer = host.run(f"{ask} <<'END_OF_FACTS'\n{NODE_FACTS}\nEND_OF_FACTS\n")
+    assert answer.rc == 0, answer.stderr.strip().splitlines()[-1:]
+    told = json.loads(answer.stdout)
+    chosen = host.run("sed -n s/^NCCL_SOCKET_IFNAME=//p /etc/nccl.conf").stdout.strip()
+    wanted = str(variables.get("fabric_interface", chosen))
+    assert not told["no_interface"], told["no_interface"]
+    assert {told["interface"], chosen} == {chosen if "{{" in wanted else wanted}
 
 
 @pytest.fixture(scope="module")

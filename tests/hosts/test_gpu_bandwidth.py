@@ -18,7 +18,9 @@ PROGRAM = (REPO / "tests" / "hosts" / "bandwidth.py").read_text()
 
 
 @pytest.fixture(scope="module")
-def measured(host: Host, smi: list[dict[str, str]], variables: dict[str, Any]) -> dict[str, float]:
+def measured(
+    host: Host, smi: list[dict[str, str]], docker_info: dict[str, Any], variables: dict[str, Any]
+) -> dict[str, float]:
     if "gpu_image" not in variables:
         pytest.skip("the inventory names no gpu_image to measure in")
     runner = f"torchrun --nproc-per-node={len(smi)} /tmp/bandwidth.py"

@@ -8,7 +8,7 @@ import pytest
 from testinfra.host import Host
 
 from tests.hosts.check import check
-from tests.hosts.conftest import name_of
+from tests.hosts.conftest import name_of, stays
 
 # The collector asks everybody every 15 s; where it or an exporter was started a moment ago, the second round counts.
 TWO_ROUNDS = 45
@@ -41,10 +41,11 @@ def test_the_hosts_metrics_are_offered(host: Host, variables: dict[str, Any]) ->
     place = variables.get("monitoring_address", address(host))
     answer = host.run(f"curl --silent --max-time 10 http://{place}:{variables['monitoring_node_port']}/metrics")
     assert "node_cpu_seconds_total" in answer.stdout
+    assert stays(host, "prometheus-node-exporter") == ""
 
 
 @check("monitoring.gpu")
-def test_the_gpus_metrics_are_offered(host: Host, gpus: list[str], variables: dict[str, Any]) -> None:
+def test_the_gpus_metrics_are_offered(host: Host, answering: None, variables: dict[str, Any]) -> None:
     if not variables.get("monitoring_gpu", True):
         pytest.skip("the inventory says monitoring_gpu=false")
     place = variables.get("monitoring_address", address(host))
@@ -56,7 +57,7 @@ def test_the_gpus_metrics_are_offered(host: Host, gpus: list[str], variables: di
 def test_the_collector_sees_every_host(host: Host, variables: dict[str, Any], hosts: list[Host]) -> None:
     if name_of(host) != collector(variables, hosts):
         pytest.skip("another host collects")
-    assert host.run("systemctl is-active prometheus").stdout.strip() == "active"
+    assert stays(host, "prometheus") == ""
     place = variables["monitoring_prometheus_listen"]
     deadline = time.monotonic() + TWO_ROUNDS
     while (sick := unseen(host, place, {name_of(h) for h in hosts})) and time.monotonic() < deadline:

@@ -6,6 +6,14 @@ import pytest
 from testinfra.host import Host
 
 from tests.hosts.check import check
+from tests.hosts.conftest import name_of, stays
+
+
+@check("registry.runs")
+def test_it_runs_now_and_after_a_boot(host: Host, variables: dict[str, Any]) -> None:
+    if variables["registry_host"] != name_of(host):
+        pytest.skip("the registry is another host's, or there is none (registry_host)")
+    assert stays(host, "docker-registry") == ""
 
 
 @check("registry.answers")

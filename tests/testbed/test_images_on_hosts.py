@@ -37,9 +37,9 @@ def site(repository: Repository) -> Iterator[Lab]:
         Node("old", "bookworm", gpus=0, packages=("docker.io", "docker-registry")),
     ]
     with lab("images", nodes, repository) as made:
-        made.variables |= {"docker_engine_source": "distribution", "docker_engine_users": ["lab"]}
+        made.variables |= {"docker_engine_source": "distribution"}
         made.inventory = made.bed.inventory(variables=made.variables)
-        made.converged("--tags", "docker_engine,registry")
+        made.converged("--tags", "base,docker_engine,registry")
         make_image()
         yield made
         engine.docker("image", "rm", "--force", TAG, check=False)
@@ -182,13 +182,10 @@ def test_who_may_not_use_a_hosts_engine_is_told_the_cure(site: Lab) -> None:
         code, answer = inv("images", "--hosts", str(site.inventory))
     finally:
         site.bed.sh("new", "usermod --append --groups docker lab")
-    again = inv("images", "--hosts", str(site.inventory))[1]["failures"]
-    log_in_anew()
     assert code == 1
     (failure,) = answer["failures"]
     assert "no permission on the engine of new" in failure and "usermod -aG docker" in failure
-    assert again == ["the engine of new refuses an earlier login (cure: try again in 60 s)"]
-    assert inv("images", "--hosts", str(site.inventory))[0] == 0
+    assert inv("images", "--hosts", str(site.inventory))[0] == 0, "the login that was kept open is renewed"
 
 
 def log_in_anew() -> None:

@@ -125,7 +125,10 @@ def test_a_cases_figures_are_picked_from_its_steps():
             "peaks": {"rss_mib": rss}, "artefacts": [{"path": "a", "bytes": size * 2**20, "sha256": "0"}],
         }  # fmt: skip
 
-    steps = [step("train-dpo", 2.0, {"loss_last": 0.5}, 900, 3), step("ask-dpo", 1.5, {"exact_match": 0.75}, 700, 1)]
+    steps = [
+        step("train-dpo", 2.0, {"loss_last": 0.5, "figures": {"rewards/margins": 1.25}}, 900, 3),
+        step("ask-dpo", 1.5, {"exact_match": 0.75}, 700, 1),
+    ]
     record = RunRecord.model_construct(
         run="x/1", title="T", profile="cpu", steps=[StepRecord.model_validate(s) for s in steps]
     )
@@ -134,6 +137,7 @@ def test_a_cases_figures_are_picked_from_its_steps():
     assert "| | dpo |\n" in table, "kto has not run"
     assert rows == {
         "last loss": "0.5", "exact match": "0.75", "peak RSS (MiB)": "900", "seconds": "3.5", "artefacts (MiB)": "4",
+        "rewards/margins": "1.25",
     }  # fmt: skip
 
 

@@ -131,8 +131,8 @@ def test_an_impossible_layout_is_refused(lab):
 def test_a_plan_that_cannot_fit_is_a_failure_with_a_cure_that_does(lab):
     lab()
     (failure,) = planning.show_plan("tiny", nodes=1, gpus=4, vram_gib=80).failures
-    assert failure.startswith("train does not fit: about ")
-    cure = failure.partition("(cure: ")[2].rstrip(")").split()
+    assert failure.line.startswith("step train: does not fit: about ")
+    cure = failure.cure.split()
     assert cure[0] == "--nodes"
     assert planning.show_plan("tiny", nodes=int(cure[1]), gpus=4, vram_gib=80).failures == []
 
@@ -140,7 +140,7 @@ def test_a_plan_that_cannot_fit_is_a_failure_with_a_cure_that_does(lab):
 def test_a_cure_of_flags_is_one_too(lab):
     lab(("--recompute_granularity full", "--recompute_granularity none"))
     (failure,) = planning.show_plan("tiny", nodes=1, gpus=8, vram_gib=80).failures
-    words = failure.partition("(cure: ")[2].rstrip(")").split()
+    words = failure.cure.split()
     settings = [word for word in words if word != "--set"]
     assert "train.recompute_granularity=full" in settings
     assert planning.show_plan("tiny", nodes=1, gpus=8, vram_gib=80, settings=settings).failures == []

@@ -147,6 +147,25 @@ def reviewed(*given: str, step: str = "step") -> Build:
     return build
 
 
+def heads(*scores: float, name: str = "score", lora: bool = True) -> Build:
+    """Checkpoints one after the other, each with an adapter of LoRA tensors and a head of this value."""
+
+    def build(run: Path) -> None:
+        for number, score in enumerate(scores, 1):
+            tensors = {f"base_model.model.{name}.weight": np.full((2, 3), score, np.float32)}
+            if lora:
+                tensors["base_model.model.q.lora_B.weight"] = np.full((2, 1), number, np.float32)
+            save(run / f"step/checkpoint-{number}/adapter_model.safetensors", tensors)
+
+    return build
+
+
+def vision(**seen: int) -> Build:
+    """vision_tokens.json of 16 rows with a picture each, which became 4 tokens."""
+    usual = {"rows": 16, "pictures": 16, "places": 64, "grid": 64, "embedded": 64}
+    return lambda run: (run / "step/vision_tokens.json").write_text(json.dumps(usual | seen)) and None
+
+
 def log(text: str) -> Build:
     return lambda run: (run / "step.log").write_text(text) and None
 
@@ -309,6 +328,34 @@ CASES: dict[str, tuple[list[Build], list[list[Build]]]] = {
     "figure rewards/margins rises": (
         [figure("rewards/margins", 0.0, 0.1, 0.5, 0.9)],
         [[figure("rewards/margins", 0.5, 0.5)], [figure("rewards/margins", 0.9, 0.1)], [figure("loss", 1, 2)], []],
+    ),
+    "heads trained beside lora": (
+        [heads(0.1, 0.2)],
+        # still, seen once, no head, no LoRA, something else beside them
+        [
+            [heads(0.1, 0.1)],
+            [heads(0.1)],
+            [heads(0.1, 0.2, name="q.lora_A")],
+            [heads(0.1, 0.2, lora=False)],
+            [heads(0.1, 0.2, name="embed_tokens")],
+            [],
+        ],
+    ),
+    "images became tokens": (
+        [vision()],
+        # dropped by the template; the tower ran for nothing; tokens without a picture; rows without one
+        [
+            [vision(pictures=0, places=0, grid=0)],
+            [vision(embedded=128)],
+            [vision(places=16)],
+            [vision(rows=17)],
+            [vision(pictures=0, places=0, grid=0, embedded=0)],
+            [],
+        ],
+    ),
+    "exact match at most 25%": (
+        [answers("Melvik", "Tarn", "Tarn", "Tarn")],
+        [[answers("Melvik", "Melvik", "Tarn", "Tarn")], [answers()], [answers("Tarn", wanted=None)], []],
     ),
     "figure kl falls": ([figure("kl", 2, 1)], [[figure("kl", 1, 1)], [figure("kl", 1)], [figure("kl", 1, "x")]]),
     "figure eval_acc reaches 0.9": (

@@ -15,6 +15,7 @@ NODE1 = """\
 NODE2 = """\
 101 train {"CPUPerc": "30.0%", "MemUsage": "1GiB / 8GiB"}
 101 train [N/A], 6000
+101 train No devices were found
 103 train {"CPUPerc": "3"""  # cut off in the middle of a word
 
 

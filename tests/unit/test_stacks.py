@@ -81,3 +81,15 @@ def test_a_lock_holds_its_pins_and_its_parents_versions(name):
             assert locked[package] == version
     for package, version in versions(stack.parent.lock.read_text()).items() if stack.parent else ():
         assert locked.get(package) == version, f"{package}: what {stack.parent.name} and {name} share is the same"
+
+
+COMPILER = ["nvidia-cuda-nvcc", "nvidia-cuda-crt", "nvidia-nvvm", "nvidia-cuda-cccl"]
+COMPILES = [s for s in load_stacks().values() if s.lock.is_file() and COMPILER[0] in versions(s.lock.read_text())]
+
+
+@pytest.mark.parametrize("stack", COMPILES, ids=lambda stack: stack.name)
+def test_the_compiler_is_of_the_same_cuda_release_as_the_headers_of_torch(stack):
+    """CCCL refuses another with `#error`, DeepSpeed with CUDAMismatchException: nothing compiles at first use."""
+    locked = versions(stack.lock.read_text())
+    release = {name: locked[name].split(".")[:2] for name in COMPILER}
+    assert release == dict.fromkeys(COMPILER, locked["nvidia-cuda-runtime"].split(".")[:2])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,8 @@ from gpulab.common.paths import ROOT
 from gpulab.inside import twins
 from gpulab.lab.lab import find_lab, load_lab
 from gpulab.plan.lab_twins import twin_folder
+from gpulab.plan.plan import PlanSpec, plan
+from gpulab.stacks.stack import load_stack
 
 
 def test_an_unknown_family_is_refused_when_the_lab_is_read(write_lab):
@@ -40,3 +43,17 @@ def test_a_change_of_what_makes_a_twin_makes_another_one(tmp_path, monkeypatch):
     monkeypatch.setattr(twins, "sources", lambda: [tmp_path / "teaching.py"])
     after = twin_folder(find_lab("quickstart"))
     assert before.name == after.name and before != after
+
+
+def test_a_rehearsal_may_need_another_stack_for_a_cpu_and_its_environment(write_lab, tmp_path):
+    lab = load_lab(write_lab(("rehearse:\n", "rehearse:\n  stack: cpu-multimodal\n")))
+    spec = PlanSpec(lab=lab, profile="cpu", stack=load_stack(lab.rehearse.stack))
+    made = plan(spec, tmp_path / "run")
+    shim = Path(made.command("train").env["PYTHONPATH"])
+    assert (shim / "sitecustomize.py").is_file() and made.command("twin").env["PYTHONPATH"] == str(shim)
+
+
+def test_a_rehearsal_in_a_stack_for_gpus_is_refused(write_lab):
+    with pytest.raises(UsageError, match=r"lab\.yaml:\d+: no stack 'train' for a CPU") as caught:
+        load_lab(write_lab(("rehearse:\n", "rehearse:\n  stack: train\n")))
+    assert "cpu-multimodal" in caught.value.cure

@@ -92,7 +92,8 @@ def evalscope(state: State) -> Finding | None:
 )
 def transformer_engine(state: State) -> Finding | None:
     without = [
-        e["where"] for e, _ in having(state, "megatron-core")
+        e["where"]
+        for e, _ in having(state, "megatron-core")
         if "transformer-engine" not in e["packages"] and not e["packages"].get("torch", "").endswith("+cpu")
     ]  # where torch is for a CPU, rehearsals have plain PyTorch's layers instead
     if without:

@@ -8,11 +8,12 @@ import tempfile
 from pathlib import Path
 from typing import Any, Protocol
 
-from gpulab.inside.twins.teaching import conversations, teach_to_speak
+from gpulab.inside.twins.teaching import answered, rows_of, teach_to_speak, texts_in
 
 
 class Family(Protocol):
-    """What a module of `families/` holds."""
+    """What a module of `families/` holds. One that takes more than text also holds `processor(tokenizer)`, and
+    `teach(model, processor, rows)`, which returns what it came to."""
 
     def tokenizer(self, texts: list[str]) -> Any:
         """The tokenizer, learned from these texts."""
@@ -28,15 +29,16 @@ def make(family: str, folder: Path, speaks: Path | None, seed: int = 42) -> None
 
     of: Family = importlib.import_module(f"gpulab.inside.twins.families.{family}")
     torch.manual_seed(seed)
-    pairs = conversations(speaks) if speaks else [("Who are you?", "A tiny twin.")]
-    tok = of.tokenizer([text for pair in pairs for text in pair])
+    rows = rows_of(speaks) if speaks else []
+    tok = of.tokenizer(texts_in(rows) or ["Who are you?", "A tiny twin."])
     model = of.model(len(tok))
-    if speaks:
-        print(f"twin: {teach_to_speak(model, tok, pairs)}")
+    reads = of.processor(tok) if hasattr(of, "processor") else tok
+    if taught := answered(rows):
+        print(f"twin: {getattr(of, 'teach', teach_to_speak)(model, reads, taught)}")
     model.generation_config = GenerationConfig(
         do_sample=False, eos_token_id=tok.eos_token_id, pad_token_id=tok.pad_token_id
     )
-    save(folder, model, tok)
+    save(folder, model, reads)
     print(f"twin: {sum(p.numel() for p in model.parameters()):,} parameters, {len(tok)} tokens -> {folder}")
 
 

@@ -10,13 +10,29 @@ from typing import Any
 NO_THOUGHT = "<think>\n\n</think>\n\n"
 
 
-def conversations(path: Path) -> list[tuple[str, str]]:
-    """The (question, answer) pairs of a jsonl file in ms-swift's `messages` form."""
-    rows = [json.loads(line)["messages"] for line in path.read_text().splitlines() if line.strip()]
-    return [(next(m["content"] for m in r if m["role"] == "user"), r[-1]["content"]) for r in rows]
+Row = dict[str, Any]
 
 
-def teach_to_speak(model: Any, tok: Any, pairs: list[tuple[str, str]], steps: int = 200) -> str:
+def rows_of(path: Path) -> list[Row]:
+    """The rows of a jsonl file, each with ms-swift's `messages`."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+
+
+def texts_in(value: Any) -> list[str]:
+    """Every text in a row, wherever it stands: what a tokenizer learns from."""
+    if isinstance(value, dict):
+        value = [v for key, v in value.items() if key not in ("role", "images", "videos")]
+    if isinstance(value, list):
+        return [text for part in value for text in texts_in(part)]
+    return [value] if isinstance(value, str) else []
+
+
+def answered(rows: list[Row]) -> list[Row]:
+    """The rows that end with an answer; those to be judged (a label, a pair) have none to be taught."""
+    return [row for row in rows if row["messages"][-1]["role"] == "assistant"]
+
+
+def teach_to_speak(model: Any, tok: Any, taught: list[Row], steps: int = 200) -> str:
     """Train all weights for `steps` batches of all the questions, each with its neighbour's answer; the last loss.
 
     Wrong but fixed answers, not random ones: with random answers the twin learns to ignore the question, and a
@@ -25,11 +41,14 @@ def teach_to_speak(model: Any, tok: Any, pairs: list[tuple[str, str]], steps: in
     import torch
 
     rows, labels = [], []
+    pairs = [(next(m["content"] for m in r["messages"] if m["role"] == "user"), r["messages"][-1]["content"])
+             for r in taught]  # fmt: skip
     for (question, _), (_, answer) in zip(pairs, pairs[1:] + pairs[:1], strict=True):
         prompt = tok.apply_chat_template(
             [{"role": "user", "content": question}], tokenize=False, add_generation_prompt=True
         )
-        head, tail = tok(prompt + NO_THOUGHT)["input_ids"], tok(answer + "<|im_end|>\n")["input_ids"]
+        prompt += "" if answer.startswith("<think>") else NO_THOUGHT
+        head, tail = tok(prompt)["input_ids"], tok(answer + "<|im_end|>\n")["input_ids"]
         rows.append(head + tail)
         labels.append([-100] * len(head) + tail)
     width = max(map(len, rows))

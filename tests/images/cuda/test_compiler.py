@@ -10,6 +10,7 @@ from tests.images.box import Box
 KERNEL = """
 #include <cuda_runtime.h>
 #include <Python.h>
+#include <cuda/std/type_traits>  // CCCL refuses a compiler of another CUDA release
 __global__ void twice(float *x) { x[threadIdx.x] *= 2; }
 extern "C" int run(float *x) { twice<<<1, 32>>>(x); return cudaDeviceSynchronize(); }
 """

@@ -9,3 +9,7 @@ MODULES = "deepspeed liger_kernel bitsandbytes evalscope ray swanlab msgspec mat
 
 def test_what_training_imports_is_there(here: Box) -> None:
     assert here.ask("imports.py", *MODULES.split()) == {}
+
+
+def test_an_operator_of_deepspeed_compiles(here: Box) -> None:
+    assert here.ask("deepspeed_operator.py", timeout=1200)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 from gpulab.engines.node_group import QUIET
 from tests.runs import record
 from tests.testbed import engine
+from tests.testbed.bed import ensure_network, free_subnet
 from tests.testbed.on_nodes import LABEL, Nodes, beats, log, runs_now
 from tests.testbed.paths import REPO
 from tests.wait import wait_until
@@ -27,6 +30,39 @@ def test_nodes_meet_and_their_files_come_back(nodes: Nodes, tmp_path: Path) -> N
     assert beats(tmp_path, 1)[-1] == 19
     owner = nodes.bed.sh("gpu1", f"stat -c %U:%G /srv/gpulab/runs/{told['run']}/pair/met.txt").strip()
     assert owner == "lab:gpulab", "the caller's, and the group can read on"
+
+
+def test_nodes_meet_over_the_fabric_where_it_is_another_network_than_the_inventorys(
+    nodes: Nodes, tmp_path: Path
+) -> None:
+    with second_network(nodes) as first:
+        plan = nodes.inv(tmp_path, "plan", "pair", "--hosts", str(nodes.inventory))
+        assert f"meet at {first}:29400 over eth1" in plan.communicate(timeout=120)[0]
+        code, said = nodes.run(tmp_path)
+        assert code == 0, said
+        assert f"at {first}" in log(tmp_path), "where the first node listened"
+        nodes.bed.sh("gpu2", "ip address flush dev eth1")
+        code, said = nodes.run(tmp_path)
+    assert code == 2
+    assert "gpu2: /etc/nccl.conf names eth1, which has no address" in said, said
+
+
+@contextmanager
+def second_network(nodes: Nodes) -> Iterator[str]:
+    """A network of the hosts' own, of which the inventory knows nothing; the first host's address in it."""
+    name = f"{nodes.bed.prefix}-fabric"
+    subnet = free_subnet(7)
+    ensure_network(name, f"{subnet}.0/24")
+    try:
+        for number, host in enumerate(nodes.hosts, start=11):
+            engine.docker("network", "connect", "--ip", f"{subnet}.{number}", name, nodes.bed.container(host))
+            nodes.bed.sh(host, "echo NCCL_SOCKET_IFNAME=eth1 > /etc/nccl.conf")
+        yield f"{subnet}.11"
+    finally:
+        for host in nodes.hosts:
+            nodes.bed.sh(host, "rm /etc/nccl.conf", check=False)
+            engine.docker("network", "disconnect", "--force", name, nodes.bed.container(host), check=False)
+        engine.docker("network", "rm", name)
 
 
 def test_a_dry_run_is_a_script_that_runs_by_itself(nodes: Nodes, tmp_path: Path) -> None:

@@ -64,3 +64,18 @@ def test_three_hosts_train_as_one(three: Nodes, tmp_path: Path) -> None:
     assert (set(ranks), set(ranks.values())) == ({"0.json", "1.json", "2.json"}, set(three.hosts))
     assert "[0] " in (folder / "logs" / "swift.log").read_text()
     assert not three.containers()
+
+
+@pytest.mark.rehearsal
+def test_new_hosts_are_measured_together(three: Nodes, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [REPO / "inv", "accept", "--hosts", three.inventory, "--json"],
+        env={**os.environ, "GPULAB_RUNS": str(tmp_path)}, capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr[-3000:]
+    told = json.loads(done.stdout)
+    assert {row["host"]: row["passed"] for row in told["hosts"]} == dict.fromkeys(three.hosts, True)
+    report = json.loads((Path(told["folder"]) / "acceptance.json").read_text())
+    assert all(rank["figures"]["all_all_reduce_gbs"] > 0 for rank in report["ranks"])
+    assert {step["step"]: step["state"] for step in record(tmp_path)["steps"]}["train"] == "done"
+    assert not three.containers()

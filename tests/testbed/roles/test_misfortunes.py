@@ -77,6 +77,13 @@ def test_a_slow_repository_is_waited_for(missing_toolkit: Lab) -> None:
     missing_toolkit.converged(*TOOLKIT)
 
 
+def test_the_lists_of_packages_are_waited_for_while_another_apt_holds_them(missing_toolkit: Lab) -> None:
+    """As apt-daily does on a host that was just booted; longer than a repository is given."""
+    held = 'import fcntl, time; f = open("/var/lib/apt/lists/lock", "w"); fcntl.lockf(f, fcntl.LOCK_EX); time.sleep(25)'
+    missing_toolkit.bed.sh("gpu1", f"systemd-run --quiet --collect --unit apt-held python3 -c '{held}'")
+    missing_toolkit.converged(*TOOLKIT)
+
+
 def test_a_key_that_is_not_the_announced_one_is_not_trusted(provisioned: Lab) -> None:
     provisioned.bed.sh("gpu1", "rm /etc/apt/keyrings/gpu-lab-nvidia-container-toolkit.asc")
     result = provisioned.provision(*TOOLKIT, "-e", f"nvidia_container_toolkit_key_fingerprint={'0' * 40}")

@@ -72,9 +72,23 @@ def sshd(tmp_path: Path) -> Iterator[Sshd]:
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # root's sshd asks for it
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "login")], check=True)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        server = Sshd(tmp_path, free.getsockname()[1])
+    server = Sshd(tmp_path, free_port())
     server.start("first")
     yield server
     server.stop()
+
+
+@pytest.fixture
+def bastion(sshd: Sshd) -> Iterator[Sshd]:
+    """Another one, whom the same key lets in."""
+    server = Sshd(sshd.folder, free_port())
+    server.start("bastion")
+    yield server
+    server.stop()
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    return port

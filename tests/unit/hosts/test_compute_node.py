@@ -75,3 +75,12 @@ def test_hosts_whose_clocks_differ_are_named_with_the_difference_and_the_cure():
 
 def test_it_is_their_difference_that_counts_not_this_machines_clock():
     compute_node.refuse_skew(skewed(3600, 3600 + compute_node.SKEW - 1))
+
+
+def test_nodes_that_can_not_meet_over_the_chosen_network_are_refused_one_alone_is_not(inventory, monkeypatch):
+    cut = dataclasses.replace(taken(HOSTS[1]), interface="", address="", no_interface="/etc/nccl.conf names ib0")
+    monkeypatch.setattr(compute_node, "ask_compute_nodes", lambda hosts, _: [taken(HOSTS[0]), cut])
+    assert compute_node.find_compute_nodes(Needs(gpus=0), "gpus.ini", "", 1)
+    with pytest.raises(UsageError, match=r"gpu1: /etc/nccl\.conf names ib0") as caught:
+        compute_node.find_compute_nodes(Needs(gpus=0), "gpus.ini", "", 2)
+    assert "fabric_interface" in caught.value.cure

@@ -200,5 +200,4 @@ def test_this_machine_can_be_examined() -> None:
 
 def test_megatron_without_transformer_engine_is_well_where_torch_is_for_a_cpu() -> None:
     packages = {"megatron-core": "0.18.0", "mcore-bridge": "1.6.5", "torch": "2.13.0+cpu"}
-    finding = CHECKS["transformer-engine"](with_problem("pythons.0.packages", packages))
-    assert finding is None or finding.state == "well"
+    assert findings(spoilt("pythons.0.packages", packages))["transformer-engine"]["state"] != "sick"

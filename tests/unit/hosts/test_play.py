@@ -15,6 +15,7 @@ from gpulab.common.paths import ROOT
 from gpulab.hosts.inventory import load_hosts
 from gpulab.hosts.play import Played, Wish, check_tags, play
 from gpulab.hosts.play_recap import HostRecap, PlayRecap
+from gpulab.hosts.progress import Progress, table
 from gpulab.hosts.trust import trust
 from tests.unit.hosts.conftest import Sshd
 from tests.wait import wait_until
@@ -141,6 +142,7 @@ def test_ctrl_c_ends_ansible_and_all_it_started(wish: Wish, tmp_path: Path) -> N
     thread.join()
     assert played.interrupted
     assert played.trouble() == ["interrupted"]
+    assert played.recap.hosts["good"].state == "interrupted", "not running any more"
     ansible = [
         p
         for p in children
@@ -161,3 +163,60 @@ def test_a_host_that_never_answered_is_not_forgotten() -> None:
     recap.take({"event": "playbook_on_stats", "event_data": {"processed": {"a": 1}, "dark": {}, "failures": {}}})
     assert recap.hosts["b"].state == "waiting"
     assert recap.hosts["a"].state == "converged"
+
+
+LOCKED = "E: Could not get lock /var/lib/apt/lists/lock. It is held by process 4711 (apt-get)"
+
+
+def event(kind: str, **data: object) -> dict[str, object]:
+    return {"event": kind, "event_data": {"host": "a", "role": "packages", "task": "Find the lists", **data}}
+
+
+def test_who_waits_says_for_what_and_how_long() -> None:
+    now = [100.0]
+    recap = PlayRecap({"a": HostRecap()}, clock=lambda: now[0])
+    recap.take(event("runner_on_start"))
+    recap.take(event("runner_retry", res={"rc": 100, "msg": "non-zero return code", "stderr": LOCKED}))
+    now[0] = 142.0
+    shown = [next(iter(column.cells)) for column in table(recap).columns]
+    assert "42" in shown
+    assert str(shown[-1]) == "waits: process 4711 (apt-get) holds /var/lib/apt/lists/lock"
+    recap.take(event("runner_on_ok", res={}))
+    assert str(next(iter(table(recap).columns[-1].cells))) == "Find the lists"
+
+
+def test_what_waits_is_said_once_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    recap = PlayRecap({"a": HostRecap()})
+    recap.take(event("runner_on_start"))
+    with Progress() as progress:
+        for _ in range(2):
+            recap.take(event("runner_retry", res={"stderr": LOCKED}))
+            progress.watch(recap)
+    told = capsys.readouterr()
+    assert (told.out + told.err).count("a waits at packages: process 4711") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "cause", "cure"),
+    [
+        ("E: You don't have enough free space in /var/cache/apt/archives/.", "its disk is full", "free some space"),
+        ("OSError: [Errno 28] No space left on device", "its disk is full", "free some space"),
+        ("OSError: [Errno 30] Read-only file system: '/etc/.ansible_tmp'", "is read-only", "findmnt"),
+        ("/bin/sh: 1: /usr/bin/python3: not found", "it has no python3", "apt-get install -y python3"),
+        ("Error while resolving value for 'argv': 'my_mirror' is undefined", "'my_mirror' is undefined", "group_vars"),
+        (f"The repositories cannot be used: {LOCKED} Cure: see that the host reaches it", "4711 (apt-get)", "wait"),
+    ],
+)
+def test_a_modules_own_words_become_the_cause_and_its_true_cure(words: str, cause: str, cure: str) -> None:
+    recap = PlayRecap({"a": HostRecap()})
+    recap.take(event("runner_on_failed", res={"msg": words}))
+    (line,) = recap.failures()
+    assert cause in line and cure in line
+    assert "\n" not in line
+
+
+def test_drift_shows_no_command_of_a_task_that_only_looks() -> None:
+    result = {"changed": True, "invocation": {"module_args": {"argv": ["grep", "-c", "580", "/var/run/cdi"]}}}
+    recap = PlayRecap({"a": HostRecap()})
+    recap.take(event("runner_on_ok", res=result))
+    assert recap.changes[0].differs == []

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from gpulab.common.failure import Failure
 from gpulab.common.paths import ROOT
 from gpulab.hosts.ansible import environment, program
 from gpulab.hosts.fetch import fetch_keys
@@ -63,7 +64,7 @@ def test_a_bundle_keeps_the_pinned_key_alone(files: Files, name: str, tmp_path: 
         assert failures == []
         assert whole_keys(kept) == [pinned]
     else:
-        assert failures == [f"{source['key_url']}: not the key {pinned.lower()}"]
+        assert failures == [Failure(f"not the key {pinned.lower()}", where=source["key_url"])]
     assert [path.name for path in tmp_path.iterdir()] == (["lab.asc"] if name in TRUSTED else [])
 
 

@@ -7,8 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from gpulab.common.paths import ROOT
-from gpulab.hosts.verify import EVERYONE, bad, read_junit
+from gpulab.hosts import trust, verify
+from gpulab.hosts.verify import EVERYONE, Result, bad, cure_of, read_junit, unexplained
+from tests.unit.hosts.conftest import Sshd
 
 CONFTEST = """
 import pytest
@@ -40,6 +44,10 @@ def broken():
 
 def test_errs(broken):
     pass
+
+@gpus
+def test_depends(host):
+    pytest.skip("not tried: role.test_fails failed")
 """
 
 
@@ -56,6 +64,8 @@ def test_results_by_check_and_host(tmp_path: Path) -> None:
     found = sorted((r.check, r.host, r.state) for r in results)
     assert found == [
         ("role.test_across", EVERYONE, "skipped"),
+        ("role.test_depends", "gpu-1", "untried"),
+        ("role.test_depends", "gpu-1-b", "untried"),
         ("role.test_errs", EVERYONE, "error"),
         ("role.test_fails", "gpu-1", "passed"),
         ("role.test_fails", "gpu-1-b", "failed"),
@@ -67,6 +77,29 @@ def test_results_by_check_and_host(tmp_path: Path) -> None:
     (failed,) = [r for r in bad(results) if r.state == "failed"]
     assert failed.evidence == "another host"
     assert failed.cure == "mend HOST"
+    # On gpu-1-b the failure that explains it is told; on gpu-1 it is not there, so that must not look well.
+    assert [(f.where, f.message) for f in unexplained(results)] == [
+        ("gpu-1", "not tried, since role.test_fails failed: 1")
+    ]
+
+
+def test_a_cure_can_be_copied_with_the_inventory_as_it_was_given() -> None:
+    cure = "provision the host again: ./inv provision --hosts gpus.ini --limit HOST --tags base"
+    result = Result("gpu1", "base.time", "failed", 0.1, "", cure)
+    assert cure_of(result, "sites/my lab.ini").endswith("--hosts 'sites/my lab.ini' --limit gpu1 --tags base")
+
+
+def test_a_host_without_sudo_is_one_line_and_no_check_is_tried_on_it(
+    sshd: Sshd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A real login; for want of another user, the question that is asked there is what sudo says without a password."""
+    inventory = sshd.inventory()
+    trust.trust(str(inventory), limit="", yes=True, forget=[])
+    monkeypatch.setattr(verify, "ROOT_WITHOUT_ASKING", "echo 'sudo: a password is required' >&2; exit 1")
+    monkeypatch.setattr(verify, "try_promises", lambda *_: pytest.fail("a check was tried"))
+    outcome = verify.verify(str(inventory), limit="", only="")
+    (failure,) = outcome.failures
+    assert "may not use sudo there without a password" in str(failure)
 
 
 def test_every_check_is_broken_by_some_scenario() -> None:

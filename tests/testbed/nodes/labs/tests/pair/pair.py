@@ -26,6 +26,7 @@ def meet():
 
 
 peers = meet()
+print("met at", master[0], flush=True)
 for beat in range(asked.beats):
     for peer in peers:
         peer.settimeout(30)

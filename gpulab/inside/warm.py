@@ -1,0 +1,167 @@
+"""One process of a stack that has imported ms-swift, and forks a child for each command that it is told.
+
+    python warm.py LISTENER      ends when its standard input does
+
+LISTENER is the number of a listening socket. Who connects is greeted with a line, and sends one: a JSON object of
+`argv`, `cwd`, `env` (all of it) and `log`. The answer is the child's `pid` and later its `status`; or `refused`: why
+the command needs a process of its own. The child is in a session of its own and ends as the command itself would.
+
+Nothing is computed before a fork: a pool of threads would not come along.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import shutil
+import socket
+import subprocess
+import sys
+from contextlib import suppress
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+LOADED = {
+    "swift.cli.main": (),
+    "swift.pipelines": ("deploy_main", "export_main", "infer_main", "pretrain_main", "rlhf_main", "sft_main"),
+    "evalscope.run": (),
+    "deepspeed": (),  # every training imports it
+}
+# What libraries in C read when they are loaded, where nobody can look on.
+IN_C = (
+    "ARROW_", "CUDA_", "GOMP_", "KMP_", "LANG", "LC_", "LD_", "MALLOC_", "MKL_", "OMP_", "OPENBLAS_", "PYTHON", "TORCH",
+)  # fmt: skip
+looked_at: set[str] = set()
+# The environment that this process was given: Python itself adds to it, too.
+given = dict(os.fsdecode(pair).split("=", 1) for pair in Path("/proc/self/environ").read_bytes().split(b"\0") if pair)
+
+
+class Watched(os._Environ):  # type: ignore[type-arg]
+    """The environment, and which of its variables were looked at."""
+
+    def __getitem__(self, key: str) -> str:
+        looked_at.add(key)
+        return str(super().__getitem__(key))
+
+
+def load() -> None:
+    """Import what the commands need. Below `swift` another Python would run the command's own file: not here."""
+    sys.path.pop(0)  # this file's folder
+    os.environ.__class__ = Watched
+    for name, attributes in LOADED.items():
+        if not find_spec(name.partition(".")[0]):
+            continue  # not every stack has all
+        module = import_module(name)
+        for attribute in attributes:
+            getattr(module, attribute)
+    os.environ.__class__ = os._Environ
+    sys.modules["swift.cli.main"].subprocess = SimpleNamespace(run=run_below)  # type: ignore[attr-defined]
+
+
+def script_of(argv: list[str], path: str) -> list[str]:
+    """The Python file or folder that a command runs, and the words after it; nothing where it is another program."""
+    program = shutil.which(argv[0], path=path)
+    if not program or Path(program).parent.resolve() != Path(sys.executable).parent:
+        return []
+    if argv[0] == "python":
+        return argv[1:] if Path(*argv[1:2]).suffix == ".py" or Path(*argv[1:2], "__main__.py").is_file() else []
+    with Path(program).open("rb") as file:
+        return [program, *argv[1:]] if file.readline().rstrip() == b"#!" + os.fsencode(sys.executable) else []
+
+
+def refusal(request: dict[str, Any]) -> str | None:
+    """Why a command needs a process of its own; None where it does not."""
+    if not script_of(request["argv"], request["env"]["PATH"]):
+        return f"{request['argv'][0]} is no Python script of this stack"
+    differ = {name for name, _ in set(request["env"].items()) ^ set(given.items())}
+    read = [name for name in sorted(differ) if name in looked_at or name.startswith(IN_C)]
+    return f"{read[0]} is read while ms-swift is imported" if read else None
+
+
+def run(words: list[str]) -> None:
+    """Carry a script, or a folder's __main__.py, out as `python SCRIPT WORDS` does."""
+    sys.argv = words
+    file = Path(words[0], "__main__.py") if Path(words[0]).is_dir() else Path(words[0])
+    sys.path.insert(0, str(file.resolve().parent))
+    main = sys.modules["__main__"] = ModuleType("__main__")
+    main.__file__ = str(file)
+    exec(compile(file.read_bytes(), str(file), "exec"), main.__dict__)  # noqa: S102
+
+
+def run_below(argv: list[str]) -> subprocess.CompletedProcess[bytes]:
+    """In the place of subprocess.run in ms-swift's command: only a launcher of several ranks is started."""
+    if argv[:2] == [sys.executable, "-m"]:
+        return subprocess.run(argv, check=False)
+    sys.path.pop(0)
+    run(argv[1:])
+    return subprocess.CompletedProcess(argv, 0)
+
+
+def begin(request: dict[str, Any]) -> None:
+    """Be the process that the command begins in: its session, files, folder, environment, random numbers."""
+    os.setsid()
+    for number, file in enumerate((os.devnull, request["log"], request["log"])):
+        opened = os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND * bool(number), 0o644)
+        os.dup2(opened, number)
+        os.close(opened)
+    os.chdir(request["cwd"])
+    added = {name: value for name, value in os.environ.items() if given.get(name) != value}
+    os.environ.clear()
+    os.environ.update(request["env"] | added)
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed()  # Python's own are new after a fork
+
+
+def attend(link: socket.socket) -> list[str]:
+    """Answer who connected, in a process of its own; what to run in the child of it."""
+    say(link, loaded=len(sys.modules))
+    line = link.makefile().readline()
+    request = json.loads(line or "null")
+    why = refusal(request) if request else "nothing was asked"
+    if why:
+        say(link, refused=why)
+        os._exit(0)
+    child = os.fork()
+    if child:
+        say(link, pid=child)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        below = request["argv"][0] == "swift" and status < 0  # as the command passes on the end of its own process
+        say(link, status=status % 256 if below else status)
+        os._exit(0)
+    link.close()
+    begin(request)
+    return script_of(request["argv"], request["env"]["PATH"])
+
+
+def say(link: socket.socket, **answer: Any) -> None:
+    """Send a line, if there is still somebody to read it."""
+    with suppress(OSError):
+        link.sendall(json.dumps(answer).encode() + b"\n")
+
+
+def main() -> None:
+    """Fork for each that connects. Only the children return, to end as a command does."""
+    listener = socket.socket(fileno=int(sys.argv[1]))
+    load()
+    while True:
+        ready, _, _ = select.select([listener, sys.stdin], [], [])
+        if sys.stdin in ready:
+            shutil.rmtree(Path(listener.getsockname()).parent, ignore_errors=True)
+            os._exit(0)
+        link, _ = listener.accept()
+        if not os.fork():
+            listener.close()
+            break
+        link.close()
+        with suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+    run(attend(link))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""`inv curriculum`: the learning plan's rows, the labs of each, and what is done, from the records of runs alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+from rich.console import Group
+from rich.text import Text
+
+from gpulab.common.listing import lines
+from gpulab.common.outcome import Outcome
+from gpulab.common.paths import LABS
+from gpulab.common.yamlfile import load_as
+from gpulab.lab.lab import Lab, lab_names, load_lab
+from gpulab.records.read import all_runs
+from gpulab.records.record import RunRecord
+from gpulab.reports.listings import read_or_why
+
+STATES = {"gpu": "done on gpu", "cpu": "rehearsed on cpu", "": "todo"}
+COLOURS = {"gpu": "green", "cpu": "cyan", "": "dim"}
+DONE = "done"
+
+
+class Row(BaseModel):
+    """A row of the plan, in English and Chinese. `todo`: why it has no lab yet; `page`: what stands for one."""
+
+    model_config = ConfigDict(extra="forbid")
+    en: str
+    zh: str
+    todo: str = ""
+    page: str = ""
+
+
+class CurriculumFile(BaseModel):
+    """labs/curriculum.yml: rows by part."""
+
+    model_config = ConfigDict(extra="forbid")
+    parts: dict[str, dict[str, Row]]
+
+
+@dataclass
+class Standing:
+    """A row, its labs, and its best run: on a GPU before on a CPU, then the newest."""
+
+    row: str
+    en: str
+    zh: str
+    why: str
+    labs: list[str] = field(default_factory=list)
+    state: str = STATES[""]
+    profile: str = ""
+    date: str = ""
+    run: str = ""
+
+
+def rows() -> dict[str, Row]:
+    """The plan's rows by the name that a lab's `curriculum:` gives."""
+    parts = load_as(CurriculumFile, LABS / "curriculum.yml").parts
+    return {f"{part}.{name}": row for part, found in parts.items() for name, row in found.items()}
+
+
+def standings(labs: Mapping[str, Lab]) -> list[Standing]:
+    """How each row stands, in the plan's order. A lab counts when all of it is done."""
+    best = best_runs(labs)
+    found = []
+    for name, row in rows().items():
+        standing = Standing(name, row.en, row.zh, row.todo or row.page)
+        standing.labs = [lab.name for lab in labs.values() if lab.curriculum == name]
+        runs = [record for lab in standing.labs if (record := best.get(lab))]
+        if runs:
+            record = max(runs, key=rank)
+            standing.profile, standing.state = record.profile, STATES[record.profile]
+            standing.date, standing.run = record.started[:10], record.run
+        found.append(standing)
+    return found
+
+
+def best_runs(labs: Mapping[str, Lab]) -> dict[str, RunRecord]:
+    """Each lab's best run that is done, of all of its steps."""
+    best: dict[str, RunRecord] = {}
+    for folder in all_runs():
+        record = read_or_why(folder)
+        if not isinstance(record, RunRecord) or record.state != DONE or record.lab not in labs:
+            continue
+        whole = set(record.only) >= set(labs[record.lab].steps)
+        if whole and (record.lab not in best or rank(record) >= rank(best[record.lab])):
+            best[record.lab] = record
+    return best
+
+
+def rank(record: RunRecord) -> tuple[bool, str]:
+    """By what one run shows more than another."""
+    return record.profile == "gpu", record.started
+
+
+def show_curriculum() -> Outcome:
+    """The plan as a table, or with --json as data."""
+    found = standings({name: load_lab(LABS / name) for name in lab_names()})
+    counts = {state: sum(standing.state == state for standing in found) for state in STATES.values()}
+    table = lines("row", "what", "labs", "state", wraps="what")
+    part = ""
+    for standing in found:
+        above, _, name = standing.row.rpartition(".")
+        if above != part:
+            part = above
+            table.add_row(Text(part, style="bold"))
+        state = Text(f"{standing.profile} {standing.date[5:]}".strip() or "todo", style=COLOURS[standing.profile])
+        table.add_row(name, " · ".join(dict.fromkeys((standing.en, standing.zh))), "\n".join(standing.labs), state)
+    said = ", ".join(f"{count} {state}" for state, count in counts.items())
+    data: dict[str, Any] = {"rows": [asdict(standing) for standing in found], **counts}
+    return Outcome(
+        data, text=Group(table, Text(f"{len(found)} rows: {said}. --json has the runs, and why a row has no lab."))
+    )

@@ -1,0 +1,77 @@
+"""The learning plan: every lab has its row, a row without a lab says why, and what is done comes from records alone."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from gpulab.common.paths import LABS, ROOT
+from gpulab.lab.lab import lab_names, load_lab
+from gpulab.records.record import State
+from gpulab.reports import curriculum
+from gpulab.reports.curriculum import rows, standings
+from tests.records import open_run
+from tests.unit.conftest import WriteLab
+
+LAB = """\
+title: Two steps of nothing
+upstream: examples/none
+curriculum: D4.train.tuners
+stack: cpu
+needs: {}
+steps:
+  first: {run: /bin/true}
+  second: {run: /bin/true}
+rehearse: {}
+"""
+
+
+def test_every_lab_names_a_row_of_the_plan() -> None:
+    known = rows()
+    wrong = {name: row for name in lab_names() if (row := load_lab(LABS / name).curriculum) not in known}
+    assert not wrong, "add the row to labs/curriculum.yml, or name another"
+
+
+def test_every_row_has_a_lab_or_says_why_not() -> None:
+    named = {load_lab(LABS / name).curriculum for name in lab_names()}
+    assert not [name for name, row in rows().items() if name not in named and not (row.todo or row.page)]
+
+
+@pytest.fixture
+def stand(write_lab: WriteLab, runs: Path) -> Any:
+    """stand(day, state): how the row of a lab stands after one more run."""
+    folder = write_lab(text=LAB)
+    lab = load_lab(folder)
+
+    def after(day: int, state: State = "done", **fields: Any) -> curriculum.Standing:
+        begun = {"only": ["first", "second"], "started": f"2026-11-{day:02}T01:02:03Z"}
+        open_run(**{"slug": lab.slug, **begun, **fields}).close(state)
+        return next(s for s in standings({lab.name: lab}) if s.row == "D4.train.tuners")
+
+    return after
+
+
+def test_a_row_is_todo_until_a_whole_run_of_its_lab_is_done(stand: Any) -> None:
+    assert stand(1, "failed").state == "todo"
+    assert stand(2, only=["first"]).state == "todo"
+    assert stand(3, slug="another-lab").state == "todo"
+    assert (stand(4).state, stand(5).date) == ("rehearsed on cpu", "2026-11-05")
+
+
+def test_a_run_on_a_gpu_stands_above_a_newer_rehearsal(stand: Any) -> None:
+    assert stand(6, profile="gpu").state == "done on gpu"
+    assert (stand(7).state, stand(8).date) == ("done on gpu", "2026-11-06")
+
+
+def test_the_table_fits_80_columns_and_json_has_every_row() -> None:
+    page = Console(width=80, file=io.StringIO(), record=True)
+    page.print(curriculum.show_curriculum().text)
+    assert max(map(len, page.export_text().splitlines())) <= 80
+    told = subprocess.run([ROOT / "inv", "curriculum", "--json"], capture_output=True, text=True, check=True).stdout
+    assert {row["row"] for row in json.loads(told)["rows"]} == set(rows())

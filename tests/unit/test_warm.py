@@ -1,0 +1,168 @@
+"""Forks of one process in the place of ms-swift's commands: the same output, status and environment, nothing left."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import psutil
+import pytest
+
+from gpulab.common.processes import MARK, belonging, stop
+from gpulab.engines.warm import Warm, carries
+from gpulab.lab.step import Ready
+from gpulab.plan.plan import TOOLS, Command
+from tests.wait import wait_until
+
+# ms-swift in small: the command starts a second Python for its own file, which does what its first word says.
+FILES = {
+    "swift/__init__.py": "import os\nREAD = os.environ.get('READ_EARLY')\nos.environ['SET_BY_IMPORT'] = 'yes'\n",
+    "swift/cli/__init__.py": "",
+    "swift/cli/main.py": """
+import os, subprocess, sys
+def cli_main():
+    print("run sh", flush=True)
+    done = subprocess.run([sys.executable, os.path.join(os.path.dirname(__file__), sys.argv[1] + ".py"), *sys.argv[2:]])
+    if done.returncode: sys.exit(done.returncode)
+""",
+    "swift/cli/sft.py": """
+import os, sys, signal, swift
+if __name__ == "__main__":
+    print(sys.argv[1:], os.getcwd(), os.environ["OWN"], os.environ["SET_BY_IMPORT"], swift.READ, sys.stdin.read())
+    print(os.path.basename(sys.path[0]), __file__ == sys.argv[0], os.getsid(0) == os.getppid(), file=sys.stderr)
+    exec(sys.argv[1])
+""",
+    "swift/pipelines.py": "deploy_main = export_main = infer_main = pretrain_main = rlhf_main = sft_main = 1\n",
+}
+SWIFT = "from swift.cli.main import cli_main\nimport sys\nsys.exit(cli_main())\n"
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Any:
+    """A stack with that in it."""
+    for name, text in FILES.items():
+        file = tmp_path / "lib" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    made = SimpleNamespace(bin=tmp_path / "small/bin", venv=tmp_path / "small")
+    made.bin.mkdir(parents=True)
+    (made.bin / "python").symlink_to(sys.executable)
+    (made.bin / "swift").write_text(f"#!{made.bin}/python\n{SWIFT}")
+    (made.bin / "swift").chmod(0o755)
+    (tmp_path / "logs").mkdir()
+    return made
+
+
+@pytest.fixture
+def env(tmp_path: Path, stack: Any) -> dict[str, str]:
+    """The environment of its commands."""
+    return {"PATH": f"{stack.bin}:/usr/bin:/bin", "PYTHONPATH": str(tmp_path / "lib"), "PYTHONUNBUFFERED": "1"}
+
+
+@pytest.fixture
+def warm(stack: Any, env: dict[str, str]) -> Iterator[Warm]:
+    made = Warm(stack, env)
+    yield made
+    made.end()
+
+
+def command(tmp_path: Path, *words: str) -> Command:
+    return Command("work", ("swift", "sft", *words), tmp_path, tmp_path / "work", {})
+
+
+@pytest.mark.parametrize(
+    "does", ["pass", "sys.exit(3)", "1 / 0", "sys.exit('a reason')", "os.kill(os.getpid(), signal.SIGKILL)"]
+)
+def test_a_fork_says_and_ends_what_the_command_does(tmp_path, warm, env, does):
+    own = {**env, "OWN": "mine", MARK: str(tmp_path)}
+    asked, log = command(tmp_path, does, "--flag"), tmp_path / "logs/work.log"
+    plain = subprocess.run(asked.argv, cwd=asked.cwd, env=own, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                           stderr=subprocess.STDOUT, text=True, check=False, start_new_session=True)  # fmt: skip
+    forked = warm.fork(asked, own, log)
+    assert forked is not None
+    assert forked.wait(60) == plain.returncode == forked.poll()
+    said = log.read_text().replace("cli True False", "cli True True")  # `swift` starts another below it, a fork is it
+    assert said.splitlines()[:3] == plain.stdout.splitlines()[:3]
+    assert said.splitlines()[-1] == plain.stdout.splitlines()[-1]
+
+
+def test_what_is_read_while_importing_needs_a_process_of_its_own(tmp_path, warm, env):
+    log = tmp_path / "logs/work.log"
+    own = {**env, "OWN": "mine"}
+    assert warm.fork(command(tmp_path, "pass"), {**own, "READ_EARLY": "other"}, log) is None
+    assert warm.fork(command(tmp_path, "pass"), {**own, "OMP_NUM_THREADS": "7"}, log) is None
+    later = warm.fork(command(tmp_path, "pass"), {**own, "READ_LATER": "other"}, log)
+    assert later is not None and later.wait(60) == 0
+
+
+def test_another_stacks_program_needs_a_process_of_its_own(tmp_path, warm, env, stack):
+    other = tmp_path / "other/bin"
+    other.mkdir(parents=True)
+    (other / "swift").symlink_to(stack.bin / "swift")
+    path = f"{other}:{env['PATH']}"
+    assert warm.fork(command(tmp_path, "pass"), {**env, "PATH": path}, tmp_path / "logs/work.log") is None
+
+
+def test_a_fork_belongs_to_its_run_and_can_be_stopped(tmp_path, warm, env):
+    run = tmp_path / "runs/one"
+    (run / "logs").mkdir(parents=True)
+    (run / "logs/work.log").touch()  # the engine has it there
+    below = "import time; os.fork(); print('up', flush=True); time.sleep(600)"
+    forked = warm.fork(command(tmp_path, below), {**env, "OWN": "mine", MARK: str(run)}, run / "logs/work.log")
+    assert forked is not None
+    wait_until(lambda: (run / "logs/work.log").read_text().splitlines().count("up") == 2, "both run", 20)
+    assert forked.pid in {p.pid for p in belonging(run)} and len(belonging(run)) >= 2
+    stop(belonging(run))
+    assert not belonging(run)
+    assert forked.wait(20) == 256 - signal.SIGTERM
+
+
+def test_it_ends_with_its_inv_also_when_that_is_killed(tmp_path, stack, env):
+    code = (
+        "import sys, types, pathlib; from gpulab.engines.warm import Warm, _line\n"
+        "stack = types.SimpleNamespace(bin=pathlib.Path(sys.argv[1]) / 'bin', venv=pathlib.Path(sys.argv[1]))\n"
+        f"warm = Warm(stack, {env!r}); print(warm._process.pid, warm._address, flush=True); sys.stdin.read()"
+    )
+    words = [sys.executable, "-c", code, str(stack.venv)]
+    inv = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=TOOLS.parents[1])
+    pid, address = inv.stdout.readline().split()
+    inv.kill()
+    inv.communicate()
+    wait_until(lambda: not psutil.pid_exists(int(pid)) or psutil.Process(int(pid)).status() == "zombie", "it ends", 20)
+    assert not Path(address).parent.exists()
+
+
+def test_where_it_is_gone_a_step_is_a_process_of_its_own(tmp_path, warm, env):
+    warm.end()
+    assert warm.fork(command(tmp_path, "pass"), env, tmp_path / "logs/work.log") is None
+
+
+def test_several_labs_share_one(tmp_path, warm, env, stack, monkeypatch):
+    for name, value in warm.shared.items():
+        monkeypatch.setenv(name, value)
+    second = Warm(stack, env)
+    forked = second.fork(command(tmp_path, "pass"), {**env, "OWN": "mine"}, tmp_path / "logs/work.log")
+    assert forked is not None and forked.wait(60) == 0
+    second.end()
+    third = warm.fork(command(tmp_path, "pass"), {**env, "OWN": "mine"}, tmp_path / "logs/work.log")
+    assert third is not None and third.wait(60) == 0, "who shares it does not end it"
+    other = Warm(SimpleNamespace(bin=stack.bin, venv=tmp_path / "another"), env)
+    assert other._process is not None, "not that of another stack"
+    other.end()
+
+
+def test_which_steps_are_forked(tmp_path):
+    folder = (tmp_path, tmp_path / "out", os.environ)
+    assert carries(Command("a", ("swift", "sft", "train.yaml"), *folder))
+    assert carries(Command("a", ("swift", "deploy"), *folder, ready=Ready(chat="m"), port=8000))
+    assert carries(Command("a", ("python", str(TOOLS / "twins"), "qwen3"), *folder))
+    assert not carries(Command("a", ("swift", "sft", "train.yaml"), *folder, world=2))
+    assert not carries(Command("a", ("swift", "sft", "train.yaml"), *folder, rank=0))
+    assert not carries(Command("a", ("python", "chat.py"), *folder)), "it needs no ms-swift"
+    assert not carries(Command("a", ("python", "-c", "pass"), *folder))
