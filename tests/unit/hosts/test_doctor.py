@@ -198,6 +198,6 @@ def test_this_machine_can_be_examined() -> None:
     assert findings(state)["shm"]["state"] in ("well", "sick")
 
 
-def test_megatron_without_transformer_engine_is_well_where_torch_is_for_a_cpu() -> None:
+def test_megatron_without_transformer_engine_is_no_problem_where_torch_is_for_a_cpu() -> None:
     packages = {"megatron-core": "0.18.0", "mcore-bridge": "1.6.5", "torch": "2.13.0+cpu"}
-    assert findings(spoilt("pythons.0.packages", packages))["transformer-engine"]["state"] != "sick"
+    assert findings(spoilt("pythons.0.packages", packages)).get("transformer-engine", {}).get("state") != "sick"
