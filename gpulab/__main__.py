@@ -17,7 +17,7 @@ from invoke.program import Program  # noqa: E402
 from gpulab.common.errors import nearest  # noqa: E402
 from gpulab.common.failure import Failure  # noqa: E402
 from gpulab.common.output import protect, unwritten  # noqa: E402
-from gpulab.verbs.command_line import mistake, named  # noqa: E402
+from gpulab.verbs.command_line import asking_help, mistake, named  # noqa: E402
 
 
 class Lab(Program):
@@ -81,7 +81,9 @@ def main() -> None:
 
     protect()
     try:
-        Lab(namespace=Collection.from_module(tasks), name="inv", binary="inv").run()
+        verbs = Collection.from_module(tasks)
+        words = asking_help(sys.argv[1:], verbs.task_names)
+        Lab(namespace=verbs, name="inv", binary="inv").run([sys.argv[0], *words])
     finally:
         if why := unwritten():
             print(f"error: standard output cannot be written: {why}", file=sys.stderr)

@@ -56,6 +56,16 @@ def _shares(finished: Finished, what: str, share: float, named: str) -> str:
     return f"each of {len(held)} ranks has at most {max(held):.0%} of {named}"
 
 
+@proof("optimizer is NAME")
+def optimizer_is(finished: Finished, name: str) -> str:
+    """The optimizer's class, below whatever wraps it, as the training itself had it at its end: a flag that changes
+    nothing does not hold."""
+    classes = sorted({str(r["optimizer"]) for r in finished.ranks})
+    if classes != [name]:
+        raise Unproven(f"the optimizer is {', '.join(classes) or 'unknown: no rank left its word'}")
+    return f"the optimizer is {name}"
+
+
 @proof("each rank's model on several devices")
 def spread_model(finished: Finished) -> str:
     """The layers of each rank's model lie on more than one device (device_map), and no two ranks share one."""

@@ -17,7 +17,7 @@ from gpulab.common.resources import Usage
 from gpulab.engines.backend import CannotStart, StepBackend, log_of
 from gpulab.engines.warm import PROGRAMS, SHARED, Forked, Warm, carries
 from gpulab.inside import ready
-from gpulab.plan.plan import RENDEZVOUS, Command, Node, Plan, additions
+from gpulab.plan.plan import RENDEZVOUS, Command, Node, Plan, environment
 from gpulab.plan.script import LocalShell
 
 
@@ -90,8 +90,7 @@ class LocalBackend(StepBackend):
 
     def warm_up(self) -> Warm:
         """A process that has ms-swift imported, in the environment of most steps of a rehearsal."""
-        added = additions()["env"]
-        return Warm(self.stack, self._environment({**added["always"], **added["cpu"]}))
+        return Warm(self.stack, self._environment(environment(self.stack, cpu=True)))
 
     def start(self, plan: Plan, command: Command) -> ProcessJob:
         """See Backend."""

@@ -146,8 +146,7 @@ def plan(spec: PlanSpec, run: Path, site: Site = Site()) -> Plan:
     models = {
         key: str(twins[key].folder) if key in twins else name for key, name in {"model": "", **lab.models}.items()
     }
-    env = {**additions()["env"]["always"], **(additions()["env"]["cpu"] if cpu else {})}
-    env |= {k: _filled(v, {"tools": str(TOOLS)}) for k, v in additions()["stacks"].get(spec.stack.name, {}).items()}
+    env = environment(spec.stack, cpu=cpu)
     if spec.hub == "hf":
         env["USE_HF"] = "1"  # ms-swift's own name for it
     commands = [
@@ -198,6 +197,13 @@ def plan(spec: PlanSpec, run: Path, site: Site = Site()) -> Plan:
         )
         commands += _spread(command, step, nodes, rendezvous) if step.spread else [command]
     return Plan(lab, spec.profile, spec.stack, models["model"], run, tuple(commands), rendezvous, left_out)
+
+
+def environment(stack: Stack, *, cpu: bool) -> dict[str, str]:
+    """The environment of every step: always, on a CPU, in this stack."""
+    added = additions()["env"]
+    own = {k: _filled(v, {"tools": str(TOOLS)}) for k, v in additions()["stacks"].get(stack.name, {}).items()}
+    return {**added["always"], **(added["cpu"] if cpu else {}), **own}
 
 
 def _left_out(lab: Lab, nodes: Sequence[Node], devices: Devices, *, cpu: bool) -> dict[str, str]:

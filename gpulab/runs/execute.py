@@ -11,6 +11,7 @@ from gpulab.common import redact
 from gpulab.common.causes import likely_cause, tail
 from gpulab.common.console import console
 from gpulab.common.errors import UsageError
+from gpulab.common.failure import Failure
 from gpulab.common.files import write_atomically
 from gpulab.common.outcome import Outcome
 from gpulab.common.paths import runs_dir, shown
@@ -80,6 +81,12 @@ def _check_before(lab: Lab, backend: Backend, planned: Plan) -> None:
         )
 
 
+def told(record: RunRecord) -> list[str | Failure]:
+    """A run's failures as a verb tells them: one that was interrupted can go on."""
+    cure = f"./inv resume {record.run}"
+    return [Failure(line, cure) if line == "interrupted" else line for line in record.failures]
+
+
 class LabRun:
     """Carries out one plan and keeps its record. Steps that the record has as done already are passed over."""
 
@@ -135,7 +142,7 @@ class LabRun:
             console.print(headline(record))
         return Outcome(
             {k: getattr(record, k) for k in ("run", "state", "profile", "metrics")} | {"folder": self.folder},
-            failures=record.failures, text=run_page(record, self.folder), code=code,
+            failures=told(record), text=run_page(record, self.folder), code=code,
         )  # fmt: skip
 
     def _replan(self, ports: dict[str, int]) -> Plan:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,8 +22,9 @@ from gpulab.hosts.engines import engine_of
 from gpulab.hosts.inventory import Host, load_hosts
 from gpulab.hosts.login import ask_login, login_host
 from gpulab.inside.resume_files import Taken
+from gpulab.plan.plan import Command, Plan
 from gpulab.records.read import find_run, read
-from gpulab.records.record import GOING, RUNNING, RunRecord, StepRecord
+from gpulab.records.record import GOING, RUNNING, RunRecord, State, StepRecord
 from gpulab.records.writer import RunFolder, Writer, active_mark, end
 from gpulab.runs.execute import LabRun
 from gpulab.runs.spec import RunSpec
@@ -31,7 +34,8 @@ NODES = {"node": "%N", "state": "%t", "gpus": "%G", "cpus": "%C", "why": "%E"}
 
 
 def attach(run: str) -> Outcome:
-    """Follow a run again, from its first line on. Raises UsageError where there is nothing to follow."""
+    """Follow a run again, from its first line on. Raises UsageError where there is nothing to follow: where a step's
+    containers are gone, too, which would be carried out a second time."""
     folder, record = find_remote_run(run)
     spec = RunSpec.again(record, f"following {record.run} again")
     if record.job:  # the job's journal tells of all its steps
@@ -42,6 +46,8 @@ def attach(run: str) -> Outcome:
     else:
         engine = RemoteBackend(spec.stack, spec.compute_nodes, attaches=True)
         engine.prepare()
+        with suppress(Timeout):  # an inv follows it
+            refuse_lost(folder, record, spec.plan(folder), engine.is_there)
         done = over(record.steps, spec, keep_serving=record.keep_serving)
     taken = record.taken_over or Taken()
     spec = replace(spec, engine=engine)
@@ -51,6 +57,22 @@ def attach(run: str) -> Outcome:
     held.take()
     record.state, record.steps, record.failures = RUNNING, done, []
     return LabRun(Writer(held, record), spec, planned, taken=taken, begun=begun).carry_out()
+
+
+def refuse_lost(folder: Path, record: RunRecord, planned: Plan, is_there: Callable[[Plan, Command], bool]) -> None:
+    """Close a run whose last step was begun and has no container any more, and raise UsageError: its inv was ended
+    after it had removed them, and before it could say so."""
+    last = record.steps[-1] if record.steps else None
+    if last is None or last.state == "done" or last.step not in planned.steps:
+        return
+    if any(is_there(planned, command) for command in planned.ranks(last.step)):
+        return
+    why = f"nothing of {last.step} is left on {', '.join(record.hosts)}"
+    state: State = "failed" if last.state == "failed" else "interrupted"
+    with FileLock(active_mark(folder), timeout=0):
+        end(folder, record, state, record.failures[0] if last.state == "failed" and record.failures else why)
+    active_mark(folder).unlink(missing_ok=True)
+    raise UsageError(f"{why}: {record.run} is over, {state}", f"./inv resume {record.run}")
 
 
 def over(entries: list[StepRecord], spec: RunSpec, *, keep_serving: bool) -> list[StepRecord]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from invoke.parser.context import ParserContext
@@ -17,6 +17,13 @@ def named(words: Sequence[str], verbs: Mapping[str, ParserContext], options: Seq
     if placed is None or len(words) < 2 or words[1].startswith("-") or words[1] in verbs:
         return list(words)
     return [words[0], f"--{placed}", *words[1:]]
+
+
+def asking_help(words: Sequence[str], verbs: Collection[str]) -> list[str]:
+    """The words with `VERB --help` as invoke wants it: a verb with a place to fill would take --help for it."""
+    if len(words) > 1 and words[0] in verbs and "--help" in words[1:]:
+        return ["--help", words[0]]
+    return list(words)
 
 
 def mistake(words: Sequence[str], verbs: Mapping[str, ParserContext]) -> tuple[str, str] | None:

@@ -61,7 +61,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     engine.docker(
         "run", "--rm", "--network", "none", "--user", user,
         "-v", f"{ROOT}/gpulab:/gpulab:ro", "-v", f"{tmp}/runs:/runs", image,
-        "python", "/gpulab/inside/twin.py", "qwen3", f"/runs/{NAME}",
+        "python", "/gpulab/inside/twins", "qwen3", f"/runs/{NAME}",
     )  # fmt: skip
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from gpulab.common.errors import UsageError
-from gpulab.lab.lab import load_lab
+from gpulab.common.paths import LABS
+from gpulab.lab.lab import lab_names, load_lab
 from gpulab.lab.settings import parse_settings
 from gpulab.records.record import RunRecord, StepRecord
 from gpulab.reports.summary import comparison
@@ -189,3 +190,11 @@ def test_each_without_cases_is_refused(write_lab):
     begin, end = CASES.index("cases:\n"), CASES.index("each:\n")
     with pytest.raises(UsageError, match="`cases` and `each` need each other"):
         load_lab(write_lab((CASES[begin:end], ""), text=CASES))
+
+
+@pytest.mark.parametrize("name", lab_names())
+def test_every_lab_that_a_cpu_can_rehearse_says_how_it_is_broken_and_which_proof_sees_it(name):
+    lab = load_lab(LABS / name)
+    if not lab.rehearse.impossible:
+        assert lab.breaks, "`breaks:`, see CONTRIBUTING.md"
+    assert all(broken.fails for broken in lab.breaks)

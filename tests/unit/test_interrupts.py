@@ -103,6 +103,7 @@ def test_a_second_interrupt_while_the_record_is_closed_does_nothing(
     monkeypatch.setattr("gpulab.reports.curves.draw", again)
     record = run_lab()
     assert (record.state, record.failures) == ("interrupted", ["interrupted"])
+    assert [str(failure) for failure in execute.told(record)] == [f"interrupted (cure: ./inv resume {record.run})"]
     assert [step.state for step in record.steps] == ["interrupted"]
 
 

@@ -219,6 +219,14 @@ CASES: dict[str, tuple[list[Build], list[list[Build]]]] = {
             [log("")],
         ],
     ),
+    "optimizer is Adafactor": (
+        [ranks("a", "a", optimizer=["Adafactor", "Adafactor"])],
+        [
+            [ranks("a", "a", optimizer=["AdamW", "AdamW"])],  # GaLore's flag in transformers 5: nothing changed
+            [ranks("a", "a", optimizer=["Adafactor", "AdamW"])],
+            [],
+        ],
+    ),
     "ranks hold the same weights": (
         [ranks("a", "a")],
         [[ranks("a", "b")], [ranks("a")], [ranks(None, None)], []],  # drifted apart; alone; sharded: nothing to compare

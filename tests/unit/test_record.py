@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -16,6 +17,7 @@ from gpulab.common.processes import MARK
 from gpulab.records.read import find_run, read
 from gpulab.records.writer import RunFolder, Writer
 from gpulab.runs.recover import sweep
+from gpulab.runs.remote_runs import refuse_lost
 from tests.records import killed, open_run
 from tests.wait import wait_until
 
@@ -99,3 +101,37 @@ def test_a_run_on_hosts_goes_on_when_its_inv_is_gone(runs, where):
         RunFolder(folder).take()
     Writer(held, read(folder)).close("done")
     assert sweep() == []
+
+
+def lost(folder: Path, *, there: bool) -> None:
+    """Ask as `attach` does, where the step's containers are there, or gone."""
+    planned = SimpleNamespace(steps=["train", "infer"], ranks=lambda _: ["node 0", "node 1"])
+    refuse_lost(folder, read(folder), planned, lambda *_: there)
+
+
+@pytest.mark.parametrize(
+    ("step", "failures", "state", "why"),
+    [
+        ("running", [], "interrupted", "nothing of train is left on n1, n2"),
+        ("failed", ["train ended with exit 1"], "failed", "train ended with exit 1"),
+    ],
+)
+def test_a_run_whose_containers_are_gone_is_closed_and_not_carried_out_again(runs, step, failures, state, why):
+    """Its inv was ended after it had removed them, also after the step's verdict, and before it could say so."""
+    steps = [{"step": "train", "state": step}]
+    folder = killed(open_run("a-b", engine="docker", hosts=["n1", "n2"], steps=steps, failures=failures))
+    sweep()
+    lost(folder, there=True)
+    assert read(folder).state == "detached", "its containers go on"
+    with pytest.raises(UsageError, match="nothing of train is left on n1, n2") as caught:
+        lost(folder, there=False)
+    assert "./inv resume a-b/" in caught.value.cure
+    assert (read(folder).state, read(folder).failures) == (state, [why])
+    assert sweep() == []
+
+
+def test_between_two_steps_there_is_nothing_to_miss(runs):
+    folder = killed(open_run("a-b", engine="docker", hosts=["n1"], steps=[{"step": "train", "state": "done"}]))
+    sweep()
+    lost(folder, there=False)
+    assert read(folder).state == "detached"

@@ -63,3 +63,30 @@ def test_the_shared_folder_is_exported_to_the_inventorys_other_hosts(
     done = subprocess.run(argv, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert exports.read_text().partition("\n")[2] == "".join(LINE.format(client) for client in clients)
+
+
+NAMES = """\
+- hosts: all
+  gather_facts: false
+  vars_files: [{role}/vars/main.yml, {role}/vars/Ubuntu.yml]
+  tasks:
+    - ansible.builtin.copy:
+        content: "{{{{ nvidia_driver_packages_by_kind.open }}}} {{{{ nvidia_driver_fabricmanager }}}}"
+        dest: "{to}/{{{{ inventory_hostname }}}}"
+"""
+
+
+def test_ubuntus_packages_are_named_as_nvidias_repository_names_them_for_each_branch(tmp_path: Path) -> None:
+    """Listings of the repository: a suffix at the driver below 590, at Fabric Manager below 580."""
+    wanted = {
+        "570.195.03": "nvidia-open-570 nvidia-fabricmanager-570",
+        "580.95.05": "nvidia-open-580 nvidia-fabricmanager",
+        "590.44.01": "nvidia-open nvidia-fabricmanager",
+    }
+    hosts = "".join(f"b{v[:3]} ansible_connection=local nvidia_driver_version={v}\n" for v in wanted)
+    (tmp_path / "gpus.ini").write_text(hosts)
+    (tmp_path / "play.yml").write_text(NAMES.format(role=role_docs.ROLES / "nvidia_driver", to=tmp_path))
+    argv = [program("ansible-playbook"), "-i", str(tmp_path / "gpus.ini"), str(tmp_path / "play.yml")]
+    done = subprocess.run(argv, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {v: (tmp_path / f"b{v[:3]}").read_text() for v in wanted} == wanted

@@ -91,6 +91,13 @@ def test_invokes_own_listings_work(words):
     assert "lab" in done.stdout
 
 
+@pytest.mark.parametrize("words", [["resume", "--help"], ["lab", "quickstart", "--help"], ["provision", "--help"]])
+def test_a_verbs_help_is_shown_wherever_it_is_asked_for(words):
+    done = inv(*words)
+    assert done.returncode == 0, done.stderr
+    assert f"inv [--core-opts] {words[0]} " in done.stdout
+
+
 def test_plain_invoke_finds_the_verbs():
     invoke = Path(sys.executable).parent / "invoke"
     done = subprocess.run([invoke, "--list"], cwd=ROOT, capture_output=True, text=True, check=False)
