@@ -115,15 +115,7 @@ def _on_the_cpu(torch: Any) -> None:
                 kwargs = {**kwargs, "pin_memory": False}
             return function(*args, **kwargs)
 
-    mode = OnTheCpu()
-    mode.__enter__()
-    engine = torch.autograd._engine_run_backward
-
-    def backward(*args: Any, **kwargs: Any) -> Any:
-        with mode:  # torch.autograd takes it off for its own time, and layers' backward functions make tensors, too
-            return engine(*args, **kwargs)
-
-    torch.autograd._engine_run_backward = backward
+    OnTheCpu().__enter__()
     load = torch.load
     torch.load = lambda *args, **kwargs: load(*args, **{**kwargs, "map_location": "cpu"})
     to_all = dist.all_to_all_single

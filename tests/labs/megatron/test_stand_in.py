@@ -18,12 +18,10 @@ pytestmark = pytest.mark.rehearsal
 
 DATA = LABS / "common/data/capitals.jsonl"
 WITHIN = 0.01  # of the loss of one process, at every step
-ALIKE = ["data", "tensor", "tensor and sequence", "pipeline", "context"]
+ALIKE = ["data", "tensor", "tensor and sequence", "pipeline"]
 WRONG = [
     "no dgrad all-reduce",
     "no row reduction",
-    "wrong context positions",
-    "no all-reduce of tied embeddings",
 ]
 PLAIN = """
 import json, sys, torch
@@ -110,6 +108,7 @@ def test_a_mistake_in_a_layout_shows_in_the_losses(losses, mistake):
     [
         ("pytorch.fp8_autocast(enabled=True).__enter__()", "no fp8"),
         ("pytorch.DotProductAttention(4, 16, window_size=(8, 0))", "no sliding window attention"),
+        ("pytorch.DotProductAttention(4, 16, cp_group=object())", "no context parallelism"),
         ("common.recipe.DelayedScaling()", "no fp8"),
     ],
 )

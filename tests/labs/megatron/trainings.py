@@ -10,7 +10,6 @@ import os
 import socket
 import sys
 import traceback
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -42,22 +41,7 @@ def no_row_reduction() -> None:
     mappings.reduce_from_tensor_model_parallel_region = lambda x, group=None: x
 
 
-def wrong_positions() -> None:
-    """Each rank of a context parallel group believes to hold the first one's positions."""
-    from transformer_engine.pytorch import attention
-
-    held = attention.held
-    attention.held = lambda starts, total, size, rank: held(starts, total, size, 0)
-
-
-def no_all_reduce_of_tied_embeddings() -> None:
-    """The first and the last stage train their copies of the embeddings each on its own."""
-    module = import_module("megatron.core.distributed.finalize_model_grads")  # as an attribute it is a function
-    module._allreduce_word_embedding_grads = lambda *args, **kwargs: None
-
-
 TENSOR, PIPELINE = {"tensor_model_parallel_size": "2"}, {"pipeline_model_parallel_size": "2"}
-CONTEXT = {"context_parallel_size": "2"}
 TRAININGS: dict[str, tuple[int, dict[str, str], Any]] = {
     "single": (1, {}, None),
     "still": (1, {"lr": "0", "min_lr": "0", "dataset": f"{DATA}#16"}, None),
@@ -65,11 +49,8 @@ TRAININGS: dict[str, tuple[int, dict[str, str], Any]] = {
     "tensor": (2, TENSOR, None),
     "tensor and sequence": (2, {**TENSOR, "sequence_parallel": "true"}, None),
     "pipeline": (2, PIPELINE, None),
-    "context": (2, CONTEXT, None),
     "no dgrad all-reduce": (2, TENSOR, no_dgrad_all_reduce),
     "no row reduction": (2, TENSOR, no_row_reduction),
-    "wrong context positions": (2, CONTEXT, wrong_positions),
-    "no all-reduce of tied embeddings": (2, PIPELINE, no_all_reduce_of_tied_embeddings),
 }
 
 
