@@ -20,6 +20,8 @@ STYLES = {
     "waiting": "dim",
 }
 
+RIGHT = ("ok", "changed", "seconds")
+
 
 class Progress:
     """A context manager whose `watch` is told of every change of a recap."""
@@ -60,17 +62,16 @@ class Progress:
 
 
 def table(recap: PlayRecap) -> Table:
-    """Host by host: role, task, counts."""
+    """Host by host: role, task, counts; while it runs also for how many seconds, and what a host waits for."""
+    runs = any(host.state == "running" for host in recap.hosts.values())
     grid = Table(box=None, pad_edge=False)
-    for title in ("host", "state", "ok", "changed", "role", "seconds", "task"):
-        grid.add_column(
-            title, justify="right" if title in ("ok", "changed", "seconds") else "left", no_wrap=title != "task"
-        )
+    for title in ("host", "state", "ok", "changed", "role", *(["seconds"] if runs else []), "task"):
+        grid.add_column(title, justify="right" if title in RIGHT else "left", no_wrap=title != "task")
     for name, host in recap.hosts.items():
         elapsed = f"{recap.clock() - host.since:.0f}" if host.state == "running" and host.since else ""
         task = f"waits: {host.waits_for}" if host.waits_for else host.task
         counts = str(host.ok), str(host.changed)
-        grid.add_row(name, _state(host), *counts, host.role, elapsed, Text(task[:70]))
+        grid.add_row(name, _state(host), *counts, host.role, *([elapsed] if runs else []), Text(task[:70]))
     return grid
 
 
