@@ -7,9 +7,11 @@ import shutil
 import sys
 from pathlib import Path
 
+from gpulab.common.errors import UsageError
 from gpulab.common.paths import DOCKER
 from gpulab.images.image import RECIPE
 from gpulab.stacks.cpu_torch import LOCKED_PLATFORM, CpuTorch, cpu_torch, verified
+from gpulab.stacks.installer import older
 from gpulab.stacks.lock_parts import entries, lock_parts
 from gpulab.stacks.stack import Stack, load_images
 
@@ -42,8 +44,15 @@ def torch_from(stack: Stack) -> list[str]:
 def stage(stack: Stack, folder: Path, *, verify: bool) -> None:
     """Put all that the image of `stack` is built from into `folder`; with `verify`, torch's digest, too.
 
-    Raises UsageError for another torch than the one that is pinned, or was used first.
+    Raises UsageError for another torch than the one that is pinned, or was used first, and where that is for an older
+    Python than the stack asks for.
     """
+    if older(python(stack), stack.pins.least_python):
+        raise UsageError(
+            f"the image of {stack.name} needs Python {stack.pins.least_python}, torch's CPU build at hand is for "
+            f"{python(stack)}",
+            f"./inv stacks --install {stack.name} makes its venv, which does with it",
+        )
     for name in RECIPE:
         shutil.copy(DOCKER / name, folder)
     shutil.copy(Path(sys.executable).parent / "uv", folder)

@@ -34,15 +34,15 @@ def resolve_stack(stack: Stack, *, upgrade: bool) -> str:
     Raises UsageError with uv's reason.
     """
     words = [*target(stack.pins), *(["--constraint", str(stack.parent.lock)] if stack.parent else [])]
-    words += [f"--no-emit-package={name}" for name in stack.pins.leaves_out]
+    words += [f"--no-emit-package={name}" for name in stack.left_out]
     if stack.pins.torch == "cpu" and stack.pins.python != "any":  # what is for one Python may ask for that very build
         words += cpu_torch(stack.all_pins, stack.pins.python).beside_the_index
-    resolved = resolve(stack.name, stack.all_pins, words, stack.lock, upgrade=upgrade)
+    resolved = resolve(stack.name, stack.wanted, words, stack.lock, upgrade=upgrade)
     if stack.pins.torch != "cpu":
         return f"{first_line(stack)}\n{resolved}"
     left_out = ["torch", *filter(CUDA_PACKAGE.match, versions(resolved))]
     words += [f"--no-emit-package={name}" for name in left_out]
-    without = resolve(f"{stack.name} without CUDA", stack.all_pins, words, stack.lock, upgrade=upgrade)
+    without = resolve(f"{stack.name} without CUDA", stack.wanted, words, stack.lock, upgrade=upgrade)
     return f"{first_line(stack)}\n{without}"
 
 

@@ -30,6 +30,7 @@ class Pins(BaseModel):
     about: str
     parent: str | None = Field(None, alias="from")
     python: str = ""
+    least_python: str = Field("", pattern=r"^(3\.\d+)?$")
     torch: Literal["cpu", "cuda", "none", ""] = ""
     pins: list[str]
     leaves_out: list[str] = []
@@ -91,6 +92,18 @@ class Stack:
         return [*(self.parent.all_pins if self.parent else []), *self.pins.pins]
 
     @property
+    def left_out(self) -> list[str]:
+        """What its lock does without, and so do those of the stacks that are `from` it."""
+        return [*(self.parent.left_out if self.parent else []), *self.pins.leaves_out]
+
+    @property
+    def wanted(self) -> list[str]:
+        """All pins as a resolver is asked for them: its own for the Pythons that they are made for."""
+        least = self.pins.least_python
+        own = [f"{pin} ; python_version >= '{least}'" for pin in self.pins.pins] if least else self.pins.pins
+        return [*(self.parent.wanted if self.parent else []), *own]
+
+    @property
     def lock(self) -> Path:
         """The hashed lock that `inv lock` makes from the pins."""
         return DOCKER / self.name / f"{self.name}.lock"
@@ -113,6 +126,7 @@ class Stack:
         """12 hex digits of all that its lock is resolved from: the lock's first line holds them."""
         made_from = [self.all_pins, self.pins.python, self.pins.torch, self.parent.key if self.parent else ""]
         made_from += self.pins.leaves_out
+        made_from += [self.pins.least_python] if self.pins.least_python else []
         return hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:12]
 
     @property

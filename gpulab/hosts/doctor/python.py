@@ -91,7 +91,11 @@ def evalscope(state: State) -> Finding | None:
     "#3793 #4051 #6105",
 )
 def transformer_engine(state: State) -> Finding | None:
-    without = [e["where"] for e, _ in having(state, "megatron-core") if "transformer-engine" not in e["packages"]]
+    without = [
+        e["where"]
+        for e, _ in having(state, "megatron-core")
+        if "transformer-engine" not in e["packages"] and not e["packages"].get("torch", "").endswith("+cpu")
+    ]  # where torch is for a CPU, rehearsals have plain PyTorch's layers instead
     if without:
         return sick(f"megatron-core without TransformerEngine in {', '.join(without)}")
     return loads(state, "transformer-engine")

@@ -196,3 +196,8 @@ def test_this_machine_can_be_examined() -> None:
     state = machine_facts.look(PARTS)
     assert {part: found["error"] for part, found in state.items() if isinstance(found, dict) and "error" in found} == {}
     assert findings(state)["shm"]["state"] in ("well", "sick")
+
+
+def test_megatron_without_transformer_engine_is_no_problem_where_torch_is_for_a_cpu() -> None:
+    packages = {"megatron-core": "0.18.0", "mcore-bridge": "1.6.5", "torch": "2.13.0+cpu"}
+    assert findings(spoilt("pythons.0.packages", packages)).get("transformer-engine", {}).get("state") != "sick"

@@ -1,0 +1,5 @@
+"""transformer_engine.pytorch.module."""
+
+from . import base
+
+__all__ = ["base"]

@@ -1,0 +1,5 @@
+"""Tensors of low precision: nothing is ever one."""
+
+
+class QuantizedTensor:
+    """Asked for by `isinstance` alone."""

@@ -1,0 +1,136 @@
+"""The stand-in for TransformerEngine: layouts on a CPU train as one process does, and a mistake in one shows."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from gpulab.common.paths import LABS
+from gpulab.lab.lab import find_lab
+from gpulab.plan.plan import PlanSpec, plan
+from gpulab.stacks.stack import load_stack
+
+pytestmark = pytest.mark.rehearsal
+
+DATA = LABS / "common/data/capitals.jsonl"
+WITHIN = 0.01  # of the loss of one process, at every step
+ALIKE = ["data", "tensor", "tensor and sequence", "pipeline"]
+WRONG = [
+    "no dgrad all-reduce",
+    "no row reduction",
+]
+PLAIN = """
+import json, sys, torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+model, tok = (kind.from_pretrained(sys.argv[1]) for kind in (AutoModelForCausalLM, AutoTokenizer))
+total = count = 0
+for line in open(sys.argv[2]):
+    asked, answered = (m["content"] for m in json.loads(line)["messages"][-2:])
+    head = f"<|im_start|>user\\n{asked}<|im_end|>\\n<|im_start|>assistant\\n<think>\\n\\n</think>\\n\\n"
+    given, said = tok(head)["input_ids"], tok(answered + "<|im_end|>\\n")["input_ids"]
+    with torch.no_grad():
+        logits = model(torch.tensor([given + said])).logits[0, len(given) - 1 : -1].float()
+    total += torch.nn.functional.cross_entropy(logits, torch.tensor(said), reduction="sum").item()
+    count += len(said)
+print(total / count)
+"""
+
+
+@pytest.fixture(scope="module")
+def planned():
+    """The lab's rehearsal; its stack is made where it is missing."""
+    stack = load_stack("megatron-cpu")
+    stack.ensure()
+    return plan(PlanSpec(lab=find_lab("train/megatron"), profile="cpu", stack=stack), Path("runs"))
+
+
+@pytest.fixture(scope="module")
+def environment(planned):
+    """What a rehearsal's commands in the stack get."""
+    return {**os.environ, **planned.command("single").env, "PATH": f"{planned.stack.bin}:{os.environ['PATH']}"}
+
+
+@pytest.fixture(scope="module")
+def twin(planned, environment):
+    """The lab's twin."""
+    command = planned.command("twin")
+    subprocess.run(command.argv, cwd=command.cwd, env={**environment, **command.env}, check=True, timeout=600)
+    return planned.model
+
+
+@pytest.fixture(scope="module")
+def losses(environment, twin, tmp_path_factory):
+    """The losses of each training, or why it failed."""
+    out = tmp_path_factory.mktemp("trainings")
+    script = Path(__file__).parent / "trainings.py"
+    subprocess.run(["python", script, twin, DATA, out], env=environment, check=True, timeout=900, cwd=out)
+    return json.loads((out / "losses.json").read_text())
+
+
+def furthest(losses, name):
+    """The largest relative difference of a loss from that of one process."""
+    one, other = losses["single"], losses[name]
+    assert isinstance(one, list) and isinstance(other, list), one if isinstance(one, str) else other
+    assert len(one) == len(other) == 12
+    return max(abs(a - b) / a for a, b in zip(one, other, strict=True))
+
+
+def test_one_process_computes_what_transformers_computes(losses, twin, environment):
+    said = subprocess.run(
+        ["python", "-c", PLAIN, twin, str(DATA)],
+        env=environment,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    still = losses["still"]
+    assert isinstance(still, list), still
+    assert sum(still) / len(still) == pytest.approx(float(said.stdout), rel=2e-2)
+
+
+@pytest.mark.parametrize("layout", ALIKE)
+def test_a_layout_trains_as_one_process(losses, layout):
+    assert furthest(losses, layout) < WITHIN
+
+
+@pytest.mark.parametrize("mistake", WRONG)
+def test_a_mistake_in_a_layout_shows_in_the_losses(losses, mistake):
+    assert furthest(losses, mistake) > 5 * WITHIN
+
+
+@pytest.mark.parametrize(
+    ("code", "named"),
+    [
+        ("pytorch.fp8_autocast(enabled=True).__enter__()", "no fp8"),
+        ("pytorch.DotProductAttention(4, 16, window_size=(8, 0))", "no sliding window attention"),
+        ("pytorch.DotProductAttention(4, 16, cp_group=object())", "no context parallelism"),
+        ("common.recipe.DelayedScaling()", "no fp8"),
+    ],
+)
+def test_what_it_has_not_is_refused_by_name(environment, code, named):
+    line = f"from transformer_engine import common, pytorch; {code}"
+    done = subprocess.run(["python", "-c", line], env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode
+    assert named in done.stderr
+    assert "TransformerEngine's layers in plain PyTorch" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"GPULAB_MEGATRON_CPU": ""}, "is for rehearsals alone"),
+        ({"PRETEND": "import importlib.metadata as m; m.version = lambda name: '0.19.0'"}, "here is 0.19.0"),
+        ({"PRETEND": "import torch; torch.cuda.is_available = lambda: True"}, "sees a GPU"),
+    ],
+)
+def test_it_is_for_rehearsals_on_a_cpu_with_the_version_that_was_tried(environment, change, named):
+    line = "import os; exec(os.environ.get('PRETEND', '')); import megatron.core"
+    env = {**environment, **change}
+    done = subprocess.run(["python", "-c", line], env=env, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert named in done.stderr

@@ -1,0 +1,104 @@
+"""Run by the stack megatron-cpu: trainings of one twin, each in forked ranks of this one process, their losses as JSON.
+
+python trainings.py MODEL DATA OUT
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+MODEL, DATA, OUT = sys.argv[1], sys.argv[2], Path(sys.argv[3])
+sys.argv = sys.argv[:1]
+
+from swift.megatron import megatron_sft_main  # noqa: E402
+
+LINE = {
+    "model": MODEL, "dataset": f"{DATA}#96", "tuner_type": "full", "lr": "3e-3", "min_lr": "3e-4", "max_length": "256",
+    "num_train_epochs": "1", "micro_batch_size": "4", "global_batch_size": "8", "finetune": "true", "seed": "42",
+    "no_save_optim": "true", "no_save_rng": "true", "save_steps": "1000", "logging_steps": "1",
+    "add_version": "false", "ddp_backend": "gloo", "torch_dtype": "float32", "fp16": "false", "bf16": "false",
+    "check_model": "false", "dataloader_num_workers": "0", "attention_backend": "auto",
+}  # fmt: skip
+
+
+def no_dgrad_all_reduce() -> None:
+    """A column parallel layer's input gradients are not added up."""
+    from megatron.core.tensor_parallel import mappings
+
+    mappings.copy_to_tensor_model_parallel_region = lambda x, group=None: x
+
+
+def no_row_reduction() -> None:
+    """A row parallel layer's outputs are not added up."""
+    from megatron.core.tensor_parallel import mappings
+
+    mappings.reduce_from_tensor_model_parallel_region = lambda x, group=None: x
+
+
+TENSOR, PIPELINE = {"tensor_model_parallel_size": "2"}, {"pipeline_model_parallel_size": "2"}
+TRAININGS: dict[str, tuple[int, dict[str, str], Any]] = {
+    "single": (1, {}, None),
+    "still": (1, {"lr": "0", "min_lr": "0", "dataset": f"{DATA}#16"}, None),
+    "data": (2, {}, None),
+    "tensor": (2, TENSOR, None),
+    "tensor and sequence": (2, {**TENSOR, "sequence_parallel": "true"}, None),
+    "pipeline": (2, PIPELINE, None),
+    "no dgrad all-reduce": (2, TENSOR, no_dgrad_all_reduce),
+    "no row reduction": (2, TENSOR, no_row_reduction),
+}
+
+
+def free_port() -> int:
+    """One on which the ranks can meet."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def rank(number: int, world: int, port: int, line: dict[str, str], spoil: Any, log: Path) -> int:
+    """One rank's training, its exit status."""
+    os.environ.update(
+        RANK=str(number), LOCAL_RANK=str(number), WORLD_SIZE=str(world), LOCAL_WORLD_SIZE=str(world),
+        MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), NPROC_PER_NODE=str(world),
+    )  # fmt: skip
+    with log.open("w") as said:
+        os.dup2(said.fileno(), 1)
+        os.dup2(said.fileno(), 2)
+        try:
+            if spoil:
+                spoil()
+            megatron_sft_main([word for flag, value in line.items() for word in (f"--{flag}", value)])
+        except BaseException:
+            traceback.print_exc()
+            return 1
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+    return 0
+
+
+def train(name: str) -> list[float] | str:
+    """The losses of one training, or the end of the log of a rank that failed."""
+    world, flags, spoil = TRAININGS[name]
+    out, port, ranks = OUT / name.replace(" ", "-"), free_port(), []
+    for number in range(world):
+        log = OUT / f"{out.name}-{number}.log"
+        pid = os.fork()
+        if pid == 0:
+            os._exit(rank(number, world, port, {**LINE, **flags, "output_dir": str(out)}, spoil, log))
+        ranks.append((pid, log))
+    for pid, log in ranks:
+        if os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]):
+            return log.read_text(errors="replace")[-2000:]
+    rows = map(json.loads, (out / "logging.jsonl").read_text().splitlines())
+    return [row["loss"] for row in rows if "loss" in row]
+
+
+if __name__ == "__main__":
+    (OUT / "losses.json").write_text(json.dumps({name: train(name) for name in TRAININGS}))
