@@ -87,7 +87,7 @@ def test_a_rehearsal_gets_no_token_of_a_hub(tmp_path, monkeypatch, name):
     assert {c.env.get(name) for c in made.commands} == {""}
     assert name not in after("--env", words("train", made)) and f"{name}=" in after("--env", words("train", made))
     backend = LocalBackend(load_stack("cpu"))
-    assert backend._environment(made, made.command("train"))[name] == ""
+    assert backend._environment(made.command("train").env)[name] == ""
     script = as_script(LocalShell(made))
     assert f"export {name}=''" in script and "hf_the-secret" not in script
 
