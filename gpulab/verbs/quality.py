@@ -14,7 +14,7 @@ from gpulab.common.outcome import Outcome
 from gpulab.common.paths import ROOT
 
 BIN = Path(sys.executable).parent
-AT_ONCE = "6"  # groups of tests (tests/conftest.py): those of hosts mostly wait
+AT_ONCE = "4"  # groups of tests (tests/conftest.py): those of hosts mostly wait
 SLOWEST = "30"  # tests whose seconds are told at the end
 
 
