@@ -54,7 +54,7 @@ REPAIRED = [
     Breakage("gpu1", "dpkg --remove --force-depends perftest", ("fabric.rdma-packages",),
              ("packages : Ensure the packages have their versions for RDMA",)),
     Breakage("gpu1", "echo NCCL_SOCKET_IFNAME=lo > /etc/nccl.conf",
-             ("fabric.interface", "fabric.used", "across.mtu@all"),
+             ("fabric.interface", "fabric.used", "across.mtu@all", "across.reachability@all"),
              ("fabric : Ensure NCCL knows its interface",)),
     Breakage("cpu1", "systemctl mask docker", ("docker_engine.runs",),
              ("docker_engine : Ensure the engine runs, now and after a boot",)),
