@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -58,7 +58,12 @@ def machines(out: Path) -> list[dict[str, Any]]:
 
 def judge(ranks: Sequence[dict[str, Any]]) -> list[Finding]:
     """Every figure that there is a yardstick for. A figure without one is told and not judged."""
-    return [finding for rank in ranks for finding in (*_alone(rank), *_among(rank, ranks))]
+    peers: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))  # by device, then by figure
+    for rank in ranks:
+        for name in OF_PEERS:
+            if name in rank["figures"]:
+                peers[rank["device"]][name].append(rank["figures"][name])
+    return [finding for rank in ranks for finding in (*_alone(rank), *_among(rank, peers[rank["device"]]))]
 
 
 def _alone(rank: dict[str, Any]) -> Iterator[Finding]:
@@ -77,13 +82,7 @@ def _alone(rank: dict[str, Any]) -> Iterator[Finding]:
                 yield _at_most(rank, name, 0)
 
 
-def _among(rank: dict[str, Any], ranks: Sequence[dict[str, Any]]) -> Iterator[Finding]:
-    peers: dict[str, list[float]] = defaultdict(list)
-    for other in ranks:
-        if other["device"] == rank["device"]:
-            for name in OF_PEERS:
-                if name in other["figures"]:
-                    peers[name].append(other["figures"][name])
+def _among(rank: dict[str, Any], peers: Mapping[str, Sequence[float]]) -> Iterator[Finding]:
     for name, values in peers.items():
         if len(values) > 1 and name in rank["figures"]:
             share = OF_CPU_PEERS if rank["device"] == "CPU" else OF_PEERS[name]
