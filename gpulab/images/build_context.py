@@ -30,6 +30,11 @@ def python(stack: Stack) -> str:
     return cpu_torch(stack.all_pins, wanted).python if stack.pins.torch == "cpu" else wanted
 
 
+def too_old(stack: Stack) -> bool:
+    """Whether the wheel of torch's CPU build at hand is for an older Python than the stack asks for."""
+    return older(python(stack), stack.pins.least_python)
+
+
 def own_torch(stack: Stack) -> CpuTorch | None:
     """torch's CPU build; None where torch is in the lock, or in the parent's image."""
     return cpu_torch(stack.all_pins, python(stack)) if stack.pins.torch == "cpu" and not stack.parent else None
@@ -47,7 +52,7 @@ def stage(stack: Stack, folder: Path, *, verify: bool) -> None:
     Raises UsageError for another torch than the one that is pinned, or was used first, and where that is for an older
     Python than the stack asks for.
     """
-    if older(python(stack), stack.pins.least_python):
+    if too_old(stack):
         raise UsageError(
             f"the image of {stack.name} needs Python {stack.pins.least_python}, torch's CPU build at hand is for "
             f"{python(stack)}",

@@ -73,7 +73,7 @@ print(json.dumps({"venv": str(stack.venv), "argv": [c.argv for c in made().comma
 """
 STUB = """\
 #!/bin/bash
-printf '%s\\0' "${0##*/}" "$@" $'\\n' >> "$CALLS"
+printf '%s\\0' "${0##*/}" "$@" > "$(mktemp "$CALLS/XXXXXX")"  # a file each: nodes run beside each other
 [ "$2" != --interactive ] || cat >/dev/null
 """
 
@@ -108,14 +108,15 @@ def copy(tmp_path_factory) -> tuple[Path, dict]:
 def carry_out(root: Path, script: str, *results: str) -> list[list[str]]:
     """What a script's programs were told."""
     calls = root / f"{script}.calls"
-    calls.unlink(missing_ok=True)
+    shutil.rmtree(calls, ignore_errors=True)
+    calls.mkdir()
     env = {**os.environ, "CALLS": str(calls), "PATH": f"{root / 'stubs'}:{os.environ['PATH']}"}
     done = subprocess.run(
         ["bash", root / f"{script}.sh", *results], cwd=root, env=env, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     assert not [*root.rglob("seen"), *root.parent.glob("seen")], "a word of the plan was carried out"
-    return [call.split("\0")[:-1] for call in calls.read_text(encoding="utf-8").split("\n\0")[:-1]]
+    return [call.read_text(encoding="utf-8").split("\0")[:-1] for call in calls.iterdir()]
 
 
 @pytest.mark.parametrize("script", ["local", "rehearsal", "docker", "remote", "slurm"])
