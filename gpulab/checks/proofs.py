@@ -1,6 +1,6 @@
 """`proves`: was the feature active? A proof is a phrase of lab.yaml and a look at evidence, never an exit code."""
 
-from gpulab.checks import acceptance, answers, figures, heads, pictures, ranks, settings, training
+from gpulab.checks import acceptance, answers, figures, heads, pictures, ranks, settings, tokens, training
 from gpulab.checks.registry import PROOFS, Finished, find, prove
 
 __all__ = [
@@ -15,5 +15,6 @@ __all__ = [
     "prove",
     "ranks",
     "settings",
+    "tokens",
     "training",
 ]
