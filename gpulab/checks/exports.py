@@ -10,14 +10,6 @@ from typing import Any
 from gpulab.checks.registry import Finished, Unproven, proof
 from gpulab.inside.metrics import weights_bytes
 
-# What a quantized layer's tensors are called or typed: by the method that config.json names.
-PACKED = {
-    "bitsandbytes": lambda name, dtype: ".weight.absmax" in name or name.endswith(".SCB"),
-    "awq": lambda name, dtype: name.endswith(".qweight"),
-    "gptq": lambda name, dtype: name.endswith(".qweight"),
-    "fp8": lambda name, dtype: dtype == "F8_E4M3",
-}
-
 
 @proof("quantized by NAME to NUMBER bits")
 def quantized(finished: Finished, name: str, number: float) -> str:
@@ -30,7 +22,7 @@ def quantized(finished: Finished, name: str, number: float) -> str:
     )
     method, bits = said.get("quant_method"), _bits(said)
     weights = Weights(folder)
-    packed = [tensor for tensor in weights.names if PACKED.get(name, _nothing)(tensor, weights.dtype(tensor))]
+    packed = [tensor for tensor in weights.names if _packed(name, tensor, weights.dtype(tensor))]
     evidence = f"config.json says {method} to {bits} bits, {len(packed)} packed layers in the weights"
     if method != name or bits != number or not packed:
         raise Unproven(evidence)
@@ -107,5 +99,8 @@ def _bits(said: dict[str, Any]) -> int | None:
     return said.get("bits")
 
 
-def _nothing(name: str, dtype: str) -> bool:
-    return False
+def _packed(method: str, name: str, dtype: str) -> bool:
+    """Whether a tensor is what a method makes of a layer: by its name or its type."""
+    if method == "bitsandbytes":
+        return ".weight.absmax" in name or name.endswith(".SCB")
+    return name.endswith(".qweight") if method in ("awq", "gptq") else dtype == "F8_E4M3"

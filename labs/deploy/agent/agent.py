@@ -13,6 +13,11 @@ from pathlib import Path
 from openai import OpenAI
 
 
+def shown(name: str, arguments: dict) -> str:
+    """A call without its values: which they are is the model's task, to be read as a call is the server's."""
+    return f"{name}({', '.join(sorted(arguments))})"
+
+
 def main(url: str, model: str, calls: str, answers: str) -> None:
     """For each row a line: the call and the answer, as they were and as they should be."""
     client = OpenAI(base_url=url, api_key="EMPTY")
@@ -30,9 +35,12 @@ def main(url: str, model: str, calls: str, answers: str) -> None:
         wanted = json.loads(call["content"])
         lines.append(
             {
-                "response": f"{made and made.name} {made and made.arguments} -> {said}",
-                "labels": f"{wanted['name']} {json.dumps(wanted['arguments'])} -> {last['content']}",
+                "response": shown(made.name, json.loads(made.arguments)) if made else "no call",
+                "labels": shown(wanted["name"], wanted["arguments"]),
                 "messages": [user],
+                "arguments": made and made.arguments,
+                "answer": said,
+                "right_answer": last["content"],
             }
         )
     Path(answers).write_text("".join(json.dumps(line) + "\n" for line in lines))
