@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 from gpulab.inside.checkpoints import Torn, tensors
 
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+CONFIG = "adapter_config.json"
+BLOCK = re.compile(r"\.\d+\.")  # a layer of one of the blocks: model.layers.7.self_attn.q_proj
 
 
 def misfit(adapter: Path, model: str) -> str | None:
@@ -26,9 +28,9 @@ def misfit(adapter: Path, model: str) -> str | None:
     for name in (n for n in lora if n.endswith(".lora_A.weight")):
         layer = name.removeprefix("base_model.model.").removesuffix(".lora_A.weight")
         whole, outer = base.get(f"{layer}.weight"), lora.get(name.replace(".lora_A.", ".lora_B."))
-        if whole is None:
+        if whole is None and BLOCK.search(layer):  # a head, or what belongs to one, the model may come without
             return f"the model has no layer {layer}"
-        if outer and [outer[0], lora[name][1]] != whole:
+        if whole and outer and [outer[0], lora[name][1]] != whole:
             return f"{layer} is {whole[0]} x {whole[1]} in the model, {outer[0]} x {lora[name][1]} in the adapter"
     return None
 
