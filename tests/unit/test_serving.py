@@ -1,4 +1,4 @@
-"""`inv serve`: ready only after an answer, found again whatever became of its inv; mistakes are named before a start."""
+"""`inv serve`: ready only after an answer, found again whatever became of its inv; mistakes named before a start."""
 
 from __future__ import annotations
 
