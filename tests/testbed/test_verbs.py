@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.testbed import Node
+from tests.testbed.bastion import bastion
 from tests.testbed.conftest import Lab, lab
 from tests.testbed.paths import REPO
 from tests.testbed.standin.repository import Repository
@@ -217,34 +218,10 @@ def test_a_dead_host_does_not_keep_the_others_from_converging(three: Lab) -> Non
     assert code == 0, answer["failures"]
 
 
-@pytest.fixture
-def agent(three: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """An ssh-agent that holds the key of the hosts: a jump host asks for one, and reads no inventory."""
-    monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "agent"))
-    process = subprocess.Popen(["ssh-agent", "-D", "-a", tmp_path / "agent"], stdout=subprocess.DEVNULL)
-    wait_until((tmp_path / "agent").exists, "the agent")
-    subprocess.run(["ssh-add", "-q", three.bed.key], check=True)
-    yield
-    process.terminate()
-    process.wait()
-
-
-def test_hosts_behind_a_bastion_are_trusted_provisioned_and_verified_through_it(
-    three: Lab, tmp_path: Path, agent: None
-) -> None:
-    """Two of them let in nobody who does not come from the first."""
-    address = three.bed.addresses
-    proxy = f'-o ProxyCommand="ssh -o UserKnownHostsFile={three.bed.known_hosts} -W %h:%p lab@{address["one"]}"'
-    ways = {"two": f"-J lab@{address['one']}", "three": proxy}
+def test_hosts_behind_a_bastion_are_trusted_provisioned_and_verified_through_it(three: Lab, tmp_path: Path) -> None:
     inventory = three.bed.inventory(tmp_path / "gpus.ini", variables=three.variables)
-    lines = [line for line in inventory.read_text().splitlines() if "common_args" not in line]
-    for name, words in ways.items():
-        lines = [f"{line} ansible_ssh_common_args='{words}'" if line.startswith(f"{name} ") else line for line in lines]
-    inventory.write_text("\n".join(lines))
-    alone = f"echo 'AllowUsers *@{address['one']}' > /etc/ssh/sshd_config.d/60-bastion.conf; systemctl reload ssh"
-    undo = "rm /etc/ssh/sshd_config.d/60-bastion.conf; systemctl reload ssh"
-    with three.bed.planted(alone, undo, "two", "three"):
-        direct = three.bed.inventory(tmp_path / "direct.ini", variables=three.variables)
+    direct = three.bed.inventory(tmp_path / "direct.ini", variables=three.variables)
+    with bastion(three.bed, ["one", "two", "three"], inventory):
         assert {row["host"] for row in inv("hosts", direct)[1]["hosts"] if row.get("problem")} == {"two", "three"}
         try:
             assert {row["problem"] for row in inv("hosts", inventory)[1]["hosts"]} == {"its host key is not known yet"}
@@ -259,7 +236,7 @@ def test_hosts_behind_a_bastion_are_trusted_provisioned_and_verified_through_it(
             assert (code, {change["host"] for change in answer["drift"]}) == (1, {"two"})
             assert inv("provision", inventory, *BASE, "--limit", "two")[0] == 0
         finally:
-            inv("trust", inventory, *(word for name in address for word in ("--forget", name)))
+            inv("trust", inventory, *(word for name in three.bed.addresses for word in ("--forget", name)))
 
 
 def docker_pause(three: Lab, node: str, verb: str = "pause") -> None:
