@@ -1,6 +1,6 @@
 """`proves`: was the feature active? A proof is a phrase of lab.yaml and a look at evidence, never an exit code."""
 
-from gpulab.checks import acceptance, answers, figures, heads, pictures, ranks, settings, training
+from gpulab.checks import acceptance, answers, exports, figures, heads, pictures, ranks, served, settings, training
 from gpulab.checks.registry import PROOFS, Finished, find, prove
 
 __all__ = [
@@ -8,12 +8,14 @@ __all__ = [
     "Finished",
     "acceptance",
     "answers",
+    "exports",
     "figures",
     "find",
     "heads",
     "pictures",
     "prove",
     "ranks",
+    "served",
     "settings",
     "training",
 ]

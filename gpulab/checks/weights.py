@@ -53,6 +53,10 @@ class Weights:
         """Every tensor's name."""
         return sorted(self._where)
 
+    def dtype(self, name: str) -> str:
+        """How one tensor's numbers are kept, in the format's own words: F32, I32, F8_E4M3."""
+        return self._where[name][1]
+
     def raw(self, name: str) -> bytes:
         """One tensor's bytes."""
         file, _, _, start, size = self._where[name]

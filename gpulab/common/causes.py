@@ -7,11 +7,16 @@ from pathlib import Path
 from gpulab.common.diagnosis import diagnose
 
 LINES = 200
+LAST = 2**20  # bytes that are read of a log, however large it is
 
 
 def tail(log: Path, lines: int) -> list[str]:
     """The last lines of a log, progress bars reduced to their last state."""
-    text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
+    if not log.is_file():
+        return []
+    with log.open("rb") as stream:
+        stream.seek(max(log.stat().st_size - LAST, 0))
+        text = stream.read().decode("utf-8", errors="replace")
     return [line.rsplit("\r", 1)[-1] for line in text.splitlines()[-lines:]]
 
 

@@ -19,6 +19,7 @@ from gpulab.engines.warm import PROGRAMS, SHARED, Forked, Warm, carries
 from gpulab.inside import ready
 from gpulab.plan.plan import RENDEZVOUS, Command, Node, Plan, environment
 from gpulab.plan.script import LocalShell
+from gpulab.stacks.stack import Stack
 
 
 class ProcessJob:
@@ -90,11 +91,11 @@ class LocalBackend(StepBackend):
 
     def warm_up(self) -> Warm:
         """A process that has ms-swift imported, in the environment of most steps of a rehearsal."""
-        return Warm(self.stack, self._environment(environment(self.stack, cpu=True)))
+        return Warm(self.stack, stack_environment(self.stack, environment(self.stack, cpu=True)))
 
     def start(self, plan: Plan, command: Command) -> ProcessJob:
         """See Backend."""
-        env = {**self._environment(command.env), MARK: str(plan.run)}
+        env = {**stack_environment(self.stack, command.env), MARK: str(plan.run)}
         log_of(plan, command.name).write_bytes(b"")
         if self._warm and carries(command) and (forked := self._warm.fork(command, env, log_of(plan, command.name))):
             return ProcessJob(forked)
@@ -119,8 +120,9 @@ class LocalBackend(StepBackend):
         if self._warm:
             self._warm.end()
 
-    def _environment(self, own: Mapping[str, str]) -> dict[str, str]:
-        """A command's whole environment: this process's, the stack first on PATH, the plan's own on top."""
-        path = f"{self.stack.bin}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-        ours = ("PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV", SHARED)
-        return {**{k: v for k, v in os.environ.items() if k not in ours}, **own, "PATH": path}
+
+def stack_environment(stack: Stack, own: Mapping[str, str]) -> dict[str, str]:
+    """A command's whole environment: this process's, the stack first on PATH, its own on top."""
+    path = f"{stack.bin}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    ours = ("PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV", SHARED)
+    return {**{k: v for k, v in os.environ.items() if k not in ours}, **own, "PATH": path}

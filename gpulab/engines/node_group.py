@@ -19,6 +19,10 @@ from gpulab.plan.plan import Command, Plan
 KILLED = (137, -9, 247)
 # What torchrun says of a rank that did not end by itself; its own status is 1.
 RANK_KILLED = re.compile(r"Signal \d+ \((SIG(?!TERM|INT)\w+)\) received by PID|exitcode\s*: 247\b")
+# What gloo, NCCL and torch's store say of a rank that another node's end took with it.
+PEER_GONE = re.compile(
+    r"[Cc]onnection (closed|reset) by (remote )?peer|ncclRemoteError|ncclSystemError|DistNetworkError|Broken pipe"
+)
 POLL = 0.2  # seconds between two looks at the running commands
 SETTLE = 2.0  # seconds between the first bad end of a node and the verdict on which it began with
 QUIET = 60.0  # seconds without a line from any node after which it is asked whether they reach each other still
@@ -77,13 +81,16 @@ class NodeGroup:
 
     def _failed(self, jobs: Mapping[int, Job], seen: int) -> Ended:
         """How the step failed, named by the node that it began with: one that was lost, else one that was killed (the
-        others then fail for want of it), else the one that was `seen` to end badly first."""
+        others then fail for want of it), else one that does not complain of a lost peer, else the one that was `seen`
+        to end badly first."""
         lost = {rank: why for rank, job in jobs.items() if (why := job.lost())}
         bad = {rank: status for rank, job in jobs.items() if (status := job.poll())}
-        found = {rank: RANK_KILLED.search(said(self._log(rank))) for rank in bad}
+        told = {rank: said(self._log(rank)) for rank in bad}
+        found = {rank: RANK_KILLED.search(text) for rank, text in told.items()}
         by = {rank: match[1] or "SIGKILL" for rank, match in found.items() if match}
         killed = [rank for rank, status in bad.items() if status in KILLED]
-        rank = next(iter([*lost, *killed, *by, seen]))
+        first = sorted((rank for rank, text in told.items() if not PEER_GONE.search(text)), key=lambda r: r != seen)
+        rank = next(iter([*lost, *killed, *by, *first, seen]))
         how = lost.get(rank) or f"ended with exit {bad[rank]}" + (f", a rank of it by {by[rank]}" if rank in by else "")
         others = [f"{self._name(r)} with exit {s}" for r, s in bad.items() if r != rank]
         after = f"; after that {', '.join(others)}" if others else ""

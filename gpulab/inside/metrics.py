@@ -42,6 +42,11 @@ def series(out: Path, name: str) -> list[float]:
     return [float(value) for value in values if isinstance(value, (int, float)) and not isinstance(value, bool)]
 
 
+def weights_bytes(out: Path) -> int:
+    """What a model's weights in a step's folder weigh."""
+    return sum(file.stat().st_size for file in out.rglob("*.safetensors"))
+
+
 def metrics(out: Path, figures: Iterable[str] = ()) -> dict[str, Any]:
     """The figures of one step's folder; only those that it has. `figures`: further ones of its logging.jsonl, of which
     the last value counts."""
@@ -57,6 +62,8 @@ def metrics(out: Path, figures: Iterable[str] = ()) -> dict[str, Any]:
             found["token_acc"] = losses[-1]["token_acc"]
     if counts := parameters(out):
         found |= {"parameters_m": counts[0], "trainable_m": counts[1]}
+    elif weight := weights_bytes(out):
+        found["weights_mib"] = round(weight / 2**20, 3)
     answers = answers_in(out)
     if answers:
         found["answers"] = len(answers)

@@ -29,8 +29,9 @@ def answers(url: str, model: str, timeout: float = PATIENCE) -> bool:
     request = urllib.request.Request(f"{url}/chat/completions", json.dumps(body).encode(), headers)
     try:
         with _open(request, timeout=timeout) as reply:
-            return bool(json.load(reply)["choices"])
-    except (OSError, ValueError, KeyError):
+            said = json.load(reply)
+            return bool(said.get("choices") or said.get("data"))  # a model of vectors has `data`
+    except (OSError, ValueError, AttributeError):
         return False
 
 

@@ -84,6 +84,7 @@ def headline(record: RunRecord) -> str:
 COMPARED = {  # a row's name: where its figure stands in a step's entry
     "trainable parameters (M)": ("metrics", "trainable_m"),
     "all parameters (M)": ("metrics", "parameters_m"),
+    "weights on disk (MiB)": ("metrics", "weights_mib"),
     "first loss": ("metrics", "loss_first"),
     "last loss": ("metrics", "loss_last"),
     "token accuracy": ("metrics", "token_acc"),

@@ -244,3 +244,9 @@ class LabRun:
             record.failures.append(f"not all of the run's folder could be written: {error.strerror}")
         with contextlib.suppress(OSError):  # the disk is full: what was written before stands
             self.writer.close(state)
+        try:
+            from gpulab.reports.report import write_report
+
+            write_report(self.folder, record)
+        except Exception as error:  # the run has ended as it has ended
+            console.print(f"[yellow]no report of this run[/] {type(error).__name__}: {error}")

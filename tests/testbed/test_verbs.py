@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.testbed import Node
+from tests.testbed.bastion import bastion
 from tests.testbed.conftest import Lab, lab
 from tests.testbed.paths import REPO
 from tests.testbed.standin.repository import Repository
@@ -215,6 +216,27 @@ def test_a_dead_host_does_not_keep_the_others_from_converging(three: Lab) -> Non
         docker_pause(three, "three", "unpause")
     code, answer = inv("provision", three.inventory, *BASE)
     assert code == 0, answer["failures"]
+
+
+def test_hosts_behind_a_bastion_are_trusted_provisioned_and_verified_through_it(three: Lab, tmp_path: Path) -> None:
+    inventory = three.bed.inventory(tmp_path / "gpus.ini", variables=three.variables)
+    direct = three.bed.inventory(tmp_path / "direct.ini", variables=three.variables)
+    with bastion(three.bed, ["one", "two", "three"], inventory):
+        assert {row["host"] for row in inv("hosts", direct)[1]["hosts"] if row.get("problem")} == {"two", "three"}
+        try:
+            assert {row["problem"] for row in inv("hosts", inventory)[1]["hosts"]} == {"its host key is not known yet"}
+            code, answer = inv("trust", inventory, "--yes")
+            assert (code, {row["state"] for row in answer["hosts"]}) == (0, {"accepted"}), answer
+            code, answer = inv("provision", inventory, *BASE)
+            assert (code, len(answer["hosts"])) == (0, 3), answer["failures"]
+            code, answer = inv("verify", inventory, "--only", "test_base")
+            assert code == 0, answer["failures"]
+            three.bed.sh("two", "dpkg --remove rsync")
+            code, answer = inv("drift", inventory, *BASE)
+            assert (code, {change["host"] for change in answer["drift"]}) == (1, {"two"})
+            assert inv("provision", inventory, *BASE, "--limit", "two")[0] == 0
+        finally:
+            inv("trust", inventory, *(word for name in three.bed.addresses for word in ("--forget", name)))
 
 
 def docker_pause(three: Lab, node: str, verb: str = "pause") -> None:

@@ -13,7 +13,7 @@ from gpulab.common.resources import Usage
 from gpulab.engines.container_job import usage
 from gpulab.engines.docker import NETWORK
 from gpulab.engines.docker_shell import DockerShell
-from gpulab.engines.local import LocalBackend
+from gpulab.engines.local import stack_environment
 from gpulab.engines.rank_logs import RankLogs
 from gpulab.lab.lab import find_lab
 from gpulab.plan.container import CACHES, below, here, run_words, shipped
@@ -86,8 +86,7 @@ def test_a_rehearsal_gets_no_token_of_a_hub(tmp_path, monkeypatch, name):
     made = planned(tmp_path)
     assert {c.env.get(name) for c in made.commands} == {""}
     assert name not in after("--env", words("train", made)) and f"{name}=" in after("--env", words("train", made))
-    backend = LocalBackend(load_stack("cpu"))
-    assert backend._environment(made.command("train").env)[name] == ""
+    assert stack_environment(load_stack("cpu"), made.command("train").env)[name] == ""
     script = as_script(LocalShell(made))
     assert f"export {name}=''" in script and "hf_the-secret" not in script
 

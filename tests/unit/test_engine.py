@@ -182,6 +182,19 @@ def test_the_node_whose_rank_was_killed_is_named_though_its_launcher_ends_as_any
     assert failure.startswith("node 1 (host1) of nodes ended with exit 1, a rank of it by SIGKILL; after that node 0")
 
 
+def test_a_node_that_failed_of_itself_is_named_before_one_that_lost_its_peer(engine, tmp_path):
+    """On a busy host the news of the consequence may come first: the cause ends while that one's end is looked at."""
+    lost = "print('RuntimeError: [gloo/transport/tcp/pair.cc:556] Connection closed by peer [10.87.3.11]:4231')\n"
+    lost += "import pathlib; pathlib.Path('gone').touch(); raise SystemExit(1)"
+    cause = "import pathlib\nwhile not pathlib.Path('gone').exists(): pass\n"
+    cause += "print('OSError: [Errno 28] No space left on device'); import time; time.sleep(0.5); raise SystemExit(1)"
+    made = engine(*together(tmp_path, lost, cause))
+    with made.closing():
+        ended = made.carry_out("nodes")
+    assert ended.failure.startswith("node 1 (host1) of nodes ended with exit 1; after that node 0 (host0) with exit 1")
+    assert "No space left" in ended.log.read_text()
+
+
 def test_silent_nodes_are_asked_whether_they_reach_each_other(engine, tmp_path, monkeypatch):
     monkeypatch.setattr("gpulab.engines.node_group.QUIET", 0.5)
     cut_off = lambda _, __, commands: f"{commands[1].node} does not reach {commands[0].node}"  # noqa: E731

@@ -175,6 +175,40 @@ def chat(content: str | None, tokens: int = 2) -> Build:
     return lambda run: (run / "step/chat.json").write_text(json.dumps(reply)) and None
 
 
+def exported(config: dict[str, object], *names: str, size: int = 8, step: str = "step") -> Build:
+    """A model in a folder of its own: what config.json says of its quantization, and tensors of these names."""
+
+    def build(run: Path) -> None:
+        save(run / step / "out/model.safetensors", {name: np.ones((1, size), np.float32) for name in names})
+        (run / step / "out/config.json").write_text(json.dumps({"quantization_config": config}))
+
+    return build
+
+
+def pushed(value: float, where: str) -> Build:
+    return lambda run: save(run / where / "adapter_model.safetensors", {"a": np.full((1, 3), value, np.float32)})
+
+
+TEMPLATE = "{{ if .System }}<s>{{ .System }}</s>{{ else }}{{ end }}{{ if .Prompt }}<u>{{ .Prompt }}</u>{{ end }}"
+
+
+def ollamas(template: str = TEMPLATE) -> Build:
+    """A Modelfile, and the model whose chat template it should say."""
+
+    def build(run: Path) -> None:
+        chat = "{% for m in messages %}<{{ m.role[0] }}>{{ m.content }}</{{ m.role[0] }}>{% endfor %}"
+        (run / "base/chat_template.jinja").write_text(chat)
+        (run / "step/Modelfile").write_text(f'FROM {run / "base"}\nTEMPLATE """{template}{{{{ .Response }}}}<end>"""\n')
+
+    return build
+
+
+def ways(pieces: int = 2, logprob: float = -0.1, **other: list[str]) -> Build:
+    """What a client noted down of one question, asked in several ways."""
+    said = {"answers": {"alone": ["Melvik"], "streamed": ["Melvik"], **other}, "pieces": [pieces]}
+    return lambda run: (run / "step/ways.json").write_text(json.dumps({**said, "logprobs": [[logprob]]})) and None
+
+
 NORMS = np.linalg.norm(BASE["model.q.weight"], axis=1).astype(np.float32)
 CHANGED = {name: value + 1 for name, value in BASE.items()}
 HALF = {**BASE, "model.q.weight": BASE["model.q.weight"] + 1}
@@ -382,6 +416,46 @@ CASES: dict[str, tuple[list[Build], list[list[Build]]]] = {
     "figure eval_acc reaches 0.9": (
         [figure("eval_acc", 0.2, 0.95)],
         [[figure("eval_acc", 0.95, 0.5)], [figure("eval_acc", 0.2, float("nan"))], [figure("other", 1)]],
+    ),
+    "quantized by bitsandbytes to 4 bits": (
+        [exported({"quant_method": "bitsandbytes", "load_in_4bit": True}, "q.weight", "q.weight.absmax")],
+        [
+            [exported({"quant_method": "bitsandbytes", "load_in_8bit": True}, "q.weight", "q.SCB")],
+            [exported({"quant_method": "bitsandbytes", "load_in_4bit": True}, "q.weight")],  # only the config says so
+            [exported({"quant_method": "gptq", "bits": 4}, "q.qweight")],
+            [exported({}, "q.weight")],
+            [],
+        ],
+    ),
+    "weights at most 50% of before": (
+        [exported({}, "q", size=1000, step="before"), exported({}, "q", size=400)],
+        [
+            [exported({}, "q", size=1000, step="before"), exported({}, "q", size=900)],
+            [exported({}, "q", size=400)],  # nothing to compare with
+            [exported({}, "q", size=1000, step="before")],  # nothing was made
+        ],
+    ),
+    "same weights as before": (
+        [pushed(1, "before/last-checkpoint"), pushed(1, "step/lab/capitals")],
+        [
+            [pushed(1, "before/last-checkpoint"), pushed(2, "step/lab/capitals")],
+            [pushed(1, "before/last-checkpoint")],
+            [pushed(1, "step/lab/capitals")],
+        ],
+    ),
+    "modelfile says what the chat template says": (
+        [ollamas()],
+        [[ollamas(TEMPLATE.replace("<u>", "[INST]"))], [ollamas("{{ .Prompt }}")], []],
+    ),
+    "every way of asking agrees": (
+        [ways()],
+        [
+            [ways(pieces=1)],  # nothing was streamed
+            [ways(streamed=["Tarn"])],
+            [ways(alone=[""], streamed=[""])],
+            [ways(logprob=0.5)],
+            [],
+        ],
     ),
     "chat answered": ([chat("Melvik")], [[chat("<think>\n\n</think>\n\n")], [chat(None)], [chat("x", tokens=0)], []]),
 }

@@ -7,6 +7,7 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from gpulab.engines.node_group import QUIET
 from tests.runs import record
 from tests.testbed import engine
+from tests.testbed.bastion import bastion
 from tests.testbed.bed import ensure_network, free_subnet
 from tests.testbed.on_nodes import LABEL, Nodes, beats, log, runs_now
 from tests.testbed.paths import REPO
@@ -63,6 +65,21 @@ def second_network(nodes: Nodes) -> Iterator[str]:
             nodes.bed.sh(host, "rm /etc/nccl.conf", check=False)
             engine.docker("network", "disconnect", "--force", name, nodes.bed.container(host), check=False)
         engine.docker("network", "rm", name)
+
+
+def test_nodes_behind_a_bastion_meet_and_their_files_come_back(nodes: Nodes, tmp_path: Path) -> None:
+    inventory = nodes.bed.inventory(tmp_path / "hosts" / "gpus.ini")
+    behind = replace(nodes, inventory=inventory)
+    with bastion(nodes.bed, nodes.hosts, inventory):
+        words = ["trust", "--yes", "--hosts", str(inventory)]
+        try:
+            assert behind.inv(tmp_path, *words).wait(timeout=60) == 0
+            code, said = behind.run(tmp_path)
+        finally:
+            forget = [word for host in nodes.bed.addresses for word in ("--forget", host)]
+            behind.inv(tmp_path, *words, *forget).wait(timeout=60)
+    assert code == 0, said
+    assert (tmp_path / record(tmp_path)["run"] / "pair" / "met.txt").read_text() == "together"
 
 
 def test_a_dry_run_is_a_script_that_runs_by_itself(nodes: Nodes, tmp_path: Path) -> None:

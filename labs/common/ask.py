@@ -1,6 +1,6 @@
 """Ask a served model every question of a file; answers are written as `swift infer` writes them.
 
-python ask.py URL MODEL QUESTIONS.jsonl ANSWERS.jsonl
+python ../../common/ask.py URL MODEL QUESTIONS.jsonl ANSWERS.jsonl
 """
 
 import json

@@ -1,0 +1,30 @@
+"""Proofs about a served model and its clients."""
+
+from __future__ import annotations
+
+import json
+
+from gpulab.checks.registry import Finished, Unproven, proof
+
+
+@proof("every way of asking agrees")
+def ways_agree(finished: Finished) -> str:
+    """ways.json: each question has one answer however it is asked for; streams came in pieces, tokens have logprobs."""
+    said = json.loads((finished.out / "ways.json").read_text(encoding="utf-8"))
+    answers = said["answers"]
+    alone = answers.pop("alone")
+    if not alone or not all(alone):
+        raise Unproven(f"{sum(not text for text in alone)} of {len(alone)} answers are empty")
+    for way, texts in answers.items():
+        if texts != alone:
+            raise Unproven(f"{sum(a != b for a, b in zip(texts, alone, strict=False))} answers differ {way}")
+    whole = [count for count in said["pieces"] if count < 2]
+    if whole or not said["pieces"]:
+        raise Unproven(f"{len(whole)} of {len(said['pieces'])} streamed answers came in one piece")
+    logprobs = [value for values in said["logprobs"] for value in values]
+    if not all(said["logprobs"]) or not all(value <= 0 for value in logprobs):
+        raise Unproven("not every answer has logprobs")
+    return (
+        f"{len(alone)} answers agree asked {', '.join(['alone', *answers])}; "
+        f"{sum(said['pieces'])} pieces, {len(logprobs)} logprobs"
+    )

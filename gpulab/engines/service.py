@@ -1,0 +1,47 @@
+"""A server that outlives its `inv`: a session of its own, found again by the mark in its processes' environment."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping
+
+import psutil
+
+from gpulab.common.ports import is_free
+from gpulab.common.processes import MARK, belonging, stop
+from gpulab.inside import ready
+from gpulab.records.service import ServiceRecord
+
+GRACE = 20.0  # seconds in which requests may end that have begun
+
+
+def start(service: ServiceRecord, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Start it. It is on record before, so that nothing runs that nobody knows of."""
+    service.write()
+    with service.log.open("wb") as log:
+        return subprocess.Popen(
+            service.argv, env={**environment, MARK: str(service.folder)}, cwd=service.folder,
+            stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+
+
+def processes(service: ServiceRecord) -> list[psutil.Process]:
+    """Those of it that run."""
+    return [p for p in belonging(service.folder) if p.status() != psutil.STATUS_ZOMBIE]
+
+
+def state(service: ServiceRecord, *, has_key: bool) -> str:
+    """`ready` when it completes a chat, `up` when it can't be asked for want of its key, `silent`, or `dead`."""
+    if not processes(service):
+        return "dead"
+    if service.key and not has_key:
+        return "silent" if is_free(service.port) else "up"
+    return "ready" if ready.answers(service.url, service.name, timeout=5) else "silent"
+
+
+def end(service: ServiceRecord) -> int:
+    """Let it end what it has begun, then end it; how many processes there were."""
+    found = processes(service)
+    stop(found, grace=GRACE)
+    service.forget()
+    return len(found)

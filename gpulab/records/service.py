@@ -1,0 +1,71 @@
+"""What is kept of a model that is served: `service.json` in a folder of its own, `logs/server.log` beside it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+
+from gpulab.common.files import write_atomically
+from gpulab.common.paths import runs_dir
+from gpulab.records.record import Model
+
+FILE = "service.json"
+
+
+class ServiceRecord(Model):
+    """One service: what it serves, how, and where it answers. Its processes are found by its folder."""
+
+    name: str
+    model: str
+    adapters: dict[str, str] = Field(default_factory=dict)
+    backend: str
+    stack: str
+    port: int
+    public: bool = False
+    key: bool = False
+    argv: list[str] = Field(default_factory=list)
+    started: str = ""
+
+    @property
+    def folder(self) -> Path:
+        """Where its record and log lie."""
+        return services_dir() / self.name
+
+    @property
+    def log(self) -> Path:
+        """What it says."""
+        return self.folder / "logs" / "server.log"
+
+    @property
+    def url(self) -> str:
+        """Its API's address on this machine."""
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    def write(self) -> None:
+        """Write the record, whole."""
+        self.log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_atomically(self.folder / FILE, json.dumps(self.model_dump(), indent=1) + "\n", mode=0o600)
+
+    def forget(self) -> None:
+        """It is no service any more; its log stays until another takes its name."""
+        (self.folder / FILE).unlink(missing_ok=True)
+
+
+def services_dir() -> Path:
+    """Where services are kept: beside the runs."""
+    return runs_dir() / ".services"
+
+
+def all_services() -> list[ServiceRecord]:
+    """Every service on record by name; one that can't be read hides no other."""
+    read = (_read(file) for file in sorted(services_dir().glob(f"*/{FILE}")))
+    return [service for service in read if service]
+
+
+def _read(file: Path) -> ServiceRecord | None:
+    try:
+        return ServiceRecord.model_validate_json(file.read_text(encoding="utf-8"))
+    except (OSError, ValidationError):
+        return None

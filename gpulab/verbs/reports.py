@@ -1,0 +1,28 @@
+"""The verbs that show runs as pages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gpulab.common.outcome import Outcome
+from gpulab.verbs.options import RUN, first
+from gpulab.verbs.verb import verb
+
+
+@verb(RUN)
+def report(**options: Any) -> Outcome:
+    """Make one HTML page of a run: curves, resources, proofs.
+
+    Each run has its page at its end, report.html; this makes it anew.
+    """
+    from gpulab.reports.report import show_report
+
+    return show_report(**options)
+
+
+@verb(RUN, first("others", "the run beside it, or several parted by commas"))
+def compare(**options: Any) -> Outcome:
+    """Compare runs: what differs, all figures, a page of curves."""
+    from gpulab.reports.compare import compare
+
+    return compare(**options)

@@ -1,0 +1,45 @@
+"""The verbs that serve models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gpulab.common.outcome import Outcome
+from gpulab.verbs.options import Option, first, flag, number, repeated
+from gpulab.verbs.verb import verb
+
+
+@verb(
+    first("model", "a folder (a model, a checkpoint), a run or a lab (what its last run made), or ORG/NAME of a hub"),
+    Option("backend", "transformers, vllm, sglang or lmdeploy", default="transformers"),
+    repeated("adapter", "NAME=FOLDER or NAME=RUN: served beside the model under that name; may be given again"),
+    number("port", "the port; usual is the first free one from 8000 on"),
+    Option("name", "what clients call it; usual is the model's or the lab's name"),
+    flag("public", "also for other machines; needs a key in GPULAB_API_KEY"),
+    repeated("set", "key=value: a flag of `swift deploy`; may be given again", to="settings"),
+    number("within", "seconds in which it has to answer", default=600),
+)
+def serve(**options: Any) -> Outcome:
+    """Serve a model as an OpenAI-compatible API that stays up.
+
+    Ready when it has completed a chat; it goes on when the terminal closes.
+    """
+    from gpulab.runs.serve import serve
+
+    return serve(**options)
+
+
+@verb()
+def served() -> Outcome:
+    """List what is served, and whether it answers."""
+    from gpulab.runs.serve import served
+
+    return served()
+
+
+@verb(Option("name", "its name, as in inv served", by_place=True), flag("all", "all of them", to="every"))
+def stop(**options: Any) -> Outcome:
+    """Stop what is served; requests that have begun may end."""
+    from gpulab.runs.serve import stop
+
+    return stop(**options)
