@@ -1,9 +1,9 @@
 """A patch of mcore-bridge 1.6.5 for transformers 5: `--external_plugins {tools}/rope_of_transformers.py`.
 
-mcore-bridge puts a function of its own into transformers' table of rotary embeddings, where it comes before a model's own.
-It asks a configuration for `rope_theta`, which transformers 5 keeps in `rope_parameters`: once a model of Megatron has
-been made, none of transformers' can be in the same process, and `megatron export` ends with an AttributeError when it
-reads back what it wrote. On GPUs as on a CPU.
+mcore-bridge puts a function of its own into transformers' table of rotary embeddings, where it goes before a model's
+own. It asks a configuration for `rope_theta`, which transformers 5 keeps in `rope_parameters`: once a model of Megatron
+has been made, none of transformers' can be in the same process, and `megatron export` ends with an AttributeError when
+it reads back what it wrote. On GPUs as on a CPU.
 """
 
 from __future__ import annotations

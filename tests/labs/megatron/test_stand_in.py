@@ -112,11 +112,11 @@ def test_a_layout_trains_as_one_process(losses, layout):
 
 @pytest.mark.parametrize("mistake", WRONG)
 def test_a_mistake_in_a_layout_shows_in_the_losses(losses, mistake):
-    assert furthest(losses, mistake) > 5 * WITHIN
+    assert furthest(losses, mistake) > 2 * WITHIN
 
 
 def test_a_model_of_transformers_is_made_beside_one_of_megatrons(environment, twin):
-    """With mcore-bridge's own function in transformers' table it can't be: the patch is what `megatron export` needs."""
+    """With mcore-bridge's own function in transformers' table it can't be: `megatron export` needs the patch."""
     made = """
 import sys
 from types import SimpleNamespace

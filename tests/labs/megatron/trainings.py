@@ -5,6 +5,7 @@ python trainings.py MODEL EXPERTS DATA OUT, where EXPERTS is a model that has so
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import socket
@@ -55,9 +56,9 @@ def wrong_context_positions() -> None:
 
 def no_all_reduce_of_tied_embeddings() -> None:
     """The first and the last stage each train their own copy of one weight."""
-    from megatron.core.distributed import finalize_model_grads
-
-    finalize_model_grads._allreduce_word_embedding_grads = lambda *args, **kwargs: None
+    # import_module, for the package has a function of the module's name
+    module = importlib.import_module("megatron.core.distributed.finalize_model_grads")
+    module._allreduce_word_embedding_grads = lambda *args, **kwargs: None  # type: ignore[attr-defined]
 
 
 def experts_swapped() -> None:
@@ -69,9 +70,11 @@ def experts_swapped() -> None:
     def swapped(self: Any, x: Any, m_splits: Any, *args: Any, **more: Any) -> Any:
         import torch
 
-        counts = list(m_splits)
-        parts, bias = forward(self, torch.cat(x.split(counts)[::-1]), counts[::-1], *args, **more)
-        return torch.cat(parts.split(counts[::-1])[::-1]), bias
+        counts = m_splits.tolist() if isinstance(m_splits, torch.Tensor) else list(m_splits)
+        done = forward(self, torch.cat(x.split(counts)[::-1]), counts[::-1], *args, **more)
+        parts, *bias = done if isinstance(done, tuple) else (done,)
+        back = torch.cat(parts.split(counts[::-1])[::-1])
+        return (back, *bias) if bias else back
 
     GroupedLinear.forward = swapped
 

@@ -1,7 +1,7 @@
 """Qwen3 with experts: 4 in each layer, of which a token takes 2.
 
-Its vocabulary is even: Megatron pads an odd one where it is shared out (tensor), which changes every loss a little, and a
-router that sees a little change sends tokens to other experts.
+Its vocabulary is even: Megatron pads an odd one where it is shared out (tensor), which changes every loss a little, and
+a router that sees a little change sends tokens to other experts.
 """
 
 from __future__ import annotations
