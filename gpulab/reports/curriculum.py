@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import date
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 from rich.console import Group
 from rich.text import Text
 
+from gpulab.common.errors import UsageError
+from gpulab.common.files import write_atomically
 from gpulab.common.listing import lines
 from gpulab.common.outcome import Outcome
 from gpulab.common.paths import LABS
@@ -22,6 +26,7 @@ from gpulab.reports.listings import read_or_why
 STATES = {"gpu": "done on gpu", "cpu": "rehearsed on cpu", "": "todo"}
 COLOURS = {"gpu": "green", "cpu": "cyan", "": "dim"}
 DONE = "done"
+HEADING = "# Progress of the learning plan"
 
 
 class Row(BaseModel):
@@ -96,9 +101,12 @@ def rank(record: RunRecord) -> tuple[bool, str]:
     return record.profile == "gpu", record.started
 
 
-def show_curriculum() -> Outcome:
-    """The plan as a table, or with --json as data."""
-    found = standings({name: load_lab(LABS / name) for name in lab_names()})
+def show_curriculum(export: str = "") -> Outcome:
+    """The plan as a table, or with --json as data; `export`: a file that gets it as Markdown, too."""
+    labs = {name: load_lab(LABS / name) for name in lab_names()}
+    found = standings(labs)
+    if export:
+        write_page(Path(export), as_markdown(found, labs))
     counts = {state: sum(standing.state == state for standing in found) for state in STATES.values()}
     table = lines("row", "what", "labs", "state", wraps="what")
     part = ""
@@ -111,6 +119,36 @@ def show_curriculum() -> Outcome:
         table.add_row(name, " · ".join(dict.fromkeys((standing.en, standing.zh))), "\n".join(standing.labs), state)
     said = ", ".join(f"{count} {state}" for state, count in counts.items())
     data: dict[str, Any] = {"rows": [asdict(standing) for standing in found], **counts}
-    return Outcome(
-        data, text=Group(table, Text(f"{len(found)} rows: {said}. --json has the runs, and why a row has no lab."))
-    )
+    hint = f"written to {export}" if export else "--json has the runs, and why a row has no lab"
+    return Outcome(data, text=Group(table, Text(f"{len(found)} rows: {said}. {hint}.")))
+
+
+def as_markdown(found: Sequence[Standing], labs: Mapping[str, Lab]) -> str:
+    """Progress for who did not run it: how many rows are done, what is next and how long it takes on GPUs, each row
+    with the run that shows its state."""
+    counts = [f"{sum(s.state == state for s in found)} {state}" for state in STATES.values()]
+    text = [HEADING, "", f"{date.today().isoformat()}: {len(found)} rows, {', '.join(counts)}.", ""]
+    if ahead := [s for s in found if s.labs and s.profile != "gpu"]:
+        text += ["## Next", "", "| row | lab | minutes on GPUs |", "|---|---|---:|"]
+        text += [f"| {s.row} | {name} | {labs[name].needs.minutes:g} |" for s in ahead for name in s.labs]
+        text.append("")
+    part = ""
+    for standing in found:
+        above, _, name = standing.row.rpartition(".")
+        if above != part:
+            part = above
+            text += [f"## {part}", "", "| row | what | labs | state | date | run |", "|---|---|---|---|---|---|"]
+        what = " · ".join(dict.fromkeys((standing.en, standing.zh)))
+        state = standing.state if standing.labs or not standing.why else f"{standing.state}: {standing.why}"
+        cells = (name, what, ", ".join(standing.labs), state, standing.date, standing.run)
+        text.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(text) + "\n"
+
+
+def write_page(path: Path, text: str) -> None:
+    """Write it, in the place of an earlier one of its kind. Raises UsageError rather than replace anything else."""
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise UsageError(f"--export {path}: no file can be there", "--export progress.md")
+    if path.exists() and not path.read_text(encoding="utf-8", errors="replace").startswith(HEADING):
+        raise UsageError(f"--export {path}: there is a file of another kind", "name a new file")
+    write_atomically(path, text)

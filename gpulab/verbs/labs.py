@@ -73,15 +73,15 @@ def rehearse(**options: Any) -> Outcome:
     return rehearse(**options)
 
 
-@verb()
-def curriculum() -> Outcome:
+@verb(Option("export", "also write it as Markdown, with what is next: progress.md"))
+def curriculum(export: str) -> Outcome:
     """Show the learning plan: its rows, their labs, what is done.
 
     From the runs on record.
     """
     from gpulab.reports.curriculum import show_curriculum
 
-    return show_curriculum()
+    return show_curriculum(export)
 
 
 @verb(

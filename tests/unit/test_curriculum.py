@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from gpulab.common.errors import UsageError
 from gpulab.common.paths import LABS, ROOT
 from gpulab.lab.lab import lab_names, load_lab
 from gpulab.records.record import State
@@ -76,3 +77,30 @@ def test_the_table_fits_80_columns_and_json_has_every_row() -> None:
     assert max(map(len, page.export_text().splitlines())) <= 80
     told = subprocess.run([ROOT / "inv", "curriculum", "--json"], capture_output=True, text=True, check=True).stdout
     assert {row["row"] for row in json.loads(told)["rows"]} == set(rows())
+
+
+def test_progress_as_markdown_has_every_row_its_run_and_what_is_next(stand: Any, tmp_path: Path) -> None:
+    standing = stand(4)
+    lab = load_lab(LABS / "train/tuners")
+    standing.labs, standing.en = [lab.name], "a | b"
+    text = curriculum.as_markdown(
+        [standing, curriculum.Standing("D8.test", "Tests", "测试", "no lab yet")], {lab.name: lab}
+    )
+    assert "2 rows, 0 done on gpu, 1 rehearsed on cpu, 1 todo." in text
+    assert f"| D4.train.tuners | {lab.name} | {lab.needs.minutes:g} |" in text
+    assert f"| tuners | a \\| b · {standing.zh} | {lab.name} | rehearsed on cpu | 2026-11-04 | {standing.run} |" in text
+    assert "## D8\n" in text and "| test | Tests · 测试 |  | todo: no lab yet |  |  |" in text
+    standing.profile = "gpu"
+    assert "## Next" not in curriculum.as_markdown([standing], {lab.name: lab}), "what is done on a GPU is not ahead"
+
+
+def test_progress_takes_the_place_of_no_other_file(runs: Path, tmp_path: Path) -> None:
+    page = tmp_path / "进度.md"
+    for _ in range(2):
+        curriculum.show_curriculum(str(page))
+    assert page.read_text().startswith(curriculum.HEADING)
+    page.write_text("mine")
+    for there in (page, tmp_path, tmp_path / "none/progress.md"):
+        with pytest.raises(UsageError):
+            curriculum.show_curriculum(str(there))
+    assert page.read_text() == "mine"
