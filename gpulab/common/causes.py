@@ -17,7 +17,8 @@ def tail(log: Path, lines: int) -> list[str]:
     with log.open("rb") as stream:
         stream.seek(max(log.stat().st_size - LAST, 0))
         text = stream.read().decode("utf-8", errors="replace")
-    return [line.rsplit("\r", 1)[-1] for line in text.splitlines()[-lines:]]
+    last = text.removesuffix("\n").split("\n")[-lines:] if text else []
+    return [line.rstrip("\r").rsplit("\r", 1)[-1] for line in last]
 
 
 def likely_cause(log: Path, ending: str = "") -> str | None:

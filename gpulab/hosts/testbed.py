@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-import io
 import shutil
 from pathlib import Path
 
+from gpulab.common.console import console
 from gpulab.common.errors import UsageError
 from gpulab.common.outcome import Outcome
 from gpulab.common.paths import shown
@@ -15,7 +14,7 @@ from gpulab.common.paths import shown
 NEEDS = ("docker", "dockerd", "debootstrap")
 
 
-def testbed(*, up: str, down: bool, name: str) -> Outcome:
+def testbed(*, up: str, down: bool, name: str, shared: bool, controller: bool) -> Outcome:
     """Bring up so many hosts, or take them down; the inventory that reaches them.
 
     Raises UsageError for wrong numbers, both or neither of the two, and where the machine lacks what it takes.
@@ -24,6 +23,8 @@ def testbed(*, up: str, down: bool, name: str) -> Outcome:
         raise UsageError("a testbed goes either up or down", "inv testbed --up 2, or inv testbed --down")
     if up and not (up.isdigit() and 1 <= int(up) <= 16):
         raise UsageError(f"--up {up}: how many hosts?", "a number from 1 to 16")
+    if down and (shared or controller):
+        raise UsageError("--shared and --controller say how hosts are made", f"inv testbed --down --name {name}")
     missing = [program for program in NEEDS if not shutil.which(program)]
     if missing:
         raise UsageError(f"this machine has no {', '.join(missing)}", "install what tests/testbed/packages.txt lists")
@@ -31,7 +32,5 @@ def testbed(*, up: str, down: bool, name: str) -> Outcome:
     if down:
         hosts.down(name)
         return Outcome({"name": name}, text=f"the testbed {name} is down")
-    with contextlib.redirect_stdout(io.StringIO()) as told:
-        hosts.up(name, int(up), gpus=2)
-    inventory = Path(told.getvalue().split()[-1])
+    inventory: Path = hosts.up(name, int(up), gpus=2, shared=shared, controller=controller, say=console.print)
     return Outcome({"name": name, "inventory": str(inventory)}, text=f"inv provision --hosts {shown(inventory)}")

@@ -55,6 +55,15 @@ class Machine:
             return f"the lab needs {wanted}, here: {here}"
         return None
 
+    def in_order(self, needs: Needs, allowed: str = "") -> list[int]:
+        """The GPUs by number, those with the memory that a lab needs free first; of those `allowed` alone, as
+        CUDA_VISIBLE_DEVICES names them. None where it names them in another way than by number."""
+        words = [word.strip() for word in allowed.split(",") if word.strip()]
+        if not all(word.isdigit() and int(word) < len(self.gpus) for word in words):
+            return []
+        numbers = [int(word) for word in words] or range(len(self.gpus))
+        return sorted(numbers, key=lambda number: self.gpus[number].free_gib < needs.vram_gib)
+
 
 def this_machine() -> Machine:
     """The facts, asked now. GPUs through NVML (nvitop); none where there is no driver."""

@@ -47,12 +47,14 @@ class Node:
 @dataclass(frozen=True)
 class Site:
     """Where a plan runs: on which nodes its spread steps, the first of them being the master; the port on which ranks
-    meet; what each node has (else what the lab needs)."""
+    meet; what each node has (else what the lab needs), and each node's GPUs in the order in which a step takes them
+    (none: it sees all that there are)."""
 
     network: Network = Network()
     nodes: Sequence[Node] = ()
     rendezvous: str = RENDEZVOUS
     devices: Devices | None = None
+    visible: Sequence[Sequence[int]] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,6 +184,7 @@ def plan(spec: PlanSpec, run: Path, site: Site = Site()) -> Plan:
         if laid_out:
             gpus = dataclasses.replace(devices, count=processes)
             values |= layout_values(lay_out(lab, name, argv, len(nodes) if step.spread else 1, gpus))
+        taken = max(processes, lab.needs.gpus or 1, step.gpus)
         command = Command(
             step=name,
             argv=tuple(_filled(word, values) for word in argv),
@@ -195,7 +198,8 @@ def plan(spec: PlanSpec, run: Path, site: Site = Site()) -> Plan:
             until=_last_user(lab, name) if step.ready else None,
             world=world,
         )
-        commands += _spread(command, step, nodes, rendezvous) if step.spread else [command]
+        group_of = _spread(command, step, nodes, rendezvous) if step.spread else [command]
+        commands += group_of if cpu or laid_out else [_on_its_gpus(c, taken, site.visible) for c in group_of]
     return Plan(lab, spec.profile, spec.stack, models["model"], run, tuple(commands), rendezvous, left_out)
 
 
@@ -231,6 +235,17 @@ def _spread(command: Command, step: Step, nodes: Sequence[Node], rendezvous: str
         argv = tuple(_filled(word, told) for word in command.argv)
         spread.append(dataclasses.replace(command, argv=argv, rank=rank, node=node.name, env={**command.env, **env}))
     return spread
+
+
+def _on_its_gpus(command: Command, count: int, visible: Sequence[Sequence[int]]) -> Command:
+    """The command with no more GPUs in sight than it needs: over all that it sees, one process spreads its model."""
+    here = visible[command.rank or 0] if len(visible) > (command.rank or 0) else ()
+    if len(here) <= count or "CUDA_VISIBLE_DEVICES" in command.env:
+        return command
+    only = ",".join(str(number) for number in here[:count])
+    # The numbers are the driver's: CUDA's own order begins with the fastest.
+    own = {"CUDA_VISIBLE_DEVICES": only, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+    return dataclasses.replace(command, env={**command.env, **own})
 
 
 def with_all_flags(lab: Lab, name: str, step: Step, *, cpu: bool, settings: Mapping[str, str]) -> list[str]:

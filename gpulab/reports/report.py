@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from rich.text import Text
+
 from gpulab.common import redact
 from gpulab.common.causes import tail
 from gpulab.common.files import write_atomically
@@ -153,6 +155,6 @@ def logs(folder: Path, record: RunRecord) -> Iterator[dict[str, Any]]:
     for step in sorted(record.steps, key=lambda s: s.state == "done"):
         file = folder / step.log
         if step.log and file.is_file():
-            lines = [cut(redact.text(line)) for line in tail(file, LINES)]
+            lines = [cut(redact.text(Text.from_ansi(line).plain)) for line in tail(file, LINES)]
             size = f"{file.stat().st_size / 1024:,.0f} KiB"
             yield {"name": step.log, "size": size, "failed": step.state != "done", "text": "\n".join(lines)}

@@ -76,7 +76,9 @@ def show_plan(
     by_step = parse_settings(settings, lab)
     ports = asked_ports(lab, by_step)  # which are free is found out when it runs
     spec = PlanSpec(lab=lab, profile="gpu", stack=load_stack(lab.stack), settings=by_step, ports=ports)
-    made = plan(spec, runs_dir() / lab.slug / "plan", Site(nodes=cluster.nodes, devices=cluster.devices))
+    visible = [range(cluster.devices.count) for _ in cluster.nodes]
+    site = Site(nodes=cluster.nodes, devices=cluster.devices, visible=visible)
+    made = plan(spec, runs_dir() / lab.slug / "plan", site)
     steps = [
         _planned(lab, step, list(made.ranks(step)), cluster, by_step.get(step, {})) for step in made.steps
     ]  # fmt: skip

@@ -53,9 +53,16 @@ class RunSpec(PlanSpec):
         """The plan of a run in that folder, on other ports where some are given."""
         site = Site(
             self.engine.network, self.engine.nodes(self.nodes), self.engine.rendezvous(),
-            offered(self.machines) if self.profile == "gpu" else None,
+            offered(self.machines) if self.profile == "gpu" else None, self._visible(),
         )  # fmt: skip
         return plan(replace(self, ports=ports or self.ports), run, site)
+
+    def _visible(self) -> list[list[int]]:
+        """Each node's GPUs in the order in which a step takes them. A job's are Slurm's to choose."""
+        if self.profile != "gpu" or self.engine.name == SlurmBackend.name:
+            return []
+        mine = "" if self.compute_nodes else os.environ.get("CUDA_VISIBLE_DEVICES", "")
+        return [machine.in_order(self.lab.needs, mine) for machine in self.machines]
 
     def record(self, run: str) -> RunRecord:
         """The record of a run when it begins."""

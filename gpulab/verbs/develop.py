@@ -62,6 +62,8 @@ def test(**options: Any) -> Outcome:
 @verb(
     Option("up", "how many hosts"),
     flag("down", "take them down"),
+    flag("shared", "they share /srv/gpulab, as labs on many nodes need it"),
+    flag("controller", "one host more, for Slurm's controller; the others are its nodes"),
     Option("name", "testbeds of other names stay", default="dev"),
 )
 def testbed(**options: Any) -> Outcome:

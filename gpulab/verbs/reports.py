@@ -26,3 +26,14 @@ def compare(**options: Any) -> Outcome:
     from gpulab.reports.compare import compare
 
     return compare(**options)
+
+
+@verb(RUN)
+def watch(**options: Any) -> Outcome:
+    """Watch a run go on: steps, curves, resources, its log.
+
+    Ctrl-C ends the watching, not the run. One that has ended is shown once.
+    """
+    from gpulab.reports.watch import watch
+
+    return watch(**options)

@@ -1,11 +1,12 @@
 """A testbed: a few hosts with systemd and sshd, their keys, and an inventory that reaches them."""
 
 import json
+import os
 import shutil
 import socket
 import subprocess
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -56,14 +57,20 @@ class Testbed:
     """Its network's first three numbers."""
 
     @classmethod
-    def up(cls, nodes: Iterable[Node | tuple[str, str]], name: str = "dev") -> "Testbed":
+    def up(
+        cls, nodes: Iterable[Node | tuple[str, str]], name: str = "dev", say: Callable[[str], object] = lambda _: None
+    ) -> "Testbed":
+        """Make the hosts and wait until they let in; what is waited for is said."""
         wanted = [node if isinstance(node, Node) else Node(*node) for node in nodes]
         bed = cls(name, wanted)
         bed.directory.mkdir(parents=True, exist_ok=True)
+        say("an engine of its own")
         engine.start()
         with exclusive("networks"):
             ensure_network("testbed-build", f"10.87.{200 + zlib.crc32(str(CACHE).encode()) % 50}.0/24")
-        images.base_images({node.suite for node in wanted})
+        suites = {node.suite for node in wanted}
+        say(f"the file systems of {', '.join(sorted(suites))} (the first time some minutes)")
+        images.base_images(suites)
         tags = [images.image_with(n.suite, *n.packages) if n.packages else images.base_image(n.suite) for n in wanted]
         bed.down()
         with exclusive("networks"):
@@ -72,6 +79,7 @@ class Testbed:
         for number, (node, tag) in enumerate(zip(wanted, tags, strict=True), start=11):
             bed._start(node, tag, f"{bed.subnet}.{number}")
         bed._authorize()
+        say(f"{len(wanted)} hosts, which boot")
         bed.wait()
         bed.learn_host_keys()
         return bed
@@ -129,6 +137,16 @@ class Testbed:
             docker("rm", "-fv", *mine)
         docker("network", "rm", self.prefix, check=False)
         docker("volume", "rm", "--force", self.prefix)
+
+    def end(self) -> None:
+        """After the tests: the hosts go, unless somebody wants a look. On a machine that is thrown away they are only
+        stopped: to remove their disks takes minutes, in which other tests wait for the machine's."""
+        if os.environ.get("GPULAB_TESTBED_KEEP"):
+            return
+        if os.environ.get("CI"):
+            docker("kill", *docker("ps", "-q", "--filter", f"label=testbed={self.name}").stdout.split(), check=False)
+        else:
+            self.down()
 
     def wait(self) -> None:
         for node in self.nodes:

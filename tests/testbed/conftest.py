@@ -113,8 +113,7 @@ def lab(name: str, nodes: list[Node], repository: Repository) -> Iterator[Lab]:
         with repository.serve(bed.gateway) as url:
             yield Lab(bed, repository, url)
     finally:
-        if not os.environ.get("GPULAB_TESTBED_KEEP"):
-            bed.down()
+        bed.end()
 
 
 @pytest.fixture(scope="session")

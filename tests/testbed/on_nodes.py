@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -79,8 +78,7 @@ def on_hosts(hosts: Sequence[str], name: str, place: Path, gpus: int = 0) -> Ite
     try:
         yield Nodes(bed, hosts, bed.inventory(user="lab"), place)
     finally:
-        if not os.environ.get("GPULAB_TESTBED_KEEP"):
-            bed.down()
+        bed.end()
 
 
 def log(runs: Path, name: str = "pair") -> str:

@@ -170,6 +170,28 @@ def test_a_launcher_is_told_on_its_line_and_ms_swift_then_starts_no_ranks_of_its
     assert second.world == 2
 
 
+def test_a_step_sees_no_more_gpus_than_it_needs(write_lab, tmp_path):
+    """Over all that it sees, one process would spread its model."""
+    lab = load_lab(write_lab(SPREAD, ("gpus: 1", "gpus: 2")))
+    nodes = [Node("gpu1", "10.0.0.1", "eth0"), Node("gpu2", "10.0.0.2", "eth0")]
+    site = Site(nodes=nodes, devices=Devices(4, 80), visible=[[2, 3, 0, 1], [0, 1]])
+    made = plan(PlanSpec(lab=lab, profile="gpu", stack=load_stack("cpu")), tmp_path / "run", site)
+    seen = [command.env.get("CUDA_VISIBLE_DEVICES") for command in made.ranks("train")]
+    assert seen == ["2,3", None]  # the second node has no more than it needs
+
+
+@pytest.mark.parametrize(("allowed", "order"), [("", [0, 2, 1]), ("1,2", [2, 1]), ("GPU-9", []), ("7", [])], ids=str)
+def test_gpus_with_the_memory_free_come_first_and_only_those_that_the_caller_may_see(allowed, order):
+    here = machine(H100, Gpu("busy", 80.0, 1.0, "GPU-3"), H100)
+    assert here.in_order(find_lab("quickstart").needs, allowed) == order
+
+
+def test_a_run_takes_the_free_gpu(monkeypatch, runs):
+    monkeypatch.setattr("gpulab.runs.spec.this_machine", lambda: machine(Gpu("busy", 80.0, 1.0, "GPU-3"), H100))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert "CUDA_VISIBLE_DEVICES=1" in dry(LabRequest("quickstart")).data["plan"]
+
+
 def test_a_step_that_cannot_run_here_is_left_out_with_the_reason(write_lab, tmp_path):
     more_gpus = load_lab(write_lab(("    makes: [logging.jsonl]\n", "    gpus: 4\n"), ALONE))
     assert spread_over(more_gpus, tmp_path, "10.0.0.1", gpus=2).left_out == {"train": "it needs 4 GPUs, here are 2"}

@@ -472,6 +472,13 @@ def finished(tmp_path: Path, build: list[Build]) -> Finished:
     return Finished(tmp_path / "step", tmp_path / "step.log", tmp_path, str(tmp_path / "base"), world=2)
 
 
+def test_a_norm_that_bfloat16_rounds_to_what_it_was_is_no_frozen_weight(tmp_path: Path) -> None:
+    moved = {"model.q.weight": BF16["model.q.weight"] + np.uint16(1), "model.norm.weight": BF16["model.norm.weight"][0]}
+    holds, evidence = prove("all weights trained", finished(tmp_path, [full(moved)]))
+    assert holds, evidence
+    assert "1 vectors in bfloat16 are as they were" in evidence
+
+
 @pytest.mark.parametrize("phrase", CASES)
 def test_a_proof_holds_when_the_feature_was_active(tmp_path, phrase):
     holds, evidence = prove(phrase, finished(tmp_path, CASES[phrase][0]))

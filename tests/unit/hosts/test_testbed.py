@@ -11,12 +11,18 @@ from gpulab.hosts import testbed as hosts
 @pytest.mark.parametrize(("up", "down"), [("", False), ("2", True), ("two", False), ("0", False), ("99", False)])
 def test_wrong_usage_names_what_is_right(up: str, down: bool) -> None:
     with pytest.raises(UsageError) as error:
-        hosts.testbed(up=up, down=down, name="none")
+        hosts.testbed(up=up, down=down, name="none", shared=False, controller=False)
     assert "--up" in error.value.message + error.value.cure
 
 
 def test_a_machine_without_the_programs_says_which(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(UsageError, match="debootstrap") as error:
-        hosts.testbed(up="1", down=False, name="none")
+        hosts.testbed(up="1", down=False, name="none", shared=False, controller=False)
     assert "packages.txt" in error.value.cure
+
+
+@pytest.mark.parametrize("how", [{"shared": True, "controller": False}, {"shared": False, "controller": True}])
+def test_how_hosts_are_made_is_not_said_when_they_go(how: dict[str, bool]) -> None:
+    with pytest.raises(UsageError, match="how hosts are made"):
+        hosts.testbed(up="", down=True, name="none", **how)
