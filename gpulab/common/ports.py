@@ -9,13 +9,27 @@ FIRST = 8000
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen on 127.0.0.1:`port` now."""
+    """Whether nobody has `port` now, and no connection of an earlier server is left on it.
+
+    ms-swift looks in the same way, on all addresses and without SO_REUSEADDR: where that fails `swift deploy` serves on
+    the next port, without a word.
+    """
     with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: TIME_WAIT is no obstacle
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
+        return _binds(probe, "", port)
+
+
+def can_listen(port: int) -> bool:
+    """Whether a server could listen on 127.0.0.1:`port` now: connections in TIME_WAIT are no obstacle."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        return _binds(probe, "127.0.0.1", port)
+
+
+def _binds(probe: socket.socket, address: str, port: int) -> bool:
+    try:
+        probe.bind((address, port))
+    except OSError:
+        return False
     return True
 
 

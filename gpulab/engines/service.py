@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import psutil
 
-from gpulab.common.ports import is_free
+from gpulab.common.ports import can_listen
 from gpulab.common.processes import MARK, belonging, stop
 from gpulab.inside import ready
 from gpulab.records.service import ServiceRecord
@@ -35,7 +35,7 @@ def state(service: ServiceRecord, *, has_key: bool) -> str:
     if not processes(service):
         return "dead"
     if service.key and not has_key:
-        return "silent" if is_free(service.port) else "up"
+        return "silent" if can_listen(service.port) else "up"
     return "ready" if ready.answers(service.url, service.name, timeout=5) else "silent"
 
 

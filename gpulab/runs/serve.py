@@ -16,7 +16,7 @@ from gpulab.common.errors import UsageError, nearest
 from gpulab.common.listing import listing
 from gpulab.common.outcome import Outcome
 from gpulab.common.paths import shown
-from gpulab.common.ports import FIRST, free_port, is_free
+from gpulab.common.ports import FIRST, can_listen, free_port
 from gpulab.engines import service as services
 from gpulab.engines.local import stack_environment
 from gpulab.inside import ready
@@ -128,7 +128,7 @@ def _port(port: int) -> int:
         return free_port(FIRST, taken=theirs)
     if not 0 < port < 65536:
         raise UsageError(f"--port {port}: not a port", "a number from 1 to 65535")
-    if not is_free(port):
+    if not can_listen(port):
         raise UsageError(
             f"port {port} is taken{f' by {theirs[port]}' if port in theirs else ''}", "another --port, or none"
         )

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gpulab.checks.verdict import sha256
-from gpulab.common.ports import is_free
+from gpulab.common.ports import can_listen
 from gpulab.inside.ready import answers
 from tests.labs.conftest import ROOT, start
 
@@ -64,7 +64,7 @@ def test_every_proof_of_every_step_is_on_record_with_its_evidence(done):
 
 def test_with_keep_serving_the_last_server_answers_until_ctrl_c(done):
     assert done["served"]
-    assert is_free(int(done["url"].split(":")[2].split("/")[0])), "stopped afterwards"
+    assert can_listen(int(done["url"].split(":")[2].split("/")[0])), "stopped afterwards"
 
 
 def test_the_first_server_was_stopped_before_the_training(done):

@@ -1,0 +1,41 @@
+"""Which ports a server can have."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from gpulab.common.ports import can_listen, free_port, is_free
+
+
+@pytest.fixture
+def listener() -> socket.socket:
+    made = socket.socket()
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do
+    made.bind(("127.0.0.1", 0))
+    made.listen()
+    return made
+
+
+def test_a_port_that_somebody_listens_on_is_not_free(listener: socket.socket) -> None:
+    with listener:
+        port = listener.getsockname()[1]
+        assert not is_free(port) and not can_listen(port)
+        assert free_port(port) > port
+
+
+def test_a_port_with_an_ended_servers_connection_is_one_that_ms_swift_would_move_away_from(
+    listener: socket.socket,
+) -> None:
+    """Two labs one after the other: the second one's server answered on another port than it was asked on."""
+    port = listener.getsockname()[1]
+    client = socket.create_connection(("127.0.0.1", port))
+    served, _ = listener.accept()
+    served.close()  # the server closes first: the connection is left in TIME_WAIT on its port
+    client.recv(1)
+    client.close()
+    listener.close()
+    assert can_listen(port)
+    assert not is_free(port)
+    assert free_port(port) != port
