@@ -45,8 +45,8 @@ def built(stack: str) -> str:
 
 
 def give(bed: Testbed, hosts: Sequence[str], tag: str) -> None:
-    """An image of the testbed's engine in the hosts' own engines: loaded into the first, whose files the others share as
-    far as they have no image yet."""
+    """An image of the testbed's engine in the hosts' own engines: loaded into the first, whose files those of the others
+    share that have no image yet."""
     empty = [host for host in hosts[1:] if not bed.sh(host, "docker images -q").strip()]
     archive = bed.directory / "image.tar"
     engine.docker("save", "--output", str(archive), tag)
@@ -65,8 +65,8 @@ def give(bed: Testbed, hosts: Sequence[str], tag: str) -> None:
 
 
 def share_images(first: Path, other: Path) -> None:
-    """One engine's images in another's empty data root. Layers are links: no engine writes into a layer, and three copies
-    of 60,000 files take a slow disk minutes to write and to remove."""
+    """One engine's images in another's empty data root. Layers are links: no engine writes into a layer, and three
+    copies of 60,000 files take a slow disk minutes to write and to remove."""
     for folder in ("image", "overlay2"):
         shutil.rmtree(other / folder, ignore_errors=True)
     subprocess.run(["cp", "-a", first / "image", other], check=True)
