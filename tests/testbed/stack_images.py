@@ -45,7 +45,7 @@ def built(stack: str) -> str:
 
 
 def give(bed: Testbed, hosts: Sequence[str], tag: str) -> None:
-    """An image of the testbed's engine in the hosts' own engines: loaded into the first, whose files those of the others
+    """An image of the testbed's engine in the hosts' own: loaded into the first, whose files those of the others
     share that have no image yet."""
     empty = [host for host in hosts[1:] if not bed.sh(host, "docker images -q").strip()]
     archive = bed.directory / "image.tar"
