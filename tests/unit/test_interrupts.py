@@ -118,3 +118,17 @@ def test_a_mistake_of_the_labs_own_leaves_no_step_running(
         run_lab()
     (record,) = (read(file.parent) for file in runs.glob("*/*/run.json"))
     assert [step.state for step in record.steps] == ["failed"]
+
+
+@pytest.mark.parametrize("ended", ["done", "interrupted"])
+def test_a_run_leaves_a_page_that_says_how_it_ended(
+    run_lab: RunLab, runs: Path, monkeypatch: pytest.MonkeyPatch, ended: str
+) -> None:
+    def interrupted(self: StepSession, step: str) -> None:
+        raise KeyboardInterrupt
+
+    if ended == "interrupted":
+        monkeypatch.setattr(StepSession, "carry_out", interrupted)
+    assert run_lab().state == ended
+    (page,) = runs.glob("*/*/report.html")
+    assert f">{ended}</span>" in page.read_text() and "when this page was made" not in page.read_text()
