@@ -5,10 +5,13 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
 
 from gpulab.images.build_context import python
 from gpulab.images.image import Image
@@ -42,7 +45,9 @@ def built(stack: str) -> str:
 
 
 def give(bed: Testbed, hosts: Sequence[str], tag: str) -> None:
-    """Load an image of the testbed's engine into the hosts' own engines, side by side."""
+    """An image of the testbed's engine in the hosts' own: loaded into the first, whose files those of the others
+    share that have no image yet."""
+    empty = [host for host in hosts[1:] if not bed.sh(host, "docker images -q").strip()]
     archive = bed.directory / "image.tar"
     engine.docker("save", "--output", str(archive), tag)
 
@@ -52,8 +57,36 @@ def give(bed: Testbed, hosts: Sequence[str], tag: str) -> None:
             subprocess.run(argv, stdin=stream, capture_output=True, check=True)
 
     with ThreadPoolExecutor() as pool:
-        list(pool.map(load, hosts))
+        list(pool.map(load, [host for host in hosts if host not in empty]))
     archive.unlink()
+    with stopped(bed, [hosts[0], *empty] if empty else []):
+        for host in empty:
+            share_images(data_root(bed, hosts[0]), data_root(bed, host))
+
+
+def share_images(first: Path, other: Path) -> None:
+    """One engine's images in another's empty data root. Layers are links: no engine writes into a layer, and three
+    copies of 60,000 files take a slow disk minutes to write and to remove."""
+    for folder in ("image", "overlay2"):
+        shutil.rmtree(other / folder, ignore_errors=True)
+    subprocess.run(["cp", "-a", first / "image", other], check=True)
+    subprocess.run(["cp", "-al", first / "overlay2", other], check=True)
+
+
+def data_root(bed: Testbed, host: str) -> Path:
+    """Where a host's engine keeps its data, on this machine."""
+    shown = '{{range .Mounts}}{{if eq .Destination "/var/lib/docker"}}{{.Source}}{{end}}{{end}}'
+    return Path(engine.docker("inspect", "-f", shown, bed.container(host)).stdout.strip())
+
+
+@contextmanager
+def stopped(bed: Testbed, hosts: Sequence[str]) -> Iterator[None]:
+    """The hosts' engines rest meanwhile."""
+    for host in hosts:
+        bed.sh(host, "systemctl stop docker.socket docker")
+    yield
+    for host in hosts:
+        bed.sh(host, "systemctl start docker.socket docker")
 
 
 if __name__ == "__main__":

@@ -54,7 +54,11 @@ class Nothing:
 
     def _nothing(self, *args: Any, **kwargs: Any) -> None: ...
 
-    record = wait = synchronize = wait_stream = wait_event = record_event = _nothing
+    def record_event(self, *args: Any) -> Nothing:
+        """An event that is past."""
+        return Nothing()
+
+    record = wait = synchronize = wait_stream = wait_event = _nothing
 
 
 def _answer_for_cuda(torch: Any) -> None:
@@ -115,16 +119,31 @@ def _on_the_cpu(torch: Any) -> None:
                 kwargs = {**kwargs, "pin_memory": False}
             return function(*args, **kwargs)
 
-    OnTheCpu().__enter__()
+    mode = OnTheCpu()
+    mode.__enter__()
+    engine = torch.autograd._engine_run_backward
+
+    def backward(*args: Any, **kwargs: Any) -> Any:
+        """What torch.autograd.backward calls: itself a call that a mode sees, and that goes on without the mode."""
+        with mode:
+            return engine(*args, **kwargs)
+
+    torch.autograd._engine_run_backward = backward
     load = torch.load
     torch.load = lambda *args, **kwargs: load(*args, **{**kwargs, "map_location": "cpu"})
     to_all = dist.all_to_all_single
 
-    def all_to_all(output: Any, given: Any, output_sizes: Any = None, input_sizes: Any = None, **more: Any) -> Any:
-        sizes = [s.tolist() if isinstance(s, torch.Tensor) else s for s in (output_sizes, input_sizes)]
-        return to_all(output, given, *sizes, **more)
+    def all_to_all(
+        output: Any, given: Any, output_split_sizes: Any = None, input_split_sizes: Any = None, *args: Any, **more: Any
+    ) -> Any:
+        sizes = [s.tolist() if isinstance(s, torch.Tensor) else s for s in (output_split_sizes, input_split_sizes)]
+        return to_all(output, given, *sizes, *args, **more)
 
     dist.all_to_all_single = all_to_all
+    gather = dist.all_gather_into_tensor  # gloo wants a number as a list of one
+    dist.all_gather_into_tensor = lambda output, given, *args, **kwargs: gather(
+        output, given if given.dim() else given.view(1), *args, **kwargs
+    )
     init = dist.init_process_group
     dist.init_process_group = lambda *args, **kwargs: init(
         *args, **{k: v for k, v in kwargs.items() if k != "device_id"}

@@ -1,10 +1,11 @@
 """Run by the stack megatron-cpu: trainings of one twin, each in forked ranks of this one process, their losses as JSON.
 
-python trainings.py MODEL DATA OUT
+python trainings.py MODEL EXPERTS DATA OUT, where EXPERTS is a model that has some
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import socket
@@ -13,7 +14,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-MODEL, DATA, OUT = sys.argv[1], sys.argv[2], Path(sys.argv[3])
+MODEL, EXPERTS, DATA, OUT = *sys.argv[1:4], Path(sys.argv[4])
 sys.argv = sys.argv[:1]
 
 from swift.megatron import megatron_sft_main  # noqa: E402
@@ -41,7 +42,46 @@ def no_row_reduction() -> None:
     mappings.reduce_from_tensor_model_parallel_region = lambda x, group=None: x
 
 
+def wrong_context_positions() -> None:
+    """Ranks of a context parallel group take what they hold for whole pieces, in order."""
+    from transformer_engine.pytorch import attention
+
+    def in_order(starts: Any, total: int, size: int, rank: int) -> Any:
+        import torch
+
+        return torch.arange(rank * total // size, (rank + 1) * total // size)
+
+    attention.held = in_order
+
+
+def no_all_reduce_of_tied_embeddings() -> None:
+    """The first and the last stage each train their own copy of one weight."""
+    # import_module, for the package has a function of the module's name
+    module = importlib.import_module("megatron.core.distributed.finalize_model_grads")
+    module._allreduce_word_embedding_grads = lambda *args, **kwargs: None  # type: ignore[attr-defined]
+
+
+def experts_swapped() -> None:
+    """A rank's experts compute each other's tokens."""
+    from transformer_engine.pytorch.linear import GroupedLinear
+
+    forward = GroupedLinear.forward
+
+    def swapped(self: Any, x: Any, m_splits: Any, *args: Any, **more: Any) -> Any:
+        import torch
+
+        counts = m_splits.tolist() if isinstance(m_splits, torch.Tensor) else list(m_splits)
+        done = forward(self, torch.cat(x.split(counts)[::-1]), counts[::-1], *args, **more)
+        parts, *bias = done if isinstance(done, tuple) else (done,)
+        back = torch.cat(parts.split(counts[::-1])[::-1])
+        return (back, *bias) if bias else back
+
+    GroupedLinear.forward = swapped
+
+
 TENSOR, PIPELINE = {"tensor_model_parallel_size": "2"}, {"pipeline_model_parallel_size": "2"}
+CONTEXT, EXPERT = {"context_parallel_size": "2"}, {"expert_model_parallel_size": "2"}
+MIXTURE = {"model": EXPERTS, "moe_grouped_gemm": "true", "moe_aux_loss_coeff": "0"}
 TRAININGS: dict[str, tuple[int, dict[str, str], Any]] = {
     "single": (1, {}, None),
     "still": (1, {"lr": "0", "min_lr": "0", "dataset": f"{DATA}#16"}, None),
@@ -49,8 +89,14 @@ TRAININGS: dict[str, tuple[int, dict[str, str], Any]] = {
     "tensor": (2, TENSOR, None),
     "tensor and sequence": (2, {**TENSOR, "sequence_parallel": "true"}, None),
     "pipeline": (2, PIPELINE, None),
+    "context": (2, CONTEXT, None),
+    "experts, single": (1, MIXTURE, None),
+    "experts": (2, {**MIXTURE, **EXPERT}, None),
     "no dgrad all-reduce": (2, TENSOR, no_dgrad_all_reduce),
     "no row reduction": (2, TENSOR, no_row_reduction),
+    "wrong context positions": (2, CONTEXT, wrong_context_positions),
+    "no all-reduce of tied embeddings": (2, PIPELINE, no_all_reduce_of_tied_embeddings),
+    "experts swapped": (2, {**MIXTURE, **EXPERT}, experts_swapped),
 }
 
 

@@ -47,7 +47,7 @@ class Shared(TransformerEngineBaseModule):
         """A weight, drawn from the random states that Megatron-Core keeps for it."""
         from megatron.core.tensor_parallel.layers import set_tensor_model_parallel_attributes
 
-        made = torch.nn.Parameter(torch.empty(rows, columns, **self._made))
+        made = torch.nn.Parameter(torch.zeros(rows, columns, **self._made))
         name = {"name": self._tracked} if self._tracked else {}
         with self._tracker().fork(**name) if self._tracker else contextlib.nullcontext():
             self._init(made)
@@ -109,8 +109,7 @@ class LayerNormLinear(Linear):
         zero_centered_gamma: bool = False, return_layernorm_output: bool = False, **more: Any,
     ) -> None:  # fmt: skip
         super().__init__(in_features, out_features, **more)
-        if return_layernorm_output:
-            refuse("output of the norm inside of a linear layer")
+        self.return_layernorm_output = return_layernorm_output  # LoRA's layers switch it on: theirs is the same input
         self.eps, self.normalization, self.zero_centered_gamma = eps, normalization, zero_centered_gamma
         made = (*self._made.values(), self.sequence_parallel)
         self.layer_norm_weight = parameter((in_features,), 0.0 if zero_centered_gamma else 1.0, *made)
@@ -119,7 +118,11 @@ class LayerNormLinear(Linear):
     def forward(self, x: Any, is_first_microbatch: bool | None = None, **more: Any) -> Any:
         """See Shared.compute."""
         norm = (self.layer_norm_weight, self.layer_norm_bias, self.normalization, self.eps, self.zero_centered_gamma)
-        return self.compute(normalize(x, *norm), self.weight, self.bias)
+        x = normalize(x, *norm)
+        done = self.compute(x, self.weight, self.bias)
+        if not self.return_layernorm_output:
+            return done
+        return ((done[0], x), done[1]) if self.return_bias else (done, x)
 
 
 class GroupedLinear(Shared):

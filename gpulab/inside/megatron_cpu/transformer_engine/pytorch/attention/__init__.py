@@ -25,8 +25,6 @@ class DotProductAttention(torch.nn.Module):
             refuse("sliding window attention (window_size)")
         if softmax_type != "vanilla":
             refuse(f"softmax of the type {softmax_type}")
-        if cp_group is not None:
-            refuse("context parallelism (context_parallel_size)")
         if return_max_logit:
             refuse("qk-clip")
         self.attention_dropout, self.cp_group, self.softmax_scale = attention_dropout, cp_group, softmax_scale
