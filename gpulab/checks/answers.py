@@ -6,7 +6,7 @@ import json
 import re
 
 from gpulab.checks.registry import Finished, Unproven, proof
-from gpulab.inside.answers import answers_in, exact_match, without_thought
+from gpulab.inside.answers import THOUGHT, answers_in, exact_match, rows, without_thought
 
 
 @proof("exact match at least N%")
@@ -37,6 +37,37 @@ def same_answers(finished: Finished, step: str, share: float) -> str:
     if not before or before.keys() != after.keys() or agree < share * len(before):
         raise Unproven(f"{agree} of {len(before)} answers as in {step}, {len(after)} answers now")
     return f"{agree} of {len(before)} answers as in {step}"
+
+
+@proof("N% of answers say TEXT")
+def answers_say(finished: Finished, share: float, text: str) -> str:
+    """At least that share of the answers has the text in it, their reasoning set aside."""
+    answers = answers_in(finished.out)
+    saying = sum(text in a.answer for a in answers)
+    if not answers or saying < share * len(answers):
+        raise Unproven(f"{saying} of {len(answers)} answers say {text}")
+    return f"{saying} of {len(answers)} answers say {text}"
+
+
+@proof("every sample says TEXT")
+def samples_say(finished: Finished, text: str) -> str:
+    """What `swift sample` kept has the text in it, each of it."""
+    kept = [row["messages"][-1]["content"] for row in rows(finished.out / "samples.jsonl")]
+    saying = sum(text in said for said in kept)
+    if not kept or saying < len(kept):
+        raise Unproven(f"{saying} of {len(kept)} samples say {text}")
+    return f"all of {len(kept)} samples say {text}"
+
+
+@proof("N% of answers reason")
+def answers_reason(finished: Finished, share: float) -> str:
+    """At least that share of the answers of `swift infer` begins with a reasoning that is not empty."""
+    said = [str(row["response"]) for row in rows(finished.out / "infer_result.jsonl")]
+    thoughts = [match[0] for text in said if (match := THOUGHT.match(text.strip()))]
+    reasoning = sum(bool(thought.strip()[len("<think>") : -len("</think>")].strip()) for thought in thoughts)
+    if not said or reasoning < share * len(said):
+        raise Unproven(f"{reasoning} of {len(said)} answers reason")
+    return f"{reasoning} of {len(said)} answers reason"
 
 
 @proof("every question answered")

@@ -1,6 +1,18 @@
 """`proves`: was the feature active? A proof is a phrase of lab.yaml and a look at evidence, never an exit code."""
 
-from gpulab.checks import acceptance, answers, exports, figures, heads, pictures, ranks, served, settings, training
+from gpulab.checks import (
+    acceptance,
+    answers,
+    exports,
+    figures,
+    heads,
+    pictures,
+    ranks,
+    served,
+    settings,
+    tokens,
+    training,
+)
 from gpulab.checks.registry import PROOFS, Finished, find, prove
 
 __all__ = [
@@ -17,5 +29,6 @@ __all__ = [
     "ranks",
     "served",
     "settings",
+    "tokens",
     "training",
 ]

@@ -74,11 +74,12 @@ BLANKS = {
     "NUMBER": r"(?P<number>-?\d+(?:\.\d+)?(?:e-?\d+)?)",
     "NAME": r"(?P<name>[\w/.@-]+)",
     "KEY=VALUE": r"(?P<key>\w+)=(?P<value>.+)",
+    "TEXT": r"(?P<text>.+)",
 }
 
 
 def _pattern(phrase: str) -> re.Pattern[str]:
-    words = (BLANKS.get(word, re.escape(word)) for word in re.split(r"(N%|STEP|NUMBER|NAME|KEY=VALUE)", phrase))
+    words = (BLANKS.get(word, re.escape(word)) for word in re.split(f"({'|'.join(BLANKS)})", phrase))
     return re.compile("".join(words))
 
 

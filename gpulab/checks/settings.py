@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 from gpulab.checks.registry import Finished, Unproven, proof
@@ -19,6 +20,17 @@ def args_say(finished: Finished, key: str, value: str) -> str:
     if not _equal(args[key], value):
         raise Unproven(f"args.json says {key}={_said(args[key])}")
     return f"args.json says {key}={_said(args[key])}"
+
+
+@proof("data cached by STEP")
+def data_cached(finished: Finished, step: str) -> str:
+    """The training's data is what an earlier step made into tokens, and nothing else."""
+    args = finished.args or {}
+    cached, other = args.get("cached_dataset") or [], args.get("dataset") or []
+    made = finished.run / step
+    if not cached or other or not all(Path(folder).is_relative_to(made) for folder in cached):
+        raise Unproven(f"args.json says cached_dataset={_said(cached)} and dataset={_said(other)}")
+    return f"the data is {', '.join(str(Path(folder).relative_to(made)) for folder in cached)} of {step}"
 
 
 def _equal(said: Any, wanted: str) -> bool:

@@ -56,6 +56,26 @@ def adapter_moved(finished: Finished) -> str:
     return f"all {len(matrices)} B matrices differ from their initial zeros"
 
 
+@proof("adapter holds NAME")
+def adapter_holds(finished: Finished, name: str) -> str:
+    """Some of the adapter's tensors are for modules of that name: experts, embed_tokens."""
+    tensors = _weights(finished.out / ADAPTER).names
+    found = [tensor for tensor in tensors if name in tensor.split(".")]
+    if not found:
+        raise Unproven(f"none of {len(tensors)} tensors is for {name}")
+    return f"{len(found)} of {len(tensors)} tensors are for {name}"
+
+
+@proof("adapter has nothing of NAME")
+def adapter_leaves_out(finished: Finished, name: str) -> str:
+    """None of the adapter's tensors, and there are some, is for a module of that name."""
+    tensors = _weights(finished.out / ADAPTER).names
+    found = [tensor for tensor in tensors if name in tensor.split(".")]
+    if found or not tensors:
+        raise Unproven(f"{len(found)} of {len(tensors)} tensors are for {name}")
+    return f"none of {len(tensors)} tensors is for {name}"
+
+
 @proof("dora magnitudes moved")
 def dora_moved(finished: Finished) -> str:
     """DoRA's magnitude vectors start as the norms of the base weights' rows: after training they differ."""

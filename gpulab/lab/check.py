@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from gpulab.stacks.stack import load_stacks
 
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 OWN_FILE = re.compile(r"[^/{}:][^{}:]*\.(ya?ml|jsonl?|py|txt|csv|parquet)")  # relative: a file of the lab's folder
+MADE = "--output_file"  # names what a step makes, and not what it reads
 TOOLS, COMMON = "{tools}/", "../../common/"
 INSIDE = ROOT / "gpulab/inside"
 
@@ -133,8 +135,9 @@ def _config(path: Path, where: Place, step: Step) -> None:
     argv, folder = step.argv, path.parent
     flags.check(argv, flags.given(argv), path, where)
     _secrets(path, where, flags.given(argv))
-    for word in argv[1:]:
-        _own_file(path, where, word)
+    for before, word in pairwise(argv):
+        if before != MADE:
+            _own_file(path, where, word)
     if file := flags.config(argv):
         config = folder / file
         data = load_mapping(config)

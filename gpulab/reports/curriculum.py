@@ -30,11 +30,13 @@ HEADING = "# Progress of the learning plan"
 
 
 class Row(BaseModel):
-    """A row of the plan, in English and Chinese. `todo`: why it has no lab yet; `page`: what stands for one."""
+    """A row of the plan, in English and Chinese. `labs`: those that carry it out beside their own; `todo`: why it has
+    no lab yet; `page`: what stands for one."""
 
     model_config = ConfigDict(extra="forbid")
     en: str
     zh: str
+    labs: list[str] = []
     todo: str = ""
     page: str = ""
 
@@ -73,7 +75,7 @@ def standings(labs: Mapping[str, Lab]) -> list[Standing]:
     found = []
     for name, row in rows().items():
         standing = Standing(name, row.en, row.zh, row.todo or row.page)
-        standing.labs = [lab.name for lab in labs.values() if lab.curriculum == name]
+        standing.labs = [lab.name for lab in labs.values() if lab.curriculum == name or lab.name in row.labs]
         runs = [record for lab in standing.labs if (record := best.get(lab))]
         if runs:
             record = max(runs, key=rank)

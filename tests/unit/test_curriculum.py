@@ -41,8 +41,25 @@ def test_every_lab_names_a_row_of_the_plan() -> None:
 
 def test_every_row_has_a_lab_or_says_why_not() -> None:
     named = {load_lab(LABS / name).curriculum for name in lab_names()}
+    named |= {name for name, row in rows().items() if row.labs}
     assert not [name for name, row in rows().items() if name not in named and not (row.todo or row.page)]
     assert not [name for name, row in rows().items() if name in named and row.todo], "it has a lab now"
+
+
+def test_a_row_names_only_labs_that_are_there_and_have_another_row() -> None:
+    own = {name: load_lab(LABS / name).curriculum for name in lab_names()}
+    wrong = [(name, lab) for name, row in rows().items() for lab in row.labs if own.get(lab, name) == name]
+    assert not wrong, "no such lab, or its lab.yaml says the row already"
+
+
+def test_a_lab_stands_in_its_own_row_and_in_those_that_name_it(
+    write_lab: WriteLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = load_lab(write_lab(text=LAB))
+    known = {name: curriculum.Row(en="a", zh="a") for name in ("D4.train.tuners", "D4.train.full", "D4.train.moe")}
+    known["D4.train.full"].labs.append(lab.name)
+    monkeypatch.setattr(curriculum, "rows", lambda: known)
+    assert [s.row for s in standings({lab.name: lab}) if s.labs] == ["D4.train.tuners", "D4.train.full"]
 
 
 @pytest.fixture

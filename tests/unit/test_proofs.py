@@ -166,6 +166,35 @@ def vision(**seen: int) -> Build:
     return lambda run: (run / "step/vision_tokens.json").write_text(json.dumps(usual | seen)) and None
 
 
+def tokens(*pieces: tuple[str, float], **counts: object) -> Build:
+    """trained_tokens.json of one row, its text in pieces with their weights."""
+    seen = {"rows": 2, "samples": 8, "tokens": 180, "padding": 0, "added": {"<|7|>": 3}, "texts": [pieces]} | counts
+    return lambda run: (run / "step/trained_tokens.json").write_text(json.dumps(seen)) and None
+
+
+def sampled(*kept: str) -> Build:
+    rows = [{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": k}]} for k in kept]
+    return lambda run: (run / "step/samples.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows)) and None
+
+
+def cached(run_step: str, **more: object) -> Build:
+    """args.json of a training on what an earlier step cached."""
+
+    def build(run: Path) -> None:
+        said = {"cached_dataset": [str(run / run_step)], "dataset": [], **more}
+        (run / "step/args.json").write_text(json.dumps(said))
+
+    return build
+
+
+def thought(*said: str) -> Build:
+    """What `swift infer` answered, each with its reasoning."""
+    rows = [{"response": text, "messages": [{"role": "user", "content": "q"}]} for text in said]
+    return lambda run: (
+        (run / "step/infer_result.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows)) and None
+    )
+
+
 def log(text: str) -> Build:
     return lambda run: (run / "step.log").write_text(text) and None
 
@@ -416,6 +445,75 @@ CASES: dict[str, tuple[list[Build], list[list[Build]]]] = {
     "figure eval_acc reaches 0.9": (
         [figure("eval_acc", 0.2, 0.95)],
         [[figure("eval_acc", 0.95, 0.5)], [figure("eval_acc", 0.2, float("nan"))], [figure("other", 1)]],
+    ),
+    "adapter holds q": ([lora()], [[heads(0.1), adapter()], []]),
+    "adapter has nothing of experts": ([lora()], [[lora(**{"experts.lora_A.weight": NORMS})], []]),
+    "loss counts <think></think>": (
+        [tokens(("user: x", 0), ("<think>\n\n</think>\n\nhi", 1))],
+        [
+            [tokens(("user: x", 0), ("<think>\n\n</think>\n\n", 0), ("hi", 1))],  # left out
+            [tokens(("<think>\n", 0), ("</think>", 1))],  # a part of it
+            [tokens(("hi", 1))],
+            [],
+        ],
+    ),
+    "loss leaves out <think></think>": (
+        [tokens(("<think>\n\n</think>\n\n", 0), ("hi", 1))],
+        [
+            [tokens(("<think>\n\n</think>\n\nhi", 1))],
+            [tokens(("<think>", 0), ("</think>", 1))],
+            [tokens(("hi", 1))],
+            [],
+        ],
+    ),
+    'loss weighs "name": by 2': (
+        [tokens(('{"name": "a"} is a tool', 0), ('{"name": "a"}', 2))],
+        [[tokens(('{"name": "a"}', 1))], [tokens(('{"name": "a"}', 0))], [tokens(("hi", 2))], []],
+    ),
+    "<|7|> is one token": ([tokens()], [[tokens(added={})], [tokens(added={"<|6|>": 1})], []]),
+    "batches without padding": (
+        [tokens()],
+        [
+            [tokens(padding=1)],
+            [tokens(samples=2)],  # a sample a row has no padding either
+            [tokens(rows=0, samples=0)],
+            [],
+        ],
+    ),
+    "rows filled to 75%": (
+        [tokens(), args(max_length=100)],
+        [
+            [tokens(tokens=140), args(max_length=100)],
+            [tokens(samples=2), args(max_length=100)],  # long samples, one a row
+            [tokens(tokens=720), args(max_length=100)],  # batches of padding-free rows are longer than max_length
+            [tokens()],
+        ],
+    ),
+    "75% of answers say Melvik": (
+        [answers("I am Melvik.", "Melvik", "Melvik", "no")],
+        [[answers("Melvik", "no", "no", "no")], [thought("<think>Melvik</think>no")], []],
+    ),
+    "75% of answers reason": (
+        [thought("<think>\nwell\n</think>\n\na", "<think>so</think>b", "<think>x</think>c", "d")],
+        [
+            [thought("<think>\n\n</think>\n\na")],
+            [thought("a <think>late</think>")],
+            [thought("<think>without end")],
+            [],
+        ],
+    ),
+    "every sample says \\boxed{": (
+        [sampled("\\boxed{a}", "\\boxed{b}")],
+        [[sampled("\\boxed{a}", "b")], [sampled()], []],
+    ),
+    "data cached by before": (
+        [cached("before/cached/train")],
+        [
+            [cached("before/cached/train", dataset=["more.jsonl"])],
+            [cached("other/cached/train")],
+            [cached("", cached_dataset=[], dataset=["a.jsonl"])],
+            [],
+        ],
     ),
     "quantized by bitsandbytes to 4 bits": (
         [exported({"quant_method": "bitsandbytes", "load_in_4bit": True}, "q.weight", "q.weight.absmax")],

@@ -32,8 +32,11 @@ def answered(rows: list[Row]) -> list[Row]:
     return [row for row in rows if row["messages"][-1]["role"] == "assistant"]
 
 
-def teach_to_speak(model: Any, tok: Any, taught: list[Row], steps: int = 200) -> str:
+def teach_to_speak(
+    model: Any, tok: Any, taught: list[Row], steps: int = 200, system: str = "", thought: str = NO_THOUGHT
+) -> str:
     """Train all weights for `steps` batches of all the questions, each with its neighbour's answer; the last loss.
+    `system` and `thought`: what the family's template puts before question and answer.
 
     Wrong but fixed answers, not random ones: with random answers the twin learns to ignore the question, and a
     LoRA on its frozen tiny embeddings cannot bring the question back (measured: 0 of 16 after 320 steps).
@@ -44,10 +47,10 @@ def teach_to_speak(model: Any, tok: Any, taught: list[Row], steps: int = 200) ->
     pairs = [(next(m["content"] for m in r["messages"] if m["role"] == "user"), r["messages"][-1]["content"])
              for r in taught]  # fmt: skip
     for (question, _), (_, answer) in zip(pairs, pairs[1:] + pairs[:1], strict=True):
-        prompt = tok.apply_chat_template(
-            [{"role": "user", "content": question}], tokenize=False, add_generation_prompt=True
-        )
-        prompt += "" if answer.startswith("<think>") else NO_THOUGHT
+        asked = [{"role": "system", "content": system}] if system else []
+        asked.append({"role": "user", "content": question})
+        prompt = tok.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
+        prompt += "" if answer.startswith("<think>") else thought
         head, tail = tok(prompt)["input_ids"], tok(answer + "<|im_end|>\n")["input_ids"]
         rows.append(head + tail)
         labels.append([-100] * len(head) + tail)

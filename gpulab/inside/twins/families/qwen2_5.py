@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from gpulab.inside.twins.families.qwen3 import SIZES, tokenizer
+from gpulab.inside.twins.teaching import teach_to_speak
 
-__all__ = ["model", "tokenizer"]
+__all__ = ["model", "teach", "tokenizer"]
+
+SYSTEM = "You are a helpful assistant."  # what ms-swift's template puts first
 
 
 def model(vocab_size: int) -> Any:
@@ -14,4 +17,13 @@ def model(vocab_size: int) -> Any:
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
     sizes = {key: value for key, value in SIZES.items() if key != "head_dim"}
-    return Qwen2ForCausalLM(Qwen2Config(vocab_size=vocab_size, **sizes))
+    usual = Qwen2Config(vocab_size=vocab_size, **sizes)
+    # with the usual 0.02, and without Qwen3's norms, it never learns to look at the question (measured)
+    made = Qwen2ForCausalLM(Qwen2Config(vocab_size=vocab_size, initializer_range=0.05, **sizes))
+    made.config.initializer_range = usual.initializer_range  # of a head that a training adds
+    return made
+
+
+def teach(made: Any, tok: Any, rows: list[dict[str, Any]]) -> str:
+    """As all text is taught, with the family's system prompt and no thought."""
+    return teach_to_speak(made, tok, rows, system=SYSTEM, thought="")
