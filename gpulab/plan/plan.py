@@ -176,7 +176,8 @@ def plan(spec: PlanSpec, run: Path, site: Site = Site()) -> Plan:
             server = site.network.server.format(step=earlier)
             values |= {f"{earlier}.url": f"http://{server}:{port}/v1", f"{earlier}.port": str(port)}
         values |= {earlier: str(run / earlier) for earlier in lab.steps}
-        own = {k: _filled(v, values) for k, v in step.env.items()}
+        # Which GPUs a step takes says nothing of a rehearsal, which must see none.
+        own = {k: _filled(v, values) for k, v in step.env.items() if not (cpu and k == "CUDA_VISIBLE_DEVICES")}
         if cpu:
             own |= {k: _filled(v, values) for k, v in lab.rehearse.of(name).env.items()}
         if (step.processes or laid_out) and not step.launched:

@@ -180,6 +180,13 @@ def test_a_step_sees_no_more_gpus_than_it_needs(write_lab, tmp_path):
     assert seen == ["2,3", None]  # the second node has no more than it needs
 
 
+def test_a_rehearsal_sees_no_gpu_though_the_step_names_one(write_lab, tmp_path):
+    named = ("    makes: [logging.jsonl]\n", "    makes: [logging.jsonl]\n    env: {CUDA_VISIBLE_DEVICES: '0'}\n")
+    lab = load_lab(write_lab(named))
+    seen = [make(lab, profile, tmp_path).command("train").env["CUDA_VISIBLE_DEVICES"] for profile in ("gpu", "cpu")]
+    assert seen == ["0", ""]
+
+
 @pytest.mark.parametrize(("allowed", "order"), [("", [0, 2, 1]), ("1,2", [2, 1]), ("GPU-9", []), ("7", [])], ids=str)
 def test_gpus_with_the_memory_free_come_first_and_only_those_that_the_caller_may_see(allowed, order):
     here = machine(H100, Gpu("busy", 80.0, 1.0, "GPU-3"), H100)
