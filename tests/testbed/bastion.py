@@ -26,8 +26,9 @@ def bastion(bed: Testbed, hosts: Sequence[str], inventory: Path) -> Iterator[Non
     for name, words in ways.items():
         lines = [f"{line} ansible_ssh_common_args='{words}'" if line.startswith(f"{name} ") else line for line in lines]
     inventory.write_text("\n".join(lines))
-    refuse = f"echo 'AllowUsers *@{address}' > /etc/ssh/sshd_config.d/60-bastion.conf; systemctl reload ssh"
-    undo = "rm /etc/ssh/sshd_config.d/60-bastion.conf; systemctl reload ssh"
+    anew = "systemctl restart ssh"  # one that a socket started loses it by a reload
+    refuse = f"echo 'AllowUsers *@{address}' > /etc/ssh/sshd_config.d/60-bastion.conf; {anew}"
+    undo = f"rm --force /etc/ssh/sshd_config.d/60-bastion.conf; {anew}"
     with bed.planted(refuse, undo, *behind), agent(inventory.parent / "agent", bed.key):
         yield
 

@@ -115,9 +115,9 @@ class Testbed:
     @contextmanager
     def planted(self, fault: str, undo: str, *nodes: str) -> Iterator[None]:
         """A fault on hosts, by a script as root, for as long as it is needed; another takes it away."""
-        for node in nodes:
-            self.sh(node, fault)
         try:
+            for node in nodes:
+                self.sh(node, fault)
             yield
         finally:
             for node in nodes:

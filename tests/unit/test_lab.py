@@ -99,6 +99,15 @@ def test_every_lab_of_the_repository_loads_and_has_its_page(name):
     assert f"./inv lab {lab.folder.name}" in page or f"./inv lab {name}" in page
 
 
+def test_what_several_labs_learn_from_is_there_once():
+    files = [file for file in LABS.rglob("data/**/*.jsonl") if file.is_file()]
+    same: dict[bytes, list[str]] = {}
+    for file in files:
+        same.setdefault(file.read_bytes(), []).append(str(file.relative_to(LABS)))
+    assert len(files) > 10
+    assert not [names for names in same.values() if len(names) > 1], "belongs in labs/common/data"
+
+
 def test_some_steps_bring_those_that_they_refer_to(write_lab):
     proof = (
         "    makes: [logging.jsonl]\n    proves: [loss falls]\n  chat:",
