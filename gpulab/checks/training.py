@@ -59,8 +59,7 @@ def adapter_moved(finished: Finished) -> str:
 @proof("adapter holds NAME")
 def adapter_holds(finished: Finished, name: str) -> str:
     """Some of the adapter's tensors are for modules of that name: experts, embed_tokens."""
-    tensors = _weights(finished.out / ADAPTER).names
-    found = [tensor for tensor in tensors if name in tensor.split(".")]
+    tensors, found = _adapter_tensors(finished, name)
     if not found:
         raise Unproven(f"none of {len(tensors)} tensors is for {name}")
     return f"{len(found)} of {len(tensors)} tensors are for {name}"
@@ -69,11 +68,16 @@ def adapter_holds(finished: Finished, name: str) -> str:
 @proof("adapter has nothing of NAME")
 def adapter_leaves_out(finished: Finished, name: str) -> str:
     """None of the adapter's tensors, and there are some, is for a module of that name."""
-    tensors = _weights(finished.out / ADAPTER).names
-    found = [tensor for tensor in tensors if name in tensor.split(".")]
+    tensors, found = _adapter_tensors(finished, name)
     if found or not tensors:
         raise Unproven(f"{len(found)} of {len(tensors)} tensors are for {name}")
     return f"none of {len(tensors)} tensors is for {name}"
+
+
+def _adapter_tensors(finished: Finished, module: str) -> tuple[list[str], list[str]]:
+    """The names of all of the adapter's tensors, and of those for modules of that name."""
+    tensors = _weights(finished.out / ADAPTER).names
+    return tensors, [tensor for tensor in tensors if module in tensor.split(".")]
 
 
 @proof("dora magnitudes moved")
