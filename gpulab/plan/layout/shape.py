@@ -111,7 +111,7 @@ def shape_of(config: Mapping[str, Any], where: str) -> Shape:
         tied=bool(config.get("tie_word_embeddings", False)),
         qkv_bias=bool(config["attention_bias"]),
         qk_norm=config["qk_norm"],
-        experts=config.get("num_experts") or 0,
+        experts=config.get("num_experts") or config.get("num_local_experts") or 0,  # transformers 5 writes the latter
         experts_per_token=config.get("num_experts_per_tok") or 0,
         moe_ffn=config.get("moe_intermediate_size") or 0,
     )

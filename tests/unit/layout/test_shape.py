@@ -55,6 +55,13 @@ def test_a_folders_own_config_is_read(tmp_path):
     assert find_shape(str(tmp_path)).parameters == 125_696
 
 
+def test_experts_are_counted_under_the_name_that_transformers_5_saves_them_under():
+    named = {**TWIN, "model_type": "qwen3_moe", "num_experts_per_tok": 2, "moe_intermediate_size": 64}
+    saved = shape_of({**named, "num_local_experts": 4}, "config.json")
+    assert saved.experts == 4
+    assert saved == shape_of({**named, "num_experts": 4}, "config.json")
+
+
 def test_a_made_twin_counts_as_torch_counted_it():
     """Where a rehearsal has left one: its tensors, read from the file that it was saved in."""
     made = (CACHE / "twins").glob("*/[!.]*/model.safetensors")  # not those that a rehearsal beside us is writing
