@@ -30,7 +30,7 @@ and `./inv trace A B` shows where two part. What all modules are for: [the modul
 """
 # Each command by its rehearsal: lab, steps, settings. A few training steps are enough to pass every place.
 SOURCES: Mapping[str, tuple[str, str, Sequence[str]]] = {
-    "swift sft": ("train/plugins", "usual", ["usual.max_steps=2", "usual.eval_steps=2"]),
+    "swift sft": ("train/plugins", "usual", ["usual.max_steps=4", "usual.eval_steps=4", "usual.logging_steps=1"]),
     "swift rlhf": ("rlhf/preferences", "train-dpo", []),
     "swift infer": ("start/quickstart", "infer", []),
     "swift export": ("start/quickstart", "merge", []),
@@ -38,7 +38,17 @@ SOURCES: Mapping[str, tuple[str, str, Sequence[str]]] = {
     "megatron sft": ("train/megatron", "single", []),
 }
 # Which flags stand in the page; of those that the rehearsal alone adds, none.
-ASIDE = {"torch_dtype", "fp16", "bf16", "use_cpu", "check_model", "ddp_backend", "max_steps", "eval_steps"}
+ASIDE = {
+    "torch_dtype",
+    "fp16",
+    "bf16",
+    "use_cpu",
+    "check_model",
+    "ddp_backend",
+    "max_steps",
+    "eval_steps",
+    "logging_steps",
+}
 
 
 def section(command: str, run: Path) -> str:

@@ -21,6 +21,7 @@ from gpulab.reports.traces.part import beside, partings
 from gpulab.reports.traces.part import flow_chart as chart_of_both
 from gpulab.reports.traces.paths import code_paths
 from gpulab.reports.traces.read import Call, Trace, read_trace
+from gpulab.runs.main_line import PAGE, SOURCES, sections
 from gpulab.runs.trace import asked, main_step, refuse_untraceable, trace
 from gpulab.stacks.stack import load_stack
 
@@ -260,3 +261,10 @@ def test_what_cant_be_traced_is_refused_before_anything_runs(words, said, runs):
 
 def test_a_step_that_can_be_rehearsed_beside_one_that_cant_is_no_mistake():
     refuse_untraceable(asked("export/quantize:bnb", "", [], main_alone=False))
+
+
+@pytest.mark.parametrize("command", SOURCES)
+def test_the_page_has_a_chart_for_each_command_that_a_reader_can_take_in(command):
+    part = sections(PAGE.read_text())[command]
+    assert 15 <= part.split("```")[1].count("<b>") <= MOST
+    assert f"./inv trace {SOURCES[command][0]}:{SOURCES[command][1]}" in part
