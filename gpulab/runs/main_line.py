@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -80,6 +81,8 @@ def main() -> None:
         only = ",".join(step for _, step, _ in of_lab.values())
         settings = [setting for _, _, some in of_lab.values() for setting in some]
         outcome = run_lab(LabRequest(name=lab, only=only, settings=settings, rehearse=True, traced=True))
+        if outcome.failures:
+            sys.exit(f"{lab}: {outcome.failures[0]}")
         found |= {command: section(command, Path(outcome.data["folder"])) for command in of_lab}
     write_atomically(PAGE, "\n".join([HEAD, *(found[command] for command in SOURCES)]))
     console.print(f"written: {PAGE}")
