@@ -1,4 +1,4 @@
-"""A dataset that ms-swift reads otherwise than it is meant: the adapter makes questions and leaves out doubtful rows."""
+"""A dataset that ms-swift reads otherwise than it is meant: its adapter asks questions and leaves doubtful rows out."""
 
 from typing import Any
 
