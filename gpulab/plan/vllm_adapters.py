@@ -1,4 +1,4 @@
-"""What vLLM takes of adapters, known before it is started: a refusal of its own comes after minutes, or with a request."""
+"""What vLLM takes of adapters, known before it is started: its own refusal comes minutes later, or with a request."""
 
 from __future__ import annotations
 

@@ -92,7 +92,8 @@ def adapter(tmp_path: Path, model: Path) -> Callable[..., Path]:
         folder = tmp_path / f"adapter-{out}-{inner}"
         pair = {"lora_A.weight": np.ones((2, inner), np.float32), "lora_B.weight": np.ones((out, 2), np.float32)}
         save(folder / "adapter_model.safetensors", {f"base_model.model.{layer}.{k}": v for k, v in pair.items()})
-        (folder / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(model), "r": 2, **config}))
+        said = {"base_model_name_or_path": str(model), "r": 2, **config}
+        (folder / "adapter_config.json").write_text(json.dumps(said))
         return folder
 
     return make

@@ -54,7 +54,10 @@ def test_without_the_build_there_is_no_vllm() -> None:
 
 # What stands for ms-swift and for Prometheus' client: as much of them as the plugin touches.
 STUBS = {
-    "swift/pipelines/infer/deploy.py": "class SwiftDeploy:\n    def _register_app(self): self.app.paths.append('/v1')\n",
+    "swift/pipelines/infer/deploy.py": """\
+class SwiftDeploy:
+    def _register_app(self): self.app.paths.append("/v1")
+""",
     "swift/rlhf_trainers/args_mixin.py": """\
 class VllmArguments:
     def get_vllm_engine_kwargs(self): return {"seed": 7, "engine_kwargs": {"swap_space": 1}}
