@@ -1,4 +1,4 @@
-"""EvalScope's scores: with intervals, of the right questions, none where one was not scored; its load test's figures."""
+"""EvalScope's scores: with intervals, of the right questions, none where one was not scored; its load tests."""
 
 from __future__ import annotations
 
