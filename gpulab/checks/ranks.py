@@ -62,6 +62,15 @@ def _shares(finished: Finished, what: str, share: float, named: str) -> str:
     return f"each of {len(held)} ranks has at most {max(held):.0%} of {named}"
 
 
+@proof("at most N% of the weights trained")
+def few_trained(finished: Finished, share: float) -> str:
+    """Of what each of Megatron's ranks holds, a tuner's weights alone are trained, and some are."""
+    trained = [r["parameters_trained"] for r in finished.ranks]
+    if not trained or not all(0 < part <= share for part in trained):
+        raise Unproven(f"{len(trained)} ranks train these shares of what they hold: {trained}")
+    return f"each rank trains at most {max(trained):.1%} of what it holds"
+
+
 @proof("optimizer is NAME")
 def optimizer_is(finished: Finished, name: str) -> str:
     """The optimizer's class, below whatever wraps it, as the training itself had it at its end: a flag that changes
@@ -99,8 +108,8 @@ def laid_out(finished: Finished) -> str:
     return said
 
 
-# Which ranks hold the same part of a Megatron model: those that stand in one place in these dimensions. Experts, under a
-# name of their own in a rank's report, lie in another grid than all else.
+# Which ranks hold the same part of a Megatron model: those in one place in these dimensions. Experts, with a name of their
+# own in a rank's report, lie in another grid than all else.
 REPLICAS = {"weights": ("tensor", "pipeline"), "experts": ("expert_tensor", "expert", "pipeline")}
 
 
@@ -118,4 +127,5 @@ def same_replicas(finished: Finished) -> str:
     if torn or not several:
         raise Unproven(f"{len(several)} parts have replicas on {len(finished.ranks)} ranks; different: {torn}")
     experts = f", {several.count('experts')} of them of experts" if "experts" in several else ""
-    return f"{len(several)} parts of the model{experts}, the same on all of their {len(finished.ranks)} ranks"
+    parts_of = f"{len(several)} part{'s' * (len(several) > 1)} of the model{experts}"
+    return f"{parts_of}, the same on all of their {len(finished.ranks)} ranks"

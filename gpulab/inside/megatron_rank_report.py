@@ -52,6 +52,7 @@ def view(parameters: list[tuple[str, torch.Tensor]]) -> dict[str, Any]:
         "coordinates": coordinates(),
         "parameters_held": round(sum(held) / sum(whole), 4),
         "experts_held": round(held[0] / whole[0], 4) if whole[0] else None,
+        "parameters_trained": round(numbers([p for p in parameters if p[1].requires_grad]) / sum(held), 4),
         "weights": digest(rest),
         "experts": digest(experts) if experts else None,
     }

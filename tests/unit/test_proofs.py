@@ -324,6 +324,14 @@ CASES: dict[str, tuple[list[Build], list[list[Build]]]] = {
             [ranks("a", "b", experts_held=[0.5, 0.25])],  # a part of the experts is nowhere
         ],
     ),
+    "at most 60% of the weights trained": (
+        [ranks("a", "a", parameters_trained=[0.01, 0.01])],
+        [
+            [ranks("a", "a", parameters_trained=[1.0, 1.0])],  # full training
+            [ranks("a", "a", parameters_trained=[0.01, 0])],  # a rank's adapter is frozen
+            [],
+        ],
+    ),
     "each rank holds at most 55% of the optimizer states": (
         [ranks("a", "a", states_held=[0.52, 0.5])],
         [[ranks("a", "a", states_held=[1.0, 1.0])], [ranks("a", "a", states_held=[0.5, 1.0])], []],
