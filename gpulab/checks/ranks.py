@@ -108,8 +108,8 @@ def laid_out(finished: Finished) -> str:
     return said
 
 
-# Which ranks hold the same part of a Megatron model: those in one place in these dimensions. Experts, with a name of their
-# own in a rank's report, lie in another grid than all else.
+# Which ranks hold the same part of a Megatron model: those in one place in these dimensions. Experts, which a rank's
+# report tells of apart, lie in another grid than all else.
 REPLICAS = {"weights": ("tensor", "pipeline"), "experts": ("expert_tensor", "expert", "pipeline")}
 
 
