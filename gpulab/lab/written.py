@@ -48,7 +48,7 @@ class Rehearsal(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
     env: dict[str, str] = {}
-    processes: int | None = Field(None, ge=1, le=64)
+    processes: Annotated[int | None, Field(ge=1, le=64)] = None
     impossible: Line | None = None
 
     @model_validator(mode="before")
