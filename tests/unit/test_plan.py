@@ -46,6 +46,18 @@ def test_a_rehearsal_adds_only_differences_and_set_goes_above_them(write_lab, tm
     assert rehearsed[rehearsed.index("--use_cpu") + 1] == "true"
 
 
+def test_a_rehearsal_may_have_fewer_ranks_than_the_lab_asks_for(write_lab, tmp_path):
+    lab = load_lab(
+        write_lab(
+            ("    makes: [logging.jsonl]\n", "    makes: [logging.jsonl]\n    processes: 8\n"),
+            ("{max_steps", "{processes: 2, max_steps"),
+        )
+    )
+    ranks = {profile: make(lab, profile, tmp_path).command("train") for profile in ("gpu", "cpu")}
+    assert {name: command.world for name, command in ranks.items()} == {"gpu": 8, "cpu": 2}
+    assert {name: command.env["NPROC_PER_NODE"] for name, command in ranks.items()} == {"gpu": "8", "cpu": "2"}
+
+
 def test_makes_and_proves_are_the_same_in_both_profiles(tmp_path):
     lab = find_lab("quickstart")
     contract = {p: {c.step: (c.makes, c.proves) for c in make(lab, p, tmp_path).commands} for p in ("gpu", "cpu")}
@@ -168,6 +180,20 @@ def test_a_launcher_is_told_on_its_line_and_ms_swift_then_starts_no_ranks_of_its
     assert second.argv[12:14] == ("swift", "sft")
     assert not {"NNODES", "NODE_RANK", "NPROC_PER_NODE", "MASTER_PORT"} & second.env.keys()
     assert second.world == 2
+
+
+def test_what_a_host_sets_for_nccl_reaches_its_node_and_the_labs_own_word_is_the_last(write_lab, tmp_path):
+    own = (
+        "    makes: [logging.jsonl]\n",
+        "    makes: [logging.jsonl]\n    spread: true\n    env: {NCCL_DEBUG: INFO}\n",
+    )
+    rails = {"NCCL_IB_HCA": "mlx5_0,mlx5_3", "NCCL_DEBUG": "WARN"}
+    nodes = [Node("gpu1", "10.0.0.1", "ib0", nccl=rails), Node("gpu2", "10.0.0.2", "ib0")]
+    site = Site(nodes=nodes, devices=Devices(8, 80))
+    made = plan(PlanSpec(lab=load_lab(write_lab(own)), profile="gpu", stack=load_stack("cpu")), tmp_path / "run", site)
+    first, second = (command.env for command in made.ranks("train"))
+    assert (first["NCCL_IB_HCA"], first["NCCL_DEBUG"], first["NCCL_SOCKET_IFNAME"]) == ("mlx5_0,mlx5_3", "INFO", "ib0")
+    assert "NCCL_IB_HCA" not in second
 
 
 def test_a_step_sees_no_more_gpus_than_it_needs(write_lab, tmp_path):
