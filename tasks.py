@@ -10,7 +10,7 @@ GROUPS = {
     "start": [labs.labs, labs.lab, labs.show, hosts.doctor],
     "labs": [labs.rehearse, labs.curriculum, labs.plan, labs.runs, labs.resume, labs.attach, labs.cancel, labs.queue],
     "reports": [reports.report, reports.compare, reports.watch],
-    "serving": [serving.serve, serving.served, serving.stop],
+    "serving": [serving.serve, serving.served, serving.stop, serving.eval],
     "hosts": [
         hosts.hosts, hosts.trust, hosts.provision, hosts.verify, hosts.accept, hosts.drift, hosts.fingerprint,
         hosts.bundle,

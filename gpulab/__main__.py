@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import cache
 from pathlib import Path
 from typing import NoReturn
 
@@ -12,6 +13,7 @@ sys.path[0] = str(ROOT)  # instead of gpulab/, so that this runs from any direct
 
 from invoke.collection import Collection  # noqa: E402
 from invoke.exceptions import Exit, ParseError  # noqa: E402
+from invoke.parser import Parser  # noqa: E402
 from invoke.program import Program  # noqa: E402
 
 from gpulab.common.errors import nearest  # noqa: E402
@@ -28,6 +30,11 @@ class Lab(Program):
             super().parse_core(argv)
         except ParseError as error:  # an option of invoke's own without its value
             refuse(str(error), "inv --help")
+
+    @cache  # noqa: B019 (one program, to its end)
+    def _make_parser(self) -> Parser:
+        """One for both who read the words: while a parser is made, invoke takes the options' help out of the verbs."""
+        return super()._make_parser()
 
     def parse_tasks(self) -> None:
         words = self.core.unparsed

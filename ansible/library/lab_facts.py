@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 from pathlib import Path
@@ -27,6 +28,10 @@ options:
     description: The kernel's list of RDMA devices.
     type: path
     default: /sys/class/infiniband
+  symbols:
+    description: The kernel's symbols.
+    type: path
+    default: /proc/kallsyms
   disk:
     description: The folder whose free space is told.
     type: path
@@ -44,7 +49,8 @@ RETURN = """
 ansible_facts:
   description: >-
     lab_gpus (address, device, open_modules), lab_nvswitches (how many), lab_driver_loaded (empty where none is),
-    lab_rdma (names), lab_secure_boot, lab_disk_free_gib, lab_epoch (seconds).
+    lab_rdma (names), lab_peer_memory (whether the kernel takes nvidia-peermem), lab_kernel_packages (those that follow
+    the distribution's newest kernel), lab_secure_boot, lab_disk_free_gib, lab_epoch (seconds).
   returned: always
   type: dict
 """
@@ -81,6 +87,17 @@ def secure_boot() -> bool:
     return False
 
 
+def peer_memory(symbols: Path) -> bool:
+    """Only an RDMA stack with this symbol loads nvidia-peermem; others share GPU memory by DMA-BUF."""
+    return re.search(r" ib_register_peer_memory_client\b", read(symbols)) is not None
+
+
+def kernel_packages(module: AnsibleModule) -> list[str]:
+    """linux-image-amd64, linux-image-generic ...: without a version in the name they follow the newest kernel."""
+    _, listed, _ = module.run_command(["dpkg-query", "-W", "-f", "${db:Status-Status} ${Package}\n", "linux-image-*"])
+    return sorted(re.findall(r"^installed (linux-image-(?!\d|unsigned-|extra-)\S+)$", listed, re.MULTILINE))
+
+
 def existing(path: Path) -> Path:
     """The nearest folder that is there: /var/lib/docker is not, on a fresh host."""
     return path if path.exists() else existing(path.parent)
@@ -92,6 +109,7 @@ def main() -> None:
             "pci": {"type": "path", "default": "/sys/bus/pci/devices"},
             "driver": {"type": "path", "default": "/sys/module/nvidia/version"},
             "rdma": {"type": "path", "default": "/sys/class/infiniband"},
+            "symbols": {"type": "path", "default": "/proc/kallsyms"},
             "disk": {"type": "path", "default": "/"},
         },
         supports_check_mode=True,
@@ -102,6 +120,8 @@ def main() -> None:
         "lab_nvswitches": len(nvidia_devices(pci, NVSWITCH_CLASS)),
         "lab_driver_loaded": read(Path(module.params["driver"])),
         "lab_rdma": sorted(p.name for p in Path(module.params["rdma"]).glob("*")),
+        "lab_peer_memory": peer_memory(Path(module.params["symbols"])),
+        "lab_kernel_packages": kernel_packages(module),
         "lab_secure_boot": secure_boot(),
         "lab_disk_free_gib": shutil.disk_usage(existing(Path(module.params["disk"]))).free // 2**30,
         "lab_epoch": time.time(),

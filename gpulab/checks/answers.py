@@ -7,6 +7,7 @@ import re
 
 from gpulab.checks.registry import Finished, Unproven, proof
 from gpulab.inside.answers import THOUGHT, answers_in, exact_match, rows, without_thought
+from gpulab.inside.evaluated import primary_of, reports, troubles
 
 
 @proof("exact match at least N%")
@@ -97,6 +98,15 @@ def all_answered(finished: Finished) -> str:
             f"{len(empty)} of {len(answers)} answers are empty; {broken[0] if broken else 'no metric failed'}"
         )
     return f"{len(answers)} answers, none empty, no metric failed"
+
+
+@proof("every question scored")
+def all_scored(finished: Finished) -> str:
+    """EvalScope has an answer to each of its questions and scored it: no failed request passes as a wrong answer."""
+    if wrong := troubles(finished.out):
+        raise Unproven("; ".join(wrong))
+    counts = [f"{primary_of(report)['num']} of {report['dataset_name']}" for report in reports(finished.out)]
+    return f"asked and scored: {', '.join(counts)}"
 
 
 @proof("chat answered")

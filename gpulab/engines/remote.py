@@ -77,7 +77,7 @@ class RemoteBackend(StepBackend):
 
     def nodes(self, count: int) -> list[Node]:
         """See Backend."""
-        return [Node(node.host.name, node.address, node.interface) for node in list(self._nodes.values())[:count]]
+        return [node.node for node in list(self._nodes.values())[:count]]
 
     def room(self) -> tuple[str, float]:
         """See Backend."""

@@ -125,7 +125,8 @@ class SlurmShell(DockerShell):
         before = [f"resume {self.quoted([str(command.out), str(command.world), *resumes])}"] if resumes else []
         before += ["gpus"] if place.gpus else []
         before += ["meet"] if command.rank is not None else []
-        run = f'docker run {how} --label gpulab.job="$SLURM_JOB_ID" {words}{last}'
+        nccl = '"${NCCL[@]}" ' if command.rank is not None else ""
+        run = f'docker run {how} --label gpulab.job="$SLURM_JOB_ID" {nccl}{words}{last}'
         run += " >/dev/null" if command.ready else ""  # the container's number
         return [f"{function(command)}() {{ {'; '.join([*before, run])}; }}"]
 

@@ -6,7 +6,7 @@ import json
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from gpulab.hosts.show import look_at
 from gpulab.hosts.ssh import Answer, ask
 from gpulab.lab.written import Needs
 from gpulab.plan.machine import Gpu, Machine
+from gpulab.plan.plan import Node
 
 STORAGE = ROOT / "ansible" / "roles" / "lab_storage" / "defaults" / "main.yml"
 ENVIRONMENT = "/etc/gpu-lab.env"  # what the role lab_storage tells programs
@@ -32,7 +33,8 @@ LOOK = ROOT / "gpulab/inside/node_facts.py"
 class ComputeNode:
     """A host as a lab sees it: facts for the record, `uid:gid` of containers, the shared folder, what programs are
     told, free disk in GiB, the size of /dev/shm in MiB, the interface for traffic between nodes and its address,
-    whether there is RDMA, by how many seconds its clock is ahead of this machine's, and why there is no interface."""
+    whether there is RDMA, by how many seconds its clock is ahead of this machine's, why there is no interface, and what
+    its nccl.conf sets beside it."""
 
     host: Host
     machine: Machine
@@ -46,6 +48,12 @@ class ComputeNode:
     rdma: bool
     ahead: float
     no_interface: str = ""
+    nccl: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def node(self) -> Node:
+        """The host as a node of a spread step."""
+        return Node(self.host.name, self.address, self.interface, nccl=self.nccl)
 
 
 def shared_folder(host: Host) -> Path:
@@ -146,6 +154,7 @@ def _compute_node(
         rdma=found["rdma"],
         ahead=found["now"] - asked,
         no_interface=found["no_interface"],
+        nccl=found["nccl"],
     )
 
 

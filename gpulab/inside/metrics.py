@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from gpulab.inside.answers import answers_in, exact_match, rows
+from gpulab.inside.evaluated import scores
 
 
 def training_log(out: Path) -> list[dict[str, Any]]:
@@ -69,10 +69,6 @@ def metrics(out: Path, figures: Iterable[str] = ()) -> dict[str, Any]:
         found["answers"] = len(answers)
         if (match := exact_match(answers)) is not None:
             found["exact_match"] = round(match, 4)
-    for report in sorted(out.glob("reports/*/*.json")):
-        data = json.loads(report.read_text(encoding="utf-8"))
-        for metric in data["metrics"]:
-            if metric["identity"] == data["primary_metric_identity"]:
-                found["evalscope"] = {"dataset": data["dataset_name"], "metric": metric["identity"]["name"],
-                                      "score": metric["score"]}  # fmt: skip
+    if scored := scores(out):
+        found["scores"] = scored
     return found

@@ -62,6 +62,12 @@ def told_interfaces(conf: str, known: Sequence[str]) -> list[str] | None:
     return sorted((name for name in known if hit(name)), key=lambda name: name not in words)
 
 
+def told_settings(conf: str) -> dict[str, str]:
+    """What an nccl.conf sets beside the interface. The file is the host's, and no container sees it."""
+    found = dict(re.findall(r"^\s*(NCCL_\w+)\s*=\s*(\S+)", conf, re.MULTILINE))
+    return {name: value for name, value in found.items() if name != "NCCL_SOCKET_IFNAME"}
+
+
 def choose(conf: str, found: Mapping[str, str], reached_at: Sequence[str], route: str) -> tuple[str, str]:
     """The interface for traffic between nodes, or none and why: what /etc/nccl.conf (role fabric) chooses; where it
     says nothing the one at whose address this host is reached, that of the default route, then any that leads out.
@@ -88,14 +94,16 @@ def facts(runs: Path, told: Path, known: str, conf: Path) -> dict[str, object]:
     found = addresses()
     came_to = os.environ.get("SSH_CONNECTION", "").split()[2:3]
     route = default_route(Path("/proc/net/route").read_text())
-    interface, trouble = choose(conf.read_text() if conf.is_file() else "", found, [known, *came_to], route)
+    written = conf.read_text() if conf.is_file() else ""
+    interface, trouble = choose(written, found, [known, *came_to], route)
     shm = shutil.disk_usage("/dev/shm")  # noqa: S108 (looked at, nothing is put there)
     return {
         "uid": os.getuid(), "gid": runs.stat().st_gid if runs.is_dir() else None,
         "told": told.read_text() if told.is_file() else "",
         "free_gib": shutil.disk_usage(runs).free / 2**30 if runs.is_dir() else 0,
         "shm_mib": shm.total // 2**20,
-        "interface": interface, "address": found.get(interface, ""), "no_interface": trouble, "now": time.time(),
+        "interface": interface, "address": found.get(interface, ""), "no_interface": trouble,
+        "nccl": told_settings(written), "now": time.time(),
         "rdma": Path("/dev/infiniband").is_dir(),
     }  # fmt: skip
 

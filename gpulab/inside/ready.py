@@ -23,16 +23,24 @@ _open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 def answers(url: str, model: str, timeout: float = PATIENCE) -> bool:
     """Whether the OpenAI-compatible server at `url` (".../v1") completes a chat as `model` within `timeout` seconds."""
     body = {"model": model, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 1, "temperature": 0}
-    headers = {"Content-Type": "application/json"}
-    if key := os.environ.get("GPULAB_API_KEY"):
-        headers["Authorization"] = f"Bearer {key}"
-    request = urllib.request.Request(f"{url}/chat/completions", json.dumps(body).encode(), headers)
+    request = urllib.request.Request(f"{url}/chat/completions", json.dumps(body).encode(), _headers())
     try:
         with _open(request, timeout=timeout) as reply:
             said = json.load(reply)
             return bool(said.get("choices") or said.get("data"))  # a model of vectors has `data`
     except (OSError, ValueError, AttributeError):
         return False
+
+
+def models(url: str, timeout: float = PATIENCE) -> list[str]:
+    """The names that the server has. Raises OSError or ValueError where it does not say."""
+    with _open(urllib.request.Request(f"{url}/models", headers=_headers()), timeout=timeout) as reply:
+        return [one["id"] for one in json.load(reply)["data"]]
+
+
+def _headers() -> dict[str, str]:
+    key = os.environ.get("GPULAB_API_KEY")
+    return {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
 
 
 def main(url: str, model: str, within: str) -> int:

@@ -36,12 +36,13 @@ class Network:
 @dataclass(frozen=True)
 class Node:
     """One node of a spread step: its name, the address at which the others reach it, the interface of that address, and
-    what it is told as its rank where only it knows."""
+    what it is told as its rank where only it knows; what its host sets for NCCL beside the interface."""
 
     name: str
     address: str
     interface: str
     rank: str = ""
+    nccl: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -234,7 +235,9 @@ def _spread(command: Command, step: Step, nodes: Sequence[Node], rendezvous: str
             env |= {"NPROC_PER_NODE": str(command.world // len(nodes)), "NNODES": str(len(nodes))}
             env |= {key.upper(): value for key, value in told.items()}
         argv = tuple(_filled(word, told) for word in command.argv)
-        spread.append(dataclasses.replace(command, argv=argv, rank=rank, node=node.name, env={**command.env, **env}))
+        spread.append(
+            dataclasses.replace(command, argv=argv, rank=rank, node=node.name, env={**node.nccl, **command.env, **env})
+        )
     return spread
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gpulab.records.record import RunRecord
-from gpulab.reports.series import Curve, Span, resources, training
+from gpulab.reports.series import LOAD, MEMORY, Curve, Span, resources, training
 
 LETTER = 0.012  # of the panel's width, a small letter
 
@@ -39,16 +39,12 @@ def draw(folder: Path, record: RunRecord, figures: Sequence[str] = ()) -> None:
     plt.close(figure)
 
 
-def _resources(axes: Any, used: dict[str, Curve], spans: Sequence[Span]) -> None:
-    for name, label in {"rss_mib": "RSS (GiB)", "gpu_mib": "GPU memory (GiB)"}.items():
-        if curve := used.get(name):
-            axes.plot(curve.x, [value / 1024 for value in curve.y], label=label)
+def _resources(axes: Any, used: dict[str, list[Curve]], spans: Sequence[Span]) -> None:
+    for curve in used.get(MEMORY, []):
+        axes.plot(curve.x, curve.y, label=curve.label)
     load = axes.twinx()
-    for name, label in {"cpu_percent": "CPU (%)", "gpu_percent": "GPU (%)"}.items():
-        if curve := used.get(name):
-            load.plot(
-                curve.x, curve.y, alpha=0.5, linestyle=":", color="grey" if "CPU" in label else "green", label=label
-            )
+    for curve, colour in zip(used.get(LOAD, []), ("grey", "green"), strict=False):
+        load.plot(curve.x, curve.y, alpha=0.5, linestyle=":", color=colour, label=curve.label)
     whole = spans[-1].end - spans[0].start if spans else 0
     for number, span in enumerate(spans):
         axes.axvspan(span.start, span.end, ymin=0.94, color="tab:blue", alpha=0.15 + 0.2 * (number % 2), linewidth=0)
@@ -56,8 +52,8 @@ def _resources(axes: Any, used: dict[str, Curve], spans: Sequence[Span]) -> None
             axes.text((span.start + span.end) / 2, 0.97, span.step, fontsize=7, ha="center", va="center",
                       transform=axes.get_xaxis_transform())  # fmt: skip
     axes.margins(y=0.12)
-    axes.set(title="Resources", xlabel="seconds", ylabel="memory (GiB)")
-    load.set(ylabel="CPU, GPU (%, 100 = one core)", ylim=(0, None))
+    axes.set(title="Resources", xlabel="seconds", ylabel=MEMORY)
+    load.set(ylabel=LOAD, ylim=(0, None))
     load.margins(y=0.12)
     if used:
         axes.legend(loc="lower left", fontsize=7)

@@ -20,7 +20,7 @@ from gpulab.records.read import find_run, read
 from gpulab.records.record import GOING, RunRecord, StepRecord
 from gpulab.reports.differences import beside, earlier, said
 from gpulab.reports.page import chart, render
-from gpulab.reports.series import Curve, resources, training
+from gpulab.reports.series import resources, training
 from gpulab.reports.summary import figures
 
 FILE = "report.html"
@@ -51,7 +51,7 @@ def write_report(folder: Path, record: RunRecord) -> Path:
 def page_of(folder: Path, record: RunRecord) -> str:
     """The page's HTML."""
     before = earlier(folder, record)
-    curves, spans = resources(folder)
+    used, spans = resources(folder)
     steps = [s for s in record.steps if s.argv]
     return render(
         "report.html.j2",
@@ -60,25 +60,13 @@ def page_of(folder: Path, record: RunRecord) -> str:
         reproduce=f"{'sbatch' if record.job else 'bash'} {shlex.quote(shown(folder / 'plan.sh'))}",
         asked=shlex.join(record.argv),
         curves=[chart(name, {"": some}, "training step") for name, some in training(folder, record).items()],
-        used=[chart("", used(curves), "seconds", spans)] if curves else [],
+        used=[chart("", used, "seconds", spans)] if used else [],
         figures=figures, commands=[{"name": s.step, "text": command(s)} for s in steps],
         answers=answers(folder, record),
         last={"name": before[1].run, "profile": before[1].profile, "state": before[1].state,
               "groups": beside([before, (folder, record)])} if before else None,
         environment=environment(record), packages=record.stack.get("packages") or {}, logs=list(logs(folder, record)),
     )  # fmt: skip
-
-
-def used(curves: dict[str, Curve]) -> dict[str, list[Curve]]:
-    """The resources by unit: percent, and memory in GiB."""
-    found: dict[str, list[Curve]] = {"GiB": [], "%": []}
-    for name, label in {"rss_mib": "memory (RSS)", "gpu_mib": "GPU memory"}.items():
-        if curve := curves.get(name):
-            found["GiB"].append(Curve(label, curve.x, [round(value / 1024, 3) for value in curve.y]))
-    for name, label in {"cpu_percent": "CPU (100 = one core)", "gpu_percent": "GPU"}.items():
-        if curve := curves.get(name):
-            found["%"].append(Curve(label, curve.x, curve.y))
-    return found
 
 
 def warnings(record: RunRecord) -> Iterator[dict[str, str]]:

@@ -14,7 +14,12 @@ from gpulab.inside.metrics import step_counter
 from gpulab.records.record import RunRecord
 
 MOST = 800  # points of a curve: more than a screen shows
-SAMPLED = ("cpu_percent", "rss_mib", "gpu_percent", "gpu_mib")
+MEMORY, LOAD = "GiB", "%"
+# What is sampled: its column, how people call it, its unit, and what the column is divided by for it.
+SAMPLED = {
+    "rss_mib": ("memory (RSS)", MEMORY, 1024), "gpu_mib": ("GPU memory", MEMORY, 1024),
+    "cpu_percent": ("CPU (100 = one core)", LOAD, 1), "gpu_percent": ("GPU", LOAD, 1),
+}  # fmt: skip
 # ms-swift logs these beside its figures; they are counters, or the resources that are sampled anyway.
 NO_FIGURE = ("epoch", "memory(GiB)", "train_speed(iter/s)", "train_speed(s/it)", "iteration", "consumed_samples")
 RUNTIME = ("_runtime", "_per_second", "_flos", "_time")  # how the name of a total ends
@@ -71,9 +76,9 @@ def thinned(points: Sequence[Any], most: int = MOST) -> list[Any]:
     return kept if not points or kept[-1] is points[-1] else [*kept, points[-1]]
 
 
-def resources(folder: Path) -> tuple[dict[str, Curve], list[Span]]:
-    """What the run used, by the column's name (GPU columns only where there was one), and its steps' spans. Of many
-    samples each point is the highest of its stretch: a peak stays."""
+def resources(folder: Path) -> tuple[dict[str, list[Curve]], list[Span]]:
+    """What the run used, by unit (GPU's only where there was one), and its steps' spans. Of many samples each point is
+    the highest of its stretch: a peak stays."""
     samples = list(_samples(folder / "resources.csv"))
     spans: list[Span] = []
     for second, step, _ in samples:
@@ -84,12 +89,12 @@ def resources(folder: Path) -> tuple[dict[str, Curve], list[Span]]:
         spans[-1].end = second
     size = -(-len(samples) // MOST) or 1
     groups = [samples[at : at + size] for at in range(0, len(samples), size)]
-    curves = {}
-    for name in SAMPLED:
-        values = [max(values[name] for _, _, values in group) for group in groups]
+    curves: dict[str, list[Curve]] = {}
+    for name, (label, unit, divisor) in SAMPLED.items() if len(samples) > 1 else []:
+        values = [round(max(values[name] for _, _, values in group) / divisor, 3) for group in groups]
         if not name.startswith("gpu") or any(values):
-            curves[name] = Curve(name, [group[0][0] for group in groups], values)
-    return (curves if len(samples) > 1 else {}), spans
+            curves.setdefault(unit, []).append(Curve(label, [group[0][0] for group in groups], values))
+    return curves, spans
 
 
 def _samples(file: Path) -> Iterator[tuple[float, str, dict[str, float]]]:

@@ -31,9 +31,14 @@ def figures(metrics: dict[str, Any]) -> str:
     words += [f"{name} {value:.3g}" for name, value in metrics.get("figures", {}).items()]
     if "exact_match" in metrics:
         words.append(f"exact match {metrics['exact_match']:.0%}")
-    if scored := metrics.get("evalscope"):
-        words.append(f"EvalScope {scored['metric']} {scored['score']:.3g}")
+    words += [f"{name} {score_text(score)}" for name, score in metrics.get("scores", {}).items()]
     return ", ".join(words)
+
+
+def score_text(score: dict[str, Any]) -> str:
+    """A score of EvalScope's with its 95 % interval and how many questions it is of: 0.5 (0.28 to 0.72, 16 asked)."""
+    interval = "{:.3g} to {:.3g}, ".format(*score["interval"]) if score["interval"] else ""
+    return f"{score['score']:.3g} ({interval}{score['n']} asked)"
 
 
 def run_table(record: RunRecord, folder: Path) -> Table:
@@ -103,6 +108,9 @@ def compared(steps: Sequence[StepRecord]) -> dict[str, float | None]:
         found[name] = (max(values) or None) if values and part == "peaks" else values[-1] if values else None
     for step in steps:
         found |= step.metrics.get("figures", {})
+        for name, score in step.metrics.get("scores", {}).items():
+            low, high = score["interval"] or (None, None)
+            found |= {name: score["score"], f"{name}, 95% from": low, f"{name}, 95% to": high}
     size = sum(a["bytes"] for step in steps for a in step.artefacts) / 2**20
     return {**found, "seconds": sum(step.seconds for step in steps), "artefacts (MiB)": size}
 

@@ -26,7 +26,6 @@ POINTS = 40  # letters of a curve
 FIGURES = 6  # that are shown: the loss, the lab's own, then others
 LINES = 10  # of the log
 EACH = 1.0  # seconds between two looks
-USED = {"cpu_percent": "CPU %", "rss_mib": "memory MiB", "gpu_percent": "GPU %", "gpu_mib": "GPU memory MiB"}
 
 
 def watch(run: str) -> Outcome:
@@ -54,8 +53,9 @@ def view(folder: Path, record: RunRecord) -> Group:
     for name, drawn in list(training(folder, record).items())[:FIGURES]:
         for curve in drawn[-1:]:  # of the step that trained last
             _add(curves, f"{curve.label}: {name}", curve)
-    for name, curve in resources(folder)[0].items():
-        _add(curves, USED[name], curve)
+    for unit, used in resources(folder)[0].items():
+        for curve in used:
+            _add(curves, f"{curve.label}, {unit}", curve)
     title = Text.assemble((record.run, "bold"), f"  {record.profile}  ", state_text(record.state))
     return Group(title, steps, curves, *_log(folder, record))
 

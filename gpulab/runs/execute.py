@@ -138,7 +138,8 @@ class LabRun:
                 self._finish(state)
         code = {"done": 0, "interrupted": 130}.get(state, 1)
         record = RunRecord.model_validate(redact.deep(self.record.as_data()))
-        if record.profile == "cpu" and state == "done":
+        rehearse = self.spec.lab.rehearse
+        if record.profile == "cpu" and state == "done" and (rehearse.twin or rehearse.twins):
             console.print(headline(record))
         return Outcome(
             {k: getattr(record, k) for k in ("run", "state", "profile", "metrics")} | {"folder": self.folder},

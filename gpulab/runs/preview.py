@@ -103,9 +103,7 @@ def find_cluster(lab: Lab, count: int, *, hosts: str, limit: str, gpus: int, vra
     if hosts:
         compute_nodes = find_compute_nodes(lab.needs, hosts, limit, count)
         found = offered([n.machine for n in compute_nodes])
-        places = [
-            Node(compute_node.host.name, compute_node.address, compute_node.interface) for compute_node in compute_nodes
-        ]
+        places = [compute_node.node for compute_node in compute_nodes]
         lacking = "" if found else "; they lack the GPUs that the lab needs, which are planned with"
         return Cluster(places, found or needed, f"{hosts}, asked now{lacking}")
     here = offered([this_machine()])

@@ -43,3 +43,27 @@ def stop(**options: Any) -> Outcome:
     from gpulab.runs.serve import stop
 
     return stop(**options)
+
+
+ENDPOINT = first("endpoint", "a name of inv served, an address (http://host:8000/v1), or a run (served for so long)")
+MODEL = Option("model", "as which the server is asked; usual is its own name, or the only one it has")
+SETTINGS = repeated("set", "key=value: a flag of `swift deploy`, where a run is served", to="settings")
+
+
+@verb(
+    ENDPOINT,
+    Option("datasets", "choice,qa (this project's own, small), or EvalScope's: gsm8k,mmlu", default="choice,qa"),
+    number("limit", "so many questions of each set's parts; usual is all"),
+    MODEL,
+    number("max_tokens", "the longest answer", default=512),
+    Option("hub", "where EvalScope's data sets come from: modelscope or hf", default="modelscope"),
+    SETTINGS,
+)
+def eval(**options: Any) -> Outcome:
+    """Evaluate what is served, or a run, with EvalScope.
+
+    Scores with their 95 % intervals, on record: inv runs, inv compare.
+    """
+    from gpulab.runs.evaluate import evaluate
+
+    return evaluate(**options)

@@ -6,8 +6,10 @@ import errno
 import functools
 import inspect
 import json
+import shutil
 import signal
 import sys
+import textwrap
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -23,6 +25,7 @@ from gpulab.verbs.options import Option, flag
 
 COMMON = (flag("json", "print one JSON object on standard output"), flag("debug", "show tracebacks"))
 
+WIDEST = 100  # columns
 UNWRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT)
 
 
@@ -94,7 +97,16 @@ def carry_out(body: Callable[[], Outcome], *, as_json: bool, debug: bool) -> int
     if failures and outcome.told:
         failures = [Failure(f"{len(failures)} failure{'s' * (len(failures) > 1)}, shown above with the cure")]
     for failure in failures:
-        print(f"error: {failure.line}", file=sys.stderr)
+        print(wrapped(f"error: {failure.line}"), file=sys.stderr)
         if failure.cure:
             print(f"  cure: {failure.cure}", file=sys.stderr)
     return code
+
+
+def wrapped(line: str) -> str:
+    """A failure's line, broken between words where people read it in a terminal: at 100 columns, which eyes follow."""
+    if not sys.stderr.isatty():
+        return line
+    width = min(shutil.get_terminal_size().columns, WIDEST)
+    fill = textwrap.TextWrapper(width, subsequent_indent=" " * 7, break_long_words=False, break_on_hyphens=False).fill
+    return "\n".join(fill(part) for part in line.split("\n"))

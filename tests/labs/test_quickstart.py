@@ -53,7 +53,7 @@ def test_the_twin_visibly_learns(done):
     before, after = step(done, "before")["metrics"], step(done, "after")["metrics"]
     assert before["exact_match"] < 0.2
     assert after["exact_match"] > 0.9
-    assert after["evalscope"]["score"] > 0.9 > before["evalscope"]["score"]
+    assert after["scores"]["general_qa rouge"]["score"] > 0.9 > before["scores"]["general_qa rouge"]["score"]
 
 
 def test_every_proof_of_every_step_is_on_record_with_its_evidence(done):

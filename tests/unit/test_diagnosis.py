@@ -67,6 +67,24 @@ def test_a_verbs_failures_are_told_with_their_cures(capsys):
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(("columns", "widest"), [("80", 80), ("140", 100)])
+def test_in_a_terminal_a_long_failure_breaks_between_words_and_its_cure_stays_whole_to_be_copied(
+    columns, widest, capsys, monkeypatch
+):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", columns)
+    words, cure = (
+        " ".join(f"word-{n}" for n in range(40)),
+        "./inv provision " + " ".join(f"--set v{n}" for n in range(40)),
+    )
+    carry_out(lambda: Outcome(failures=[Failure(words, cure)]), as_json=False, debug=False)
+    *message, last = capsys.readouterr().err.splitlines()
+    assert last == f"  cure: {cure}"
+    assert widest - 8 < max(map(len, message)) <= widest
+    assert " ".join(line.strip() for line in message) == f"error: {words}"
+    assert all(line.startswith("       word-") for line in message[1:])
+
+
 def test_json_has_a_line_and_the_parts_of_each_failure(capsys):
     outcome = Outcome(failures=[Failure("it does not answer", "is it on?", "gpu1")])
     carry_out(lambda: outcome, as_json=True, debug=False)

@@ -170,6 +170,20 @@ def test_a_launcher_is_told_on_its_line_and_ms_swift_then_starts_no_ranks_of_its
     assert second.world == 2
 
 
+def test_what_a_host_sets_for_nccl_reaches_its_node_and_the_labs_own_word_is_the_last(write_lab, tmp_path):
+    own = (
+        "    makes: [logging.jsonl]\n",
+        "    makes: [logging.jsonl]\n    spread: true\n    env: {NCCL_DEBUG: INFO}\n",
+    )
+    rails = {"NCCL_IB_HCA": "mlx5_0,mlx5_3", "NCCL_DEBUG": "WARN"}
+    nodes = [Node("gpu1", "10.0.0.1", "ib0", nccl=rails), Node("gpu2", "10.0.0.2", "ib0")]
+    site = Site(nodes=nodes, devices=Devices(8, 80))
+    made = plan(PlanSpec(lab=load_lab(write_lab(own)), profile="gpu", stack=load_stack("cpu")), tmp_path / "run", site)
+    first, second = (command.env for command in made.ranks("train"))
+    assert (first["NCCL_IB_HCA"], first["NCCL_DEBUG"], first["NCCL_SOCKET_IFNAME"]) == ("mlx5_0,mlx5_3", "INFO", "ib0")
+    assert "NCCL_IB_HCA" not in second
+
+
 def test_a_step_sees_no_more_gpus_than_it_needs(write_lab, tmp_path):
     """Over all that it sees, one process would spread its model."""
     lab = load_lab(write_lab(SPREAD, ("gpus: 1", "gpus: 2")))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from gpulab.checks.proofs import PROOFS, Finished, find, prove
 from gpulab.checks.registry import proof
 from gpulab.checks.verdict import Question, judge
+from tests.evaluated import evaluation
 
 ONES = np.ones((1, 3), np.float32)
 BASE = {"model.q.weight": np.arange(6, dtype=np.float32).reshape(2, 3) + 1, "model.norm.weight": ONES}
@@ -145,6 +147,11 @@ def reviewed(*given: str, step: str = "step") -> Build:
         (folder / "general_qa.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
 
     return build
+
+
+def evaluated(**wrong: Any) -> Build:
+    """EvalScope's report, reviews and predictions of two questions."""
+    return lambda run: evaluation(run / "step", [1, 0], **wrong)
 
 
 def heads(*scores: float, name: str = "score", lora: bool = True) -> Build:
@@ -585,6 +592,17 @@ CASES: dict[str, tuple[list[Build], list[list[Build]]]] = {
             [ways(alone=[""], streamed=[""])],
             [ways(logprob=0.5)],
             [],
+        ],
+    ),
+    "every question scored": (
+        [evaluated()],
+        [
+            [],
+            [evaluated(error="Error code: 500 - boom")],
+            [evaluated(status="error")],
+            [evaluated(metadata={"metric_errors": {"BLEU": "LookupError: punkt_tab"}})],  # EvalScope's false 0
+            [evaluated(said="")],
+            [evaluated(number=3)],  # a question was left out
         ],
     ),
     "chat answered": ([chat("Melvik")], [[chat("<think>\n\n</think>\n\n")], [chat(None)], [chat("x", tokens=0)], []]),

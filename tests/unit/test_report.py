@@ -180,11 +180,12 @@ def test_a_secret_in_a_log_is_not_on_the_page(run, monkeypatch):
 def test_long_curves_are_thinned_and_peaks_stay(runs):
     writer = open_run(steps=[step("train")])
     trained(writer.folder, "train", *(float(n) for n in range(5 * MOST)))
-    sampled(writer.folder, *(f"{n},train,1,{9000 if n == 777 else 1},0,0" for n in range(5 * MOST)))
+    sampled(writer.folder, *(f"{n},train,1,{9216 if n == 777 else 1},0,0" for n in range(5 * MOST)))
     (loss,) = training(writer.folder, writer.record)["loss"]
     assert len(loss.y) <= MOST + 1 and loss.y[-1] == 5 * MOST - 1
     used, _ = resources(writer.folder)
-    assert len(used["rss_mib"].y) <= MOST and max(used["rss_mib"].y) == 9000
+    memory = used["GiB"][0]
+    assert len(memory.y) <= MOST and max(memory.y) == 9
     assert thinned([]) == []
 
 

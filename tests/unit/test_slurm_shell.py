@@ -85,6 +85,15 @@ class Job:
         return [(line["step"], line["what"]) for line in lines]
 
 
+def gpu_information(folder: Path, minor_of: dict[str, int]) -> str:
+    """What the driver says of each GPU below /proc, in the order of their places on the bus."""
+    for place, (uuid, minor) in enumerate(minor_of.items()):
+        (folder / f"0000:{place:02x}:00.0").mkdir(parents=True)
+        text = f"Model: \t\t NVIDIA H100\nGPU UUID: \t {uuid}\nBus Type: \t PCIe\nDevice Minor: \t {minor}\n"
+        (folder / f"0000:{place:02x}:00.0" / "information").write_text(text)
+    return str(folder)
+
+
 def test_it_asks_for_what_the_lab_needs(tmp_path, write_lab):
     options = Job(tmp_path, write_lab).script.read_text().split("set -euo")[0]
     assert "#SBATCH --gpus-per-node=2\n" in options and "#SBATCH --nodes=1\n" in options
@@ -101,6 +110,14 @@ def test_its_steps_run_in_order_with_the_jobs_own_gpus_and_label(tmp_path, write
     assert "--device nvidia.com/gpu=2 --device nvidia.com/gpu=5" in job.trained and "gpu=all" not in job.trained
     assert "--label gpulab.job=42" in job.trained and "resume_from" not in job.trained
     assert (job.results / ".lab" / "lab.yaml").is_file() and (job.results / ".gpulab/inside/ready.py").is_file()
+
+
+def test_its_gpus_are_named_so_that_slurm_and_a_container_mean_the_same(tmp_path, write_lab):
+    """Slurm's numbers are those of the device files, which need not follow the bus as the driver's order does."""
+    job = Job(tmp_path, write_lab)
+    uuids = gpu_information(tmp_path / "proc", {"GPU-a": 5, "GPU-b": 25, "GPU-c": 2})
+    assert job.run(NVIDIA_GPUS=uuids).returncode == 0
+    assert "--device nvidia.com/gpu=GPU-c --device nvidia.com/gpu=GPU-a " in job.trained
 
 
 def test_its_script_carries_what_the_labs_share(tmp_path, write_lab):
@@ -149,6 +166,20 @@ def test_nodes_that_work_together_know_their_rank_and_the_first(tmp_path, write_
     for word in ("NNODES=2", "NODE_RANK=1", "MASTER_ADDR=10.0.0.7", "MASTER_PORT=29442"):
         assert word in job.trained
     assert "--device nvidia.com/gpu=1 " in job.trained
+
+
+def test_nodes_that_work_together_get_what_the_hosts_nccl_conf_sets(tmp_path, write_lab):
+    conf = tmp_path / "nccl.conf"
+    conf.write_text("# rails\nNCCL_SOCKET_IFNAME=ib0\nNCCL_IB_HCA=mlx5_0,mlx5_3\nNCCL_DEBUG=WARN\n")
+    own = "    spread: true\n    env: {NCCL_DEBUG: INFO}\n    makes: [logging.jsonl]\n"
+    spread = LAB.replace("    makes: [logging.jsonl]\n", own)
+    job = Job(tmp_path, write_lab, text=spread, nodes=2)
+    assert job.run(NCCL_CONF_FILE=str(conf)).returncode == 0
+    assert "--env=NCCL_IB_HCA=mlx5_0,mlx5_3 " in job.trained
+    assert job.trained.count("NCCL_SOCKET_IFNAME=ib0") == 1
+    assert job.trained.index("NCCL_DEBUG=WARN") < job.trained.index("NCCL_DEBUG=INFO"), "the lab's own word is the last"
+    chat = next(line for line in job.calls.read_text().splitlines() if "swift infer" in line)
+    assert "NCCL_IB_HCA" not in chat, "a container alone is in a network of its own"
 
 
 def test_a_launcher_is_told_on_its_line_what_only_the_job_knows(tmp_path, write_lab):

@@ -98,6 +98,13 @@ def test_a_verbs_help_is_shown_wherever_it_is_asked_for(words):
     assert f"inv [--core-opts] {words[0]} " in done.stdout
 
 
+@pytest.mark.parametrize("task", VERBS[::10], ids=lambda task: task.name)
+def test_a_verbs_help_explains_each_of_its_options(task):
+    done = inv("--help", task.name)
+    told = " ".join(done.stdout.split())
+    assert [option.name for option in task.options if " ".join(option.help.split())[:20] not in told] == []
+
+
 def test_plain_invoke_finds_the_verbs():
     invoke = Path(sys.executable).parent / "invoke"
     done = subprocess.run([invoke, "--list"], cwd=ROOT, capture_output=True, text=True, check=False)

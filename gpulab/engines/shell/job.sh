@@ -14,10 +14,18 @@ clean() {
   docker ps -aq --filter label=gpulab.job="$SLURM_JOB_ID" | xargs -r docker rm --force
   docker network ls -q --filter label=gpulab.job="$SLURM_JOB_ID" | xargs -r docker network rm
 }
+# Slurm numbers a node's GPUs by their device files, containers by the driver's order: a UUID names the same one to both.
+uuid() {
+  awk -v minor="$1" '/^GPU UUID/ {uuid = $3} /^Device Minor/ && $3 == minor {print uuid}' \
+    "${NVIDIA_GPUS:-/proc/driver/nvidia/gpus}"/*/information 2>/dev/null || true
+}
 # The job's own GPUs, as docker takes them.
 gpus() {
+  local gpu number
   GPUS=()
-  for gpu in $(tr , ' ' <<<"${SLURM_STEP_GPUS:-${SLURM_JOB_GPUS:-}}"); do
+  for number in $(tr , ' ' <<<"${SLURM_STEP_GPUS:-${SLURM_JOB_GPUS:-}}"); do
+    gpu=$(uuid "$number")
+    gpu=${gpu:-$number}
     if [ "$GPUS_BY" = cdi ]; then GPUS+=(--device "nvidia.com/gpu=$gpu"); else GPUS+=(--gpus "device=$gpu"); fi
   done
 }
@@ -72,12 +80,16 @@ address() { scontrol --oneliner show node "$1" | sed 's/.* NodeAddr=\([^ ]*\).*/
 read -r FIRST < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 MASTER_ADDR=$(address "$FIRST")
 MASTER_PORT=$((29400 + SLURM_JOB_ID % 200))
+# What the host's nccl.conf sets beside it is handed on: containers do not see the file.
 meet() {
-  IFNAME=$(sed -n 's/^NCCL_SOCKET_IFNAME=//p' /etc/nccl.conf 2>/dev/null || true)
+  local conf=${NCCL_CONF_FILE:-/etc/nccl.conf}
+  # shellcheck disable=SC2034 # the step's own function takes it
+  mapfile -t NCCL < <(sed -n '/^NCCL_SOCKET_IFNAME=/d; s/^NCCL_[A-Z0-9_]*=./--env=&/p' "$conf" 2>/dev/null)
+  IFNAME=$(sed -n 's/^NCCL_SOCKET_IFNAME=//p' "$conf" 2>/dev/null || true)
   [ -n "$IFNAME" ] || IFNAME=$(ip -o route show default | sed -n '1s/.* dev \([^ ]*\).*/\1/p')
 }
 export RUN LAB IMAGE OWNER NETWORK MASTER_ADDR MASTER_PORT GPUS_BY
-export -f gpus resume meet helper
+export -f uuid gpus resume meet helper
 trap 'kill "${SAMPLER:-}" 2>/dev/null || true; clean >/dev/null' EXIT
 clean >/dev/null  # what a job of this number left before it was queued again
 docker network create --label gpulab.job="$SLURM_JOB_ID" "$NETWORK" >/dev/null

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from gpulab.common.paths import ROOT
-from gpulab.inside.node_facts import choose, default_route
+from gpulab.inside.node_facts import choose, default_route, told_settings
 
 # A management network, InfiniBand, a port without a cable, and what an engine makes.
 HOST = {
@@ -35,6 +35,11 @@ HOST = {
 )
 def test_what_nccl_conf_chooses_is_taken_as_nccl_reads_it(conf, interface):
     assert choose(conf, HOST, ["10.0.0.11"], "eno1") == (interface, "")
+
+
+def test_what_nccl_conf_sets_beside_the_interface_is_told_as_nccl_reads_it():
+    conf = "# rails\nNCCL_SOCKET_IFNAME=ib0\n NCCL_IB_HCA = mlx5_0\n#NCCL_ALGO=Ring\nNCCL_NTHREADS=1\nNCCL_NTHREADS=3\n"
+    assert told_settings(conf) == {"NCCL_IB_HCA": "mlx5_0", "NCCL_NTHREADS": "3"}
 
 
 def test_a_chosen_interface_that_can_not_be_used_is_said_and_no_other_is_taken():
@@ -68,10 +73,11 @@ def test_of_several_default_routes_the_nearest_counts():
 def test_it_runs_by_itself_as_it_is_sent_to_hosts(tmp_path):
     """Only the standard library, from stdin, with another nccl.conf than this machine's."""
     conf = tmp_path / "nccl.conf"
-    conf.write_text("NCCL_SOCKET_IFNAME=lo\n")
+    conf.write_text("NCCL_SOCKET_IFNAME=lo\nNCCL_IB_HCA=mlx5_0\n")
     script = (ROOT / "gpulab/inside/node_facts.py").read_text()
     argv = [sys.executable, "-I", "-", str(tmp_path), str(tmp_path / "none"), "gpu1", str(conf)]
     done = subprocess.run(argv, input=script, capture_output=True, text=True, check=True)
     told = json.loads(done.stdout)
     assert told["no_interface"] == "/etc/nccl.conf names lo, which leads to no other host"
+    assert told["nccl"] == {"NCCL_IB_HCA": "mlx5_0"}
     assert (told["uid"], told["gid"]) == (os.getuid(), tmp_path.stat().st_gid)

@@ -1,0 +1,113 @@
+"""What inv eval and inv bench ask: found by name, address or run, and asked for one answer before anything else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gpulab.common.errors import UsageError
+from gpulab.common.outcome import Outcome
+from gpulab.common.ports import free_port
+from gpulab.records.service import ServiceRecord, all_services
+from gpulab.runs import serve, serve_target
+from gpulab.runs.endpoint import KEY, NotServed, reached
+from gpulab.runs.evaluate import chosen, evaluate
+from tests.openai_server import serving
+
+
+def well(asked: dict[str, Any]) -> str:
+    return "Melvik"
+
+
+@pytest.fixture(autouse=True)
+def nothing_else(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert runs
+    monkeypatch.delenv(KEY, raising=False)
+
+
+@pytest.mark.parametrize("tail", ["/v1", "/v1/", "/v1/chat/completions", ""])
+def test_an_address_is_asked_as_its_only_model(tail: str) -> None:
+    with serving(well) as url, reached(url.removesuffix("/v1") + tail) as found:
+        assert (found.url, found.model, found.here) == (url, "tiny", True)
+
+
+def test_of_several_models_one_has_to_be_named() -> None:
+    with serving(well, ("base", "lora")) as url:
+        with pytest.raises(UsageError, match="2 models") as error, reached(url):
+            pass
+        assert "base, lora" in error.value.cure
+        with reached(url, "lora") as found:
+            assert found.model == "lora"
+
+
+def test_a_dead_or_failing_server_is_refused_before_anything_is_asked(runs: Path) -> None:
+    def evaluated(url: str) -> Outcome:
+        return evaluate(url, "choice", 0, "tiny", 8, "modelscope", [])
+
+    with pytest.raises(UsageError, match="completes no chat"):
+        evaluated(f"http://127.0.0.1:{free_port(18000)}/v1")
+    with serving(lambda asked: 500) as url, pytest.raises(UsageError, match="completes no chat"):
+        evaluated(url)
+    assert not list(runs.glob("*/*/run.json")), "there is no run, and so no score"
+
+
+def test_a_server_that_wants_a_key_gets_that_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(well, key="sesame") as url:
+        with pytest.raises(UsageError) as error, reached(url, "tiny"):
+            pass
+        assert KEY in error.value.cure
+        monkeypatch.setenv(KEY, "sesame")
+        with reached(url, "tiny") as found:
+            assert found.model == "tiny"
+
+
+def service(url: str) -> ServiceRecord:
+    made = ServiceRecord(
+        name="tuned", model="/models/tiny", adapters={"lora": "/a"}, backend="transformers", stack="cpu",
+        port=int(url.split(":")[2].split("/")[0]),
+    )  # fmt: skip
+    made.write()
+    return made
+
+
+def test_a_service_is_asked_by_its_name_or_as_one_of_its_adapters() -> None:
+    with serving(well) as url:
+        service(url)
+        with reached("tuned") as found:
+            assert (found.url, found.model) == (url, "tuned")
+        with reached("tuned", "lora") as found:
+            assert found.model == "lora"
+        with pytest.raises(UsageError, match="serves no"), reached("tuned", "lore"):
+            pass
+        with pytest.raises(UsageError, match="--set"), reached("tuned", settings=["max_new_tokens=8"]):
+            pass
+
+
+def test_a_run_is_served_for_so_long_and_stopped_whatever_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serve_target, "target", lambda given: serve_target.Target("/m", None, "quickstart"))
+    monkeypatch.setattr(serve, "stop", lambda name, every: all_services()[0].forget())
+    with serving(well) as url:
+        monkeypatch.setattr(serve, "serve", lambda *given, **more: Outcome({"name": service(url).name}))
+        with pytest.raises(ZeroDivisionError), reached("quickstart") as found:
+            assert found.name == "quickstart" and len(all_services()) == 1
+            raise ZeroDivisionError
+    assert all_services() == []
+
+
+def test_a_run_whose_server_does_not_start_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serve_target, "target", lambda given: serve_target.Target("/m", None, "quickstart"))
+    monkeypatch.setattr(serve, "serve", lambda *given, **more: Outcome(failures=["out of memory"]))
+    with pytest.raises(NotServed), reached("quickstart"):
+        pass
+    assert evaluate("quickstart", "qa", 0, "", 8, "modelscope", []).failures == ["out of memory"]
+
+
+def test_own_sets_come_with_their_folder_and_others_by_their_names() -> None:
+    names, arguments = chosen(["choice", "gsm8k"])
+    assert names == ["general_mcq", "gsm8k"] and set(arguments) == {"general_mcq"}
+    folder = Path(arguments["general_mcq"]["local_path"])
+    assert (folder / f"{arguments['general_mcq']['subset_list'][0]}_val.jsonl").is_file()
+    with pytest.raises(UsageError, match="twice"):
+        chosen(["choice", "general_mcq"])
