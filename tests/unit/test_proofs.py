@@ -98,7 +98,8 @@ def ranks(*weights: str | None, world: int = 2, **said_by: list[object]) -> Buil
 
 def at(**places: tuple[int, int]) -> dict[str, tuple[int, int]]:
     """A Megatron rank's coordinates."""
-    return dict.fromkeys(("tensor", "pipeline", "context", "expert", "data"), (0, 1)) | places
+    axes = ("tensor", "pipeline", "context", "expert", "expert_tensor", "data")
+    return dict.fromkeys(axes, (0, 1)) | places
 
 
 def args(**said: object) -> Build:
@@ -336,6 +337,22 @@ CASES: dict[str, tuple[list[Build], list[list[Build]]]] = {
             [],
         ],
     ),
+    "each rank holds at most 55% of the experts": (
+        [ranks("a", "b", experts_held=[0.5, 0.5])],
+        [
+            [ranks("a", "a", experts_held=[1.0, 1.0])],  # expert parallelism was off
+            [ranks("a", "a", experts_held=[None, None])],  # a dense model
+            [ranks("a", "b", experts_held=[0.5, 0.25])],  # a part of the experts is nowhere
+        ],
+    ),
+    "at most 60% of the weights trained": (
+        [ranks("a", "a", parameters_trained=[0.01, 0.01])],
+        [
+            [ranks("a", "a", parameters_trained=[1.0, 1.0])],  # full training
+            [ranks("a", "a", parameters_trained=[0.01, 0])],  # a rank's adapter is frozen
+            [],
+        ],
+    ),
     "each rank holds at most 55% of the optimizer states": (
         [ranks("a", "a", states_held=[0.52, 0.5])],
         [[ranks("a", "a", states_held=[1.0, 1.0])], [ranks("a", "a", states_held=[0.5, 1.0])], []],
@@ -363,9 +380,10 @@ CASES: dict[str, tuple[list[Build], list[list[Build]]]] = {
         ],
     ),
     "replicas hold the same weights": (
-        [ranks("a", "a", coordinates=DATA_2)],
+        [ranks("a", "a", experts=["b", "c"], coordinates=[at(data=(n, 2), expert=(n, 2)) for n in (0, 1)])],
         [
             [ranks("a", "b", coordinates=DATA_2)],  # drifted apart
+            [ranks("a", "b", experts=["c", "d"], coordinates=TENSOR_2)],  # the experts drifted apart
             [ranks("a", "b", coordinates=TENSOR_2)],  # no replicas: nothing to compare
             [],
         ],
