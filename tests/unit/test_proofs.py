@@ -185,6 +185,20 @@ def tokens(*pieces: tuple[str, float], **counts: object) -> Build:
     return lambda run: (run / "step/trained_tokens.json").write_text(json.dumps(seen)) and None
 
 
+def scored(*found: tuple[float, int], question: str = "q", beside: tuple[tuple[float, int], ...] = ()) -> Build:
+    """What `swift infer` leaves of a reranker: a score and a label for each pair."""
+
+    def build(run: Path) -> None:
+        asked = [*((question, pair) for pair in found), *(("another", pair) for pair in beside)]
+        texts = [
+            json.dumps({"response": score, "labels": label, "messages": [{"role": "user", "content": q}]})
+            for q, (score, label) in asked
+        ]
+        (run / "step/infer_result.jsonl").write_text("\n".join(texts))
+
+    return build
+
+
 def sampled(*kept: str) -> Build:
     rows = [{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": k}]} for k in kept]
     return lambda run: (run / "step/samples.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows)) and None
@@ -536,6 +550,16 @@ CASES: dict[str, tuple[list[Build], list[list[Build]]]] = {
         [sampled("\\boxed{a}", "\\boxed{b}")],
         [[sampled("\\boxed{a}", "b")], [sampled()], []],
     ),
+    "90% of right ones score above wrong ones": (
+        [scored((0.9, 1), (0.2, 0), (0.3, 0))],
+        [
+            [scored((0.25, 1), (0.25, 0), (0.25, 0))],  # the base rate alone was learned
+            [scored((0.9, 0), (0.2, 1))],
+            [scored((0.9, 1))],
+            [scored((0.9, 1), (0.2, 0), question="a", beside=((0.1, 1), (0.5, 0)))],  # one question of two
+            [],
+        ],
+    ),
     "data cached by before": (
         [cached("before/cached/train")],
         [
@@ -553,6 +577,14 @@ CASES: dict[str, tuple[list[Build], list[list[Build]]]] = {
             [exported({"quant_method": "gptq", "bits": 4}, "q.qweight")],
             [exported({}, "q.weight")],
             [],
+        ],
+    ),
+    "the base is held in 4 bits": (
+        [log("(q_proj): lora.Linear4bit(\n  (base_layer): Linear4bit(in_features=64, out_features=128, bias=True)")],
+        [
+            [log("(q_proj): lora.Linear8bitLt(\n  (base_layer): Linear8bitLt(in_features=64, out_features=128)")],
+            [log("(q_proj): lora.Linear(\n  (base_layer): Linear(in_features=64, out_features=128, bias=True)")],
+            [log("quant_bits=4")],  # asked for, and not done
         ],
     ),
     "weights at most 50% of before": (
