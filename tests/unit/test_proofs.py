@@ -13,7 +13,7 @@ import pytest
 from gpulab.checks.proofs import PROOFS, Finished, find, prove
 from gpulab.checks.registry import proof
 from gpulab.checks.verdict import Question, judge
-from tests.evaluated import evaluation
+from tests.evaluated import benchmark, evaluation
 
 ONES = np.ones((1, 3), np.float32)
 BASE = {"model.q.weight": np.arange(6, dtype=np.float32).reshape(2, 3) + 1, "model.norm.weight": ONES}
@@ -148,6 +148,11 @@ def reviewed(*given: str, step: str = "step") -> Build:
         (folder / "general_qa.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
 
     return build
+
+
+def benched(concurrency: int, **wrong: Any) -> Build:
+    """What EvalScope measured at one level of concurrency."""
+    return lambda run: benchmark(run / "step", concurrency, **wrong)
 
 
 def evaluated(**wrong: Any) -> Build:
@@ -601,6 +606,10 @@ CASES: dict[str, tuple[list[Build], list[list[Build]]]] = {
     "modelfile says what the chat template says": (
         [ollamas()],
         [[ollamas(TEMPLATE.replace("<u>", "[INST]"))], [ollamas("{{ .Prompt }}")], []],
+    ),
+    "every request answered": (
+        [benched(1), benched(4)],
+        [[], [benched(1), benched(4, failed=1)], [benched(1, failed=16)], [benched(1, tokens=0)]],
     ),
     "every way of asking agrees": (
         [ways()],
