@@ -8,6 +8,7 @@ from collections.abc import Container, Mapping
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 TAKEN = {
     "logs",
+    "trace",
     "twin",
     "twins",
     "stack",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -22,6 +23,8 @@ from gpulab.stacks.stack import Stack
 GPULAB = ROOT / "gpulab"
 TOOLS = GPULAB / "inside"  # {tools}: what commands run of the lab's own, such as twins, ready.py, rank_report.py
 SHIPPED = (TOOLS, GPULAB / "checks")  # all of gpulab/ that containers and hosts get
+TRACER = TOOLS / "tracing"
+TRACES = "trace"  # the run's folder for them
 RENDEZVOUS = "29400"  # the first of the ports that hosts keep free for it (ansible/roles/base)
 
 
@@ -60,7 +63,8 @@ class Site:
 
 @dataclass(frozen=True, kw_only=True)
 class PlanSpec:
-    """What a plan is made of: `settings` are flags by step, above all others; `ports` one for each server step."""
+    """What a plan is made of: `settings` are flags by step, above all others; `ports` one for each server step;
+    `traced`: each step leaves a trace of what it called."""
 
     lab: Lab
     profile: Profile
@@ -68,6 +72,7 @@ class PlanSpec:
     settings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     ports: Mapping[str, int] = field(default_factory=dict)
     hub: str = "modelscope"
+    traced: bool = False
 
 
 @dataclass(frozen=True)
@@ -164,7 +169,7 @@ def plan(spec: PlanSpec, run: Path, site: Site = Site()) -> Plan:
         argv = with_all_flags(lab, name, step, cpu=cpu, settings=spec.settings.get(name, {}))
         laid_out = wants_layout(argv)
         usual = devices.count if laid_out else lab.needs.gpus or 1 if step.spread and not cpu else 1
-        processes = step.processes or usual
+        processes = (cpu and lab.rehearse.of(name).processes) or step.processes or usual
         world = processes * (len(nodes) if step.spread else 1)
         values = {**models, **{f"{key}.name": Path(model).name for key, model in models.items()}}
         values |= {"lab": str(lab.folder), "out": str(out)}
@@ -186,6 +191,9 @@ def plan(spec: PlanSpec, run: Path, site: Site = Site()) -> Plan:
         if laid_out:
             gpus = dataclasses.replace(devices, count=processes)
             values |= layout_values(lay_out(lab, name, argv, len(nodes) if step.spread else 1, gpus))
+        if spec.traced:
+            folders = (str(TRACER), *filter(None, [own.get("PYTHONPATH") or env.get("PYTHONPATH")]))
+            own |= {"PYTHONPATH": os.pathsep.join(folders), "GPULAB_TRACE": str(run / TRACES / name)}
         taken = max(processes, lab.needs.gpus or 1, step.gpus)
         command = Command(
             step=name,

@@ -16,15 +16,15 @@ from gpulab.common.errors import UsageError
 from gpulab.common.files import write_atomically
 from gpulab.common.listing import lines
 from gpulab.common.outcome import Outcome
-from gpulab.common.paths import LABS
+from gpulab.common.paths import LABS, ROOT
 from gpulab.common.yamlfile import load_as
 from gpulab.lab.lab import Lab, lab_names, load_lab
 from gpulab.records.read import all_runs
 from gpulab.records.record import RunRecord
 from gpulab.reports.listings import read_or_why
 
-STATES = {"gpu": "done on gpu", "cpu": "rehearsed on cpu", "": "todo"}
-COLOURS = {"gpu": "green", "cpu": "cyan", "": "dim"}
+STATES = {"gpu": "done on gpu", "cpu": "rehearsed on cpu", "page": "a page", "": "todo"}
+COLOURS = dict(zip(STATES.values(), ("green", "cyan", "cyan", "dim"), strict=True))
 DONE = "done"
 HEADING = "# Progress of the learning plan"
 
@@ -81,6 +81,8 @@ def standings(labs: Mapping[str, Lab]) -> list[Standing]:
             record = max(runs, key=rank)
             standing.profile, standing.state = record.profile, STATES[record.profile]
             standing.date, standing.run = record.started[:10], record.run
+        elif (ROOT / row.page).is_file():
+            standing.state = STATES["page"]
         found.append(standing)
     return found
 
@@ -117,7 +119,8 @@ def show_curriculum(export: str = "") -> Outcome:
         if above != part:
             part = above
             table.add_row(Text(part, style="bold"))
-        state = Text(f"{standing.profile} {standing.date[5:]}".strip() or "todo", style=COLOURS[standing.profile])
+        done = f"{standing.profile} {standing.date[5:]}".strip() or standing.state
+        state = Text(done, style=COLOURS[standing.state])
         table.add_row(name, " · ".join(dict.fromkeys((standing.en, standing.zh))), "\n".join(standing.labs), state)
     said = ", ".join(f"{count} {state}" for state, count in counts.items())
     data: dict[str, Any] = {"rows": [asdict(standing) for standing in found], **counts}

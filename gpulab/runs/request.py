@@ -29,6 +29,7 @@ class LabRequest:
     nodes: int = 0
     requeue: bool = False
     only: str = ""
+    traced: bool = False
 
     def __post_init__(self) -> None:
         """Raises UsageError for what can't be asked for."""

@@ -35,7 +35,7 @@ def resolve(request: LabRequest, *, to_show: bool = False) -> RunSpec:
     return RunSpec(
         lab=lab, profile=profile, why=why, stack=stack, engine=engine, compute_nodes=compute_nodes, machines=machines,
         inventory=request.hosts, nodes=nodes, settings=settings, ports=choose_ports(lab, settings), hub=request.hub,
-        keep_serving=request.keep_serving,
+        keep_serving=request.keep_serving, traced=request.traced,
     )  # fmt: skip
 
 

@@ -12,11 +12,18 @@ if TYPE_CHECKING:
 
 
 def named(words: Sequence[str], verbs: Mapping[str, ParserContext], options: Sequence[Option]) -> list[str]:
-    """The words with the name of an option that may be given by its place: `lock --stack cpu` for `lock cpu`."""
+    """The words with the name of an option that may be given by its place: `lock --stack cpu` for `lock cpu`. It stands
+    behind those that are required."""
     placed = next((option.name for option in options if option.by_place), None)
-    if placed is None or len(words) < 2 or words[1].startswith("-") or words[1] in verbs:
+    at = 1 + sum(option.default is None for option in options)
+    if (
+        placed is None
+        or len(words) <= at
+        or words[at] in verbs
+        or any(word.startswith("-") for word in words[1 : at + 1])
+    ):
         return list(words)
-    return [words[0], f"--{placed}", *words[1:]]
+    return [*words[:at], f"--{placed}", *words[at:]]
 
 
 def asking_help(words: Sequence[str], verbs: Collection[str]) -> list[str]:

@@ -73,6 +73,22 @@ def rehearse(**options: Any) -> Outcome:
     return rehearse(**options)
 
 
+@verb(
+    first("lab", "the lab's folder, `tuners`, or one step of it, `tuners:lora`", to="name"),
+    Option("beside", "another one: where the two part", by_place=True),
+    Option("only", "these steps alone, and those that they refer to: train,infer"),
+    repeated("set", "step.key=value, as in inv lab: train.max_steps=2", to="settings"),
+)
+def trace(**options: Any) -> Outcome:
+    """Trace a lab's rehearsal: a flow chart of ms-swift's main line.
+
+    Each step's page has it with file and line, the code behind each flag, and the calls with their times.
+    """
+    from gpulab.runs.trace import trace
+
+    return trace(**options)
+
+
 @verb(Option("export", "also write it as Markdown, with what is next: progress.md"))
 def curriculum(export: str) -> Outcome:
     """Show the learning plan: its rows, their labs, what is done.

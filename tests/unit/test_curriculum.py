@@ -76,6 +76,14 @@ def stand(write_lab: WriteLab, runs: Path) -> Any:
     return after
 
 
+def test_a_page_stands_for_a_row_where_it_is_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    pages = {"D5.flow": "docs/architecture.md", "D5.paths": "docs/no-such-page.md", "D1.env": "./inv stacks"}
+    known = {name: curriculum.Row(en="a", zh="a", page=page) for name, page in pages.items()}
+    monkeypatch.setattr(curriculum, "rows", lambda: known)
+    monkeypatch.setattr(curriculum, "all_runs", list)
+    assert [standing.state for standing in standings({})] == ["a page", "todo", "todo"]
+
+
 def test_a_row_is_todo_until_a_whole_run_of_its_lab_is_done(stand: Any) -> None:
     assert stand(1, "failed").state == "todo"
     assert stand(2, only=["first"]).state == "todo"
@@ -103,7 +111,7 @@ def test_progress_as_markdown_has_every_row_its_run_and_what_is_next(stand: Any,
     text = curriculum.as_markdown(
         [standing, curriculum.Standing("D8.test", "Tests", "测试", "no lab yet")], {lab.name: lab}
     )
-    assert "2 rows, 0 done on gpu, 1 rehearsed on cpu, 1 todo." in text
+    assert "2 rows, 0 done on gpu, 1 rehearsed on cpu, 0 a page, 1 todo." in text
     assert f"| D4.train.tuners | {lab.name} | {lab.needs.minutes:g} |" in text
     assert f"| tuners | a \\| b · {standing.zh} | {lab.name} | rehearsed on cpu | 2026-11-04 | {standing.run} |" in text
     assert "## D8\n" in text and "| test | Tests · 测试 |  | todo: no lab yet |  |  |" in text

@@ -1,0 +1,1 @@
+"""The path of a traced command: PYTHONPATH names this folder (plan/plan.py)."""

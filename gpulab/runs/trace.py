@@ -1,0 +1,148 @@
+"""`inv trace`: a lab's rehearsal with every step traced, the pages of it, and where two of them part."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group
+from rich.text import Text
+
+from gpulab.common.errors import UsageError
+from gpulab.common.failure import Failure
+from gpulab.common.files import write_atomically
+from gpulab.common.listing import listing
+from gpulab.common.outcome import Outcome
+from gpulab.common.paths import shown
+from gpulab.lab import flags
+from gpulab.lab.lab import Lab
+from gpulab.plan.plan import TRACES
+from gpulab.records.read import read
+from gpulab.records.record import StepRecord
+from gpulab.reports.traces.boxes import Box, main_line, shortened
+from gpulab.reports.traces.pages import write_pages
+from gpulab.reports.traces.part import beside, page
+from gpulab.reports.traces.read import Trace, read_trace
+from gpulab.runs.execute import run_lab
+from gpulab.runs.request import LabRequest
+from gpulab.runs.resolve import resolve
+
+TRAINS = ("sft", "pt", "rlhf")
+COMPARED = "compared.md"
+
+
+@dataclass(frozen=True)
+class Traced:
+    """A step that left a trace."""
+
+    lab: str
+    step: StepRecord
+    trace: Trace
+    page: Path
+
+    @property
+    def name(self) -> str:
+        """As it is asked for."""
+        return f"{self.lab}:{self.step.step}"
+
+    @property
+    def boxes(self) -> list[Box]:
+        """Its main line."""
+        return main_line(self.trace)
+
+
+def trace(name: str, beside: str, only: str, settings: Sequence[str]) -> Outcome:
+    """Trace a lab's rehearsal; with `beside` another one's too, and where they part. LAB:STEP is one step of a lab."""
+    requests = [asked(word, only, settings, main_alone=bool(beside)) for word in (name, beside) if word]
+    for request in requests:
+        refuse_untraceable(request)
+        resolve(request)
+    outcomes = [run_lab(request) for request in requests]
+    found = [pages(Path(outcome.data["folder"])) for outcome in outcomes]
+    failures = [failure for outcome in outcomes for failure in outcome.failures]
+    for request, outcome, steps in zip(requests, outcomes, found, strict=True):
+        if not steps and not outcome.failures:
+            failures.append(Failure(f"nothing of ms-swift ran in {request.name}", "name a step that runs it: --only"))
+    parts: list[Any] = [outcome.text for outcome in outcomes if outcome.text is not None]
+    parts += [drawn(main_of(steps)) for steps in found if steps]
+    written = [step.page for steps in found for step in steps]
+    if beside and all(found):
+        written.append(compare(main_of(found[0]), main_of(found[1])))
+    parts += [Text(f"written: {shown(path)}", style="dim") for path in written]
+    data: dict[str, Any] = {"runs": [outcome.data["run"] for outcome in outcomes], "pages": written}
+    data |= {"main_line": {step.name: told(step) for steps in found for step in steps}}
+    code = max((outcome.code or 0 for outcome in outcomes), default=0)
+    return Outcome(data, failures, Group(*parts), code=code or None)
+
+
+def asked(word: str, only: str, settings: Sequence[str], *, main_alone: bool) -> LabRequest:
+    """What one of the words asks for. Two labs that are compared are traced where they are: in what they train."""
+    name, _, step = word.partition(":")
+    request = LabRequest(name=name, only=step or only, settings=settings, rehearse=True, traced=True)
+    if main_alone and not request.only:
+        main = main_step(request.lab())
+        request = LabRequest(name=name, only=main, settings=settings, rehearse=True, traced=True)
+    return request
+
+
+def main_step(lab: Lab) -> str:
+    """The first step that trains, else the first of ms-swift's."""
+    commands = {name: flags.command(step.argv) for name, step in lab.steps.items()}
+    training = [name for name, command in commands.items() if command and command.split()[1] in TRAINS]
+    return next(iter([*training, *(name for name, command in commands.items() if command)]), "")
+
+
+def refuse_untraceable(request: LabRequest) -> None:
+    """Raises UsageError where a step that is asked for can't be rehearsed. Of a whole lab, resolve says so."""
+    lab = request.lab()
+    why = {name: lab.rehearse.of(name).impossible for name in lab.steps}
+    named = [step for name in request.only.split(",") for step in lab.called(name)]
+    for step in named:
+        if reason := why[step]:
+            can = ", ".join(name for name in lab.steps if not why[name])
+            raise UsageError(f"{lab.name}: {step} can't be rehearsed, so it can't be traced: {reason}", f"one of {can}")
+
+
+def pages(folder: Path) -> list[Traced]:
+    """Write the pages of a run's steps, and say which have one."""
+    record, found = read(folder), []
+    for step in record.steps:
+        if seen := read_trace(folder / TRACES / step.step):
+            written = write_pages(folder / TRACES, record.lab, step, seen)
+            found.append(Traced(record.lab, step, seen, written))
+    return found
+
+
+def main_of(steps: Sequence[Traced]) -> Traced:
+    """The step that stands for a run: the first that trains, else the first whose command is ms-swift's."""
+    commands = [(step, flags.command(step.step.argv)) for step in steps]
+    training = [step for step, command in commands if command and command.split()[1] in TRAINS]
+    return next(iter([*training, *(step for step, command in commands if command), *steps]))
+
+
+def told(step: Traced) -> list[dict[str, str]]:
+    """A main line as data."""
+    return [
+        {"stage": b.stage, "what": b.station.en, "function": b.call.name, "place": b.call.place} for b in step.boxes
+    ]
+
+
+def drawn(step: Traced) -> Any:
+    """A main line as the terminal shows it."""
+    table = listing(step.name, "stage", "function", "where", "seconds", wraps="where")
+    for number, box in enumerate(shortened(step.boxes), 1):
+        table.add_row(str(number), box.stage, Text(box.call.name), Text(box.call.place), f"{box.seconds:.1f}")
+    return table
+
+
+def compare(left: Traced, right: Traced) -> Path:
+    """Write where two part, into the second one's folder."""
+    names = (left.name, right.name)
+    commands = (shlex.join(left.step.argv), shlex.join(right.step.argv))
+    path = right.page.with_name(COMPARED)
+    pairs = beside(left.boxes, right.boxes)
+    write_atomically(path, page(names, commands, (left.trace, right.trace), pairs))
+    return path
