@@ -37,6 +37,12 @@ def weights_sharded(finished: Finished, share: float) -> str:
     return _shares(finished, "parameters_held", share, "the weights")
 
 
+@proof("each rank holds at most N% of the experts")
+def experts_sharded(finished: Finished, share: float) -> str:
+    """A mixture's experts lie on several ranks (Megatron's expert parallelism), and not all of them on each."""
+    return _shares(finished, "experts_held", share, "the experts")
+
+
 @proof("each rank holds at most N% of the optimizer states")
 def states_sharded(finished: Finished, share: float) -> str:
     """Adam's moments lie in shards on the ranks (ZeRO-1 to 3, FSDP2)."""
@@ -54,6 +60,15 @@ def _shares(finished: Finished, what: str, share: float, named: str) -> str:
     if len(held) < 2 or len(held) != finished.world or not all(h and h <= share for h in held) or sum(held) < 0.99:
         raise Unproven(f"{len(held)} of {finished.world} ranks, with these shares of {named}: {held}")
     return f"each of {len(held)} ranks has at most {max(held):.0%} of {named}"
+
+
+@proof("at most N% of the weights trained")
+def few_trained(finished: Finished, share: float) -> str:
+    """Of what each of Megatron's ranks holds, a tuner's weights alone are trained, and some are."""
+    trained = [r["parameters_trained"] for r in finished.ranks]
+    if not trained or not all(0 < part <= share for part in trained):
+        raise Unproven(f"{len(trained)} ranks train these shares of what they hold: {trained}")
+    return f"each rank trains at most {max(trained):.1%} of what it holds"
 
 
 @proof("optimizer is NAME")
@@ -84,7 +99,7 @@ def laid_out(finished: Finished) -> str:
     ranks = [r["coordinates"] for r in finished.ranks]
     sizes = {name: count for name, (_, count) in ranks[0].items()}
     wrong = [axis for axis, flag in AXES.items() if sizes[axis] != asked[flag]]
-    places = {tuple(place for name, (place, _) in rank.items() if name != "expert") for rank in ranks}
+    places = {tuple(place for name, (place, _) in rank.items() if not name.startswith("expert")) for rank in ranks}
     said = " x ".join(f"{name} {count}" for name, count in sizes.items() if count > 1) or "one rank"
     if wrong or len(ranks) != finished.world or len(places) != len(ranks):
         raise Unproven(
@@ -93,14 +108,24 @@ def laid_out(finished: Finished) -> str:
     return said
 
 
+# Which ranks hold the same part of a Megatron model: those in one place in these dimensions. Experts, which a rank's
+# report tells of apart, lie in another grid than all else.
+REPLICAS = {"weights": ("tensor", "pipeline"), "experts": ("expert_tensor", "expert", "pipeline")}
+
+
 @proof("replicas hold the same weights")
 def same_replicas(finished: Finished) -> str:
-    """Of Megatron's ranks those that differ in their data alone hold the same part of the model, to the bit."""
+    """Of Megatron's ranks those that hold the same part of the model, or the same experts, hold it to the bit."""
     parts: dict[Any, list[str]] = {}
     for rank in finished.ranks:
-        place = tuple((name, at) for name, (at, _) in rank["coordinates"].items() if name not in ("data", "context"))
-        parts.setdefault(place, []).append(rank["weights"])
-    torn = [dict(place) for place, sums in parts.items() if len(set(sums)) > 1]
-    if torn or not parts or any(len(sums) < 2 for sums in parts.values()):
-        raise Unproven(f"{len(parts)} parts of the model on {len(finished.ranks)} ranks; different at {torn}")
-    return f"{len(parts)} parts of the model, the same on all of their {len(finished.ranks)} ranks"
+        for what, axes in REPLICAS.items():
+            if rank.get(what):
+                place = tuple((axis, rank["coordinates"][axis][0]) for axis in axes)
+                parts.setdefault((what, place), []).append(rank[what])
+    torn = [f"{what} of {dict(place)}" for (what, place), sums in parts.items() if len(set(sums)) > 1]
+    several = [what for (what, _), sums in parts.items() if len(sums) > 1]
+    if torn or not several:
+        raise Unproven(f"{len(several)} parts have replicas on {len(finished.ranks)} ranks; different: {torn}")
+    experts = f", {several.count('experts')} of them of experts" if "experts" in several else ""
+    parts_of = f"{len(several)} part{'s' * (len(several) > 1)} of the model{experts}"
+    return f"{parts_of}, the same on all of their {len(finished.ranks)} ranks"

@@ -2,6 +2,7 @@
 
 A callback of ms-swift: `--external_plugins {tools}/megatron_rank_report.py --callbacks rank_report`. `coordinates` says
 where the rank stands in each dimension that the model or its data is shared out along, and how many stand there in all.
+Experts lie in a grid of their own over the same ranks, so what is said of the weights is said of them apart.
 """
 
 from __future__ import annotations
@@ -34,14 +35,13 @@ class MegatronRankReport(MegatronCallback):  # type: ignore[misc]
 
 def view(parameters: list[tuple[str, torch.Tensor]]) -> dict[str, Any]:
     """What this rank holds of the model, and where it stands."""
-    held = sum(value.numel() for _, value in parameters)
-    whole = torch.tensor([float(held)], device=parameters[0][1].device)
-    dist.all_reduce(whole, group=parallel_state.get_model_parallel_group())
-    digest = hashlib.sha256()
-    for name, value in parameters:
-        if value.requires_grad:
-            digest.update(name.encode())
-            digest.update(value.detach().float().cpu().contiguous().numpy().tobytes())
+    experts = [named for named in parameters if ".experts." in named[0]]
+    rest = [named for named in parameters if ".experts." not in named[0]]
+    held = [numbers(experts), numbers(rest)]
+    whole = [
+        added_up(held[0], parallel_state.get_expert_tensor_model_pipeline_parallel_group(), parameters[0][1].device),
+        added_up(held[1], parallel_state.get_model_parallel_group(), parameters[0][1].device),
+    ]
     return {
         "rank": dist.get_rank(),
         "world_size": dist.get_world_size(),
@@ -50,9 +50,34 @@ def view(parameters: list[tuple[str, torch.Tensor]]) -> dict[str, Any]:
         "host": socket.gethostname(),
         "devices": sorted({str(value.device) for _, value in parameters}),
         "coordinates": coordinates(),
-        "parameters_held": round(held / float(whole.item()), 4),
-        "weights": digest.hexdigest(),
+        "parameters_held": round(sum(held) / sum(whole), 4),
+        "experts_held": round(held[0] / whole[0], 4) if whole[0] else None,
+        "parameters_trained": round(numbers([p for p in parameters if p[1].requires_grad]) / sum(held), 4),
+        "weights": digest(rest),
+        "experts": digest(experts) if experts else None,
     }
+
+
+def numbers(parameters: list[tuple[str, torch.Tensor]]) -> int:
+    """How many numbers they hold."""
+    return sum(value.numel() for _, value in parameters)
+
+
+def added_up(number: int, group: Any, device: torch.device) -> int:
+    """Over the ranks of a group."""
+    whole = torch.tensor([number], dtype=torch.int64, device=device)
+    dist.all_reduce(whole, group=group)
+    return int(whole.item())
+
+
+def digest(parameters: list[tuple[str, torch.Tensor]]) -> str:
+    """SHA-256 of those that are trained."""
+    made = hashlib.sha256()
+    for name, value in parameters:
+        if value.requires_grad:
+            made.update(name.encode())
+            made.update(value.detach().float().cpu().contiguous().numpy().tobytes())
+    return made.hexdigest()
 
 
 def coordinates() -> dict[str, tuple[int, int]]:
@@ -63,6 +88,7 @@ def coordinates() -> dict[str, tuple[int, int]]:
         "pipeline": (state.get_pipeline_model_parallel_rank(), state.get_pipeline_model_parallel_world_size()),
         "context": (state.get_context_parallel_rank(), state.get_context_parallel_world_size()),
         "expert": (state.get_expert_model_parallel_rank(), state.get_expert_model_parallel_world_size()),
+        "expert_tensor": (state.get_expert_tensor_parallel_rank(), state.get_expert_tensor_parallel_world_size()),
         "data": (state.get_data_parallel_rank(), state.get_data_parallel_world_size()),
     }
 

@@ -40,13 +40,15 @@ class Needs(Strict):
 
 
 class Rehearsal(BaseModel):
-    """How one step is rehearsed, only what differs: flags, environment. `impossible` says why it is left out.
+    """How one step is rehearsed, only what differs: flags, environment, how many ranks (`processes`). `impossible` says
+    why it is left out.
 
     A preset's name stands for its flags; `preset: NAME` beside flags is one with some of them changed.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
     env: dict[str, str] = {}
+    processes: Annotated[int | None, Field(ge=1, le=64)] = None
     impossible: Line | None = None
 
     @model_validator(mode="before")
@@ -69,7 +71,8 @@ class Rehearsal(BaseModel):
     def over(self, other: Rehearsal) -> Rehearsal:
         """This one above another: what it says goes."""
         said = {**other.flags, **self.flags}
-        return Rehearsal(env={**other.env, **self.env}, impossible=self.impossible or other.impossible, **said)
+        ranks, why = self.processes or other.processes, self.impossible or other.impossible
+        return Rehearsal(env={**other.env, **self.env}, processes=ranks, impossible=why, **said)
 
 
 class Twin(Strict):

@@ -169,7 +169,7 @@ def plan(spec: PlanSpec, run: Path, site: Site = Site()) -> Plan:
         argv = with_all_flags(lab, name, step, cpu=cpu, settings=spec.settings.get(name, {}))
         laid_out = wants_layout(argv)
         usual = devices.count if laid_out else lab.needs.gpus or 1 if step.spread and not cpu else 1
-        processes = step.processes or usual
+        processes = (cpu and lab.rehearse.of(name).processes) or step.processes or usual
         world = processes * (len(nodes) if step.spread else 1)
         values = {**models, **{f"{key}.name": Path(model).name for key, model in models.items()}}
         values |= {"lab": str(lab.folder), "out": str(out)}

@@ -46,6 +46,18 @@ def test_a_rehearsal_adds_only_differences_and_set_goes_above_them(write_lab, tm
     assert rehearsed[rehearsed.index("--use_cpu") + 1] == "true"
 
 
+def test_a_rehearsal_may_have_fewer_ranks_than_the_lab_asks_for(write_lab, tmp_path):
+    lab = load_lab(
+        write_lab(
+            ("    makes: [logging.jsonl]\n", "    makes: [logging.jsonl]\n    processes: 8\n"),
+            ("{max_steps", "{processes: 2, max_steps"),
+        )
+    )
+    ranks = {profile: make(lab, profile, tmp_path).command("train") for profile in ("gpu", "cpu")}
+    assert {name: command.world for name, command in ranks.items()} == {"gpu": 8, "cpu": 2}
+    assert {name: command.env["NPROC_PER_NODE"] for name, command in ranks.items()} == {"gpu": "8", "cpu": "2"}
+
+
 def test_makes_and_proves_are_the_same_in_both_profiles(tmp_path):
     lab = find_lab("quickstart")
     contract = {p: {c.step: (c.makes, c.proves) for c in make(lab, p, tmp_path).commands} for p in ("gpu", "cpu")}

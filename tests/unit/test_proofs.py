@@ -13,7 +13,7 @@ import pytest
 from gpulab.checks.proofs import PROOFS, Finished, find, prove
 from gpulab.checks.registry import proof
 from gpulab.checks.verdict import Question, judge
-from tests.evaluated import evaluation
+from tests.evaluated import benchmark, evaluation
 
 ONES = np.ones((1, 3), np.float32)
 BASE = {"model.q.weight": np.arange(6, dtype=np.float32).reshape(2, 3) + 1, "model.norm.weight": ONES}
@@ -98,7 +98,8 @@ def ranks(*weights: str | None, world: int = 2, **said_by: list[object]) -> Buil
 
 def at(**places: tuple[int, int]) -> dict[str, tuple[int, int]]:
     """A Megatron rank's coordinates."""
-    return dict.fromkeys(("tensor", "pipeline", "context", "expert", "data"), (0, 1)) | places
+    axes = ("tensor", "pipeline", "context", "expert", "expert_tensor", "data")
+    return dict.fromkeys(axes, (0, 1)) | places
 
 
 def args(**said: object) -> Build:
@@ -149,6 +150,11 @@ def reviewed(*given: str, step: str = "step") -> Build:
     return build
 
 
+def benched(concurrency: int, **wrong: Any) -> Build:
+    """What EvalScope measured at one level of concurrency."""
+    return lambda run: benchmark(run / "step", concurrency, **wrong)
+
+
 def evaluated(**wrong: Any) -> Build:
     """EvalScope's report, reviews and predictions of two questions."""
     return lambda run: evaluation(run / "step", [1, 0], **wrong)
@@ -177,6 +183,20 @@ def tokens(*pieces: tuple[str, float], **counts: object) -> Build:
     """trained_tokens.json of one row, its text in pieces with their weights."""
     seen = {"rows": 2, "samples": 8, "tokens": 180, "padding": 0, "added": {"<|7|>": 3}, "texts": [pieces]} | counts
     return lambda run: (run / "step/trained_tokens.json").write_text(json.dumps(seen)) and None
+
+
+def scored(*found: tuple[float, int], question: str = "q", beside: tuple[tuple[float, int], ...] = ()) -> Build:
+    """What `swift infer` leaves of a reranker: a score and a label for each pair."""
+
+    def build(run: Path) -> None:
+        asked = [*((question, pair) for pair in found), *(("another", pair) for pair in beside)]
+        texts = [
+            json.dumps({"response": score, "labels": label, "messages": [{"role": "user", "content": q}]})
+            for q, (score, label) in asked
+        ]
+        (run / "step/infer_result.jsonl").write_text("\n".join(texts))
+
+    return build
 
 
 def sampled(*kept: str) -> Build:
@@ -235,6 +255,17 @@ def ollamas(template: str = TEMPLATE) -> Build:
         chat = "{% for m in messages %}<{{ m.role[0] }}>{{ m.content }}</{{ m.role[0] }}>{% endfor %}"
         (run / "base/chat_template.jinja").write_text(chat)
         (run / "step/Modelfile").write_text(f'FROM {run / "base"}\nTEMPLATE """{template}{{{{ .Response }}}}<end>"""\n')
+
+    return build
+
+
+def counted(rank: int, **ended: int) -> Build:
+    """What vLLM counted, by how requests ended."""
+
+    def build(run: Path) -> None:
+        rows = [f'vllm:request_success_total{{engine="0",finished_reason="{r}"}} {n}.0\n' for r, n in ended.items()]
+        (run / "step/vllm").mkdir(exist_ok=True)
+        (run / f"step/vllm/{rank}.prom").write_text("".join(["# TYPE python_info gauge\n", *rows]))
 
     return build
 
@@ -322,6 +353,22 @@ CASES: dict[str, tuple[list[Build], list[list[Build]]]] = {
             [],
         ],
     ),
+    "each rank holds at most 55% of the experts": (
+        [ranks("a", "b", experts_held=[0.5, 0.5])],
+        [
+            [ranks("a", "a", experts_held=[1.0, 1.0])],  # expert parallelism was off
+            [ranks("a", "a", experts_held=[None, None])],  # a dense model
+            [ranks("a", "b", experts_held=[0.5, 0.25])],  # a part of the experts is nowhere
+        ],
+    ),
+    "at most 60% of the weights trained": (
+        [ranks("a", "a", parameters_trained=[0.01, 0.01])],
+        [
+            [ranks("a", "a", parameters_trained=[1.0, 1.0])],  # full training
+            [ranks("a", "a", parameters_trained=[0.01, 0])],  # a rank's adapter is frozen
+            [],
+        ],
+    ),
     "each rank holds at most 55% of the optimizer states": (
         [ranks("a", "a", states_held=[0.52, 0.5])],
         [[ranks("a", "a", states_held=[1.0, 1.0])], [ranks("a", "a", states_held=[0.5, 1.0])], []],
@@ -349,9 +396,10 @@ CASES: dict[str, tuple[list[Build], list[list[Build]]]] = {
         ],
     ),
     "replicas hold the same weights": (
-        [ranks("a", "a", coordinates=DATA_2)],
+        [ranks("a", "a", experts=["b", "c"], coordinates=[at(data=(n, 2), expert=(n, 2)) for n in (0, 1)])],
         [
             [ranks("a", "b", coordinates=DATA_2)],  # drifted apart
+            [ranks("a", "b", experts=["c", "d"], coordinates=TENSOR_2)],  # the experts drifted apart
             [ranks("a", "b", coordinates=TENSOR_2)],  # no replicas: nothing to compare
             [],
         ],
@@ -513,6 +561,16 @@ CASES: dict[str, tuple[list[Build], list[list[Build]]]] = {
         [sampled("\\boxed{a}", "\\boxed{b}")],
         [[sampled("\\boxed{a}", "b")], [sampled()], []],
     ),
+    "90% of right ones score above wrong ones": (
+        [scored((0.9, 1), (0.2, 0), (0.3, 0))],
+        [
+            [scored((0.25, 1), (0.25, 0), (0.25, 0))],  # the base rate alone was learned
+            [scored((0.9, 0), (0.2, 1))],
+            [scored((0.9, 1))],
+            [scored((0.9, 1), (0.2, 0), question="a", beside=((0.1, 1), (0.5, 0)))],  # one question of two
+            [],
+        ],
+    ),
     "data cached by before": (
         [cached("before/cached/train")],
         [
@@ -530,6 +588,14 @@ CASES: dict[str, tuple[list[Build], list[list[Build]]]] = {
             [exported({"quant_method": "gptq", "bits": 4}, "q.qweight")],
             [exported({}, "q.weight")],
             [],
+        ],
+    ),
+    "the base is held in 4 bits": (
+        [log("(q_proj): lora.Linear4bit(\n  (base_layer): Linear4bit(in_features=64, out_features=128, bias=True)")],
+        [
+            [log("(q_proj): lora.Linear8bitLt(\n  (base_layer): Linear8bitLt(in_features=64, out_features=128)")],
+            [log("(q_proj): lora.Linear(\n  (base_layer): Linear(in_features=64, out_features=128, bias=True)")],
+            [log("quant_bits=4")],  # asked for, and not done
         ],
     ),
     "weights at most 50% of before": (
@@ -552,6 +618,10 @@ CASES: dict[str, tuple[list[Build], list[list[Build]]]] = {
         [ollamas()],
         [[ollamas(TEMPLATE.replace("<u>", "[INST]"))], [ollamas("{{ .Prompt }}")], []],
     ),
+    "every request answered": (
+        [benched(1), benched(4)],
+        [[], [benched(1), benched(4, failed=1)], [benched(1, failed=16)], [benched(1, tokens=0)]],
+    ),
     "every way of asking agrees": (
         [ways()],
         [
@@ -561,6 +631,10 @@ CASES: dict[str, tuple[list[Build], list[list[Build]]]] = {
             [ways(logprob=0.5)],
             [],
         ],
+    ),
+    "vllm finished at least 16 requests": (
+        [counted(0, stop=12, length=4)],
+        [[counted(0, stop=12, abort=4)], [counted(0)], []],  # its clients were gone; another engine answered
     ),
     "every question scored": (
         [evaluated()],

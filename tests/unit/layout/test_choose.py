@@ -102,6 +102,7 @@ IMPOSSIBLE = [
      "1, 2, 4, 8"),
     ("Qwen/Qwen3-30B-A3B", {"tensor": 2}, "--sequence_parallel false", "only with sequence parallelism",
      "--set train.sequence_parallel=true"),
+    ("Qwen/Qwen3-30B-A3B", {"tensor": 2, "expert": 1}, "", "would be trained apart on each rank", "one of 2, 4, 8"),
     ("Qwen/Qwen3-8B", {"tensor": 4, "pipeline": 4}, "", "8 GPUs can't be divided by tensor 4 x pipeline 4",
      "one of 1, 2"),
     ("Qwen/Qwen3-8B", {"tensor": 1, "pipeline": 1, "context": 1}, "--global_batch_size 12",
