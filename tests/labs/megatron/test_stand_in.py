@@ -138,6 +138,8 @@ def test_the_planner_allows_what_megatron_trains_on_two_ranks_and_nothing_else(l
     said = losses["x".join(map(str, sizes))]
     apart = bool(refused) and "trained apart" in refused[1]  # Megatron trains such a layout, and wrongly
     assert isinstance(said, list) == (not refused or apart), (refused, said)
+    if not refused:
+        assert said == pytest.approx(losses["1x1x1x1"], rel=WITHIN)
 
 
 HELD = {"single": {}, "data": {}, "tensor": {"tensor": 2}, "pipeline": {"pipeline": 2}, "context": {"context": 2},
