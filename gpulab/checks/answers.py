@@ -71,6 +71,22 @@ def answers_reason(finished: Finished, share: float) -> str:
     return f"{reasoning} of {len(said)} answers reason"
 
 
+@proof("N% of right ones score above wrong ones")
+def ranked(finished: Finished, share: float) -> str:
+    """Of all pairs of a right and a wrong document of one question (labels 1 and 0 of `swift infer`), the right one has
+    the higher score in at least that share. A model that learned only how rare right ones are scores all alike."""
+    asked: dict[str, dict[bool, list[float]]] = {}
+    for row in rows(finished.out / "infer_result.jsonl"):
+        said = row["response"]
+        score = float(said[0] if isinstance(said, list) else said)
+        asked.setdefault(row["messages"][0]["content"], {True: [], False: []})[str(row["labels"]) == "1"].append(score)
+    pairs = [right > wrong for of in asked.values() for right in of[True] for wrong in of[False]]
+    evidence = f"the right one is above the wrong one in {sum(pairs)} of {len(pairs)} pairs"
+    if not pairs or sum(pairs) < share * len(pairs):
+        raise Unproven(evidence)
+    return evidence
+
+
 @proof("every question answered")
 def all_answered(finished: Finished) -> str:
     """No answer is empty, and none of EvalScope's metrics failed in silence (it reports those as 0)."""

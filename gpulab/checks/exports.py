@@ -29,6 +29,17 @@ def quantized(finished: Finished, name: str, number: float) -> str:
     return evidence
 
 
+@proof("the base is held in NUMBER bits")
+def held(finished: Finished, number: float) -> str:
+    """Of the model as ms-swift prints it some layers are bitsandbytes' of that many bits, and none of others."""
+    log = finished.log.read_text(encoding="utf-8", errors="replace")
+    layers = re.findall(r"\bLinear([48])bit(?:Lt)?\(", log)
+    bits = set(map(int, layers))
+    if bits != {number}:
+        raise Unproven(f"the log shows quantized layers of {sorted(bits) or 'no'} bits")
+    return f"the log shows {len(layers)} layers of {number:g} bits"
+
+
 @proof("weights at most N% of STEP")
 def lighter(finished: Finished, share: float, step: str) -> str:
     """The model's weights on disk against those that an earlier step made."""

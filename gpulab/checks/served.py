@@ -5,6 +5,21 @@ from __future__ import annotations
 import json
 
 from gpulab.checks.registry import Finished, Unproven, proof
+from gpulab.inside.benched import levels
+
+
+@proof("every request answered")
+def all_requests_answered(finished: Finished) -> str:
+    """A load test's figures are of all its requests: of a server that refuses half of them they say nothing."""
+    measured = levels(finished.out)
+    failed = {concurrency: level for concurrency, level in measured.items() if level["failed"] or not level["requests"]}
+    if failed or not measured:
+        told = [f"{one['failed']:g} of {one['requests']:g} failed at {number}" for number, one in failed.items()]
+        raise Unproven("; ".join(told) or "nothing was measured")
+    silent = [concurrency for concurrency, level in measured.items() if not level["tokens/s"]]
+    if silent:
+        raise Unproven(f"no token came back at {', '.join(silent)}")
+    return ", ".join(f"{level['requests']:g} at {concurrency}" for concurrency, level in measured.items())
 
 
 @proof("every way of asking agrees")

@@ -13,7 +13,7 @@ import pytest
 from gpulab.checks.proofs import PROOFS, Finished, find, prove
 from gpulab.checks.registry import proof
 from gpulab.checks.verdict import Question, judge
-from tests.evaluated import evaluation
+from tests.evaluated import benchmark, evaluation
 
 ONES = np.ones((1, 3), np.float32)
 BASE = {"model.q.weight": np.arange(6, dtype=np.float32).reshape(2, 3) + 1, "model.norm.weight": ONES}
@@ -164,6 +164,11 @@ def reviewed(*given: str, step: str = "step") -> Build:
     return build
 
 
+def benched(concurrency: int, **wrong: Any) -> Build:
+    """What EvalScope measured at one level of concurrency."""
+    return lambda run: benchmark(run / "step", concurrency, **wrong)
+
+
 def evaluated(**wrong: Any) -> Build:
     """EvalScope's report, reviews and predictions of two questions."""
     return lambda run: evaluation(run / "step", [1, 0], **wrong)
@@ -192,6 +197,20 @@ def tokens(*pieces: tuple[str, float], **counts: object) -> Build:
     """trained_tokens.json of one row, its text in pieces with their weights."""
     seen = {"rows": 2, "samples": 8, "tokens": 180, "padding": 0, "added": {"<|7|>": 3}, "texts": [pieces]} | counts
     return lambda run: (run / "step/trained_tokens.json").write_text(json.dumps(seen)) and None
+
+
+def scored(*found: tuple[float, int], question: str = "q", beside: tuple[tuple[float, int], ...] = ()) -> Build:
+    """What `swift infer` leaves of a reranker: a score and a label for each pair."""
+
+    def build(run: Path) -> None:
+        asked = [*((question, pair) for pair in found), *(("another", pair) for pair in beside)]
+        texts = [
+            json.dumps({"response": score, "labels": label, "messages": [{"role": "user", "content": q}]})
+            for q, (score, label) in asked
+        ]
+        (run / "step/infer_result.jsonl").write_text("\n".join(texts))
+
+    return build
 
 
 def sampled(*kept: str) -> Build:
@@ -555,6 +574,16 @@ CASES: dict[str, tuple[list[Build], list[list[Build]]]] = {
         [sampled("\\boxed{a}", "\\boxed{b}")],
         [[sampled("\\boxed{a}", "b")], [sampled()], []],
     ),
+    "90% of right ones score above wrong ones": (
+        [scored((0.9, 1), (0.2, 0), (0.3, 0))],
+        [
+            [scored((0.25, 1), (0.25, 0), (0.25, 0))],  # the base rate alone was learned
+            [scored((0.9, 0), (0.2, 1))],
+            [scored((0.9, 1))],
+            [scored((0.9, 1), (0.2, 0), question="a", beside=((0.1, 1), (0.5, 0)))],  # one question of two
+            [],
+        ],
+    ),
     "data cached by before": (
         [cached("before/cached/train")],
         [
@@ -572,6 +601,14 @@ CASES: dict[str, tuple[list[Build], list[list[Build]]]] = {
             [exported({"quant_method": "gptq", "bits": 4}, "q.qweight")],
             [exported({}, "q.weight")],
             [],
+        ],
+    ),
+    "the base is held in 4 bits": (
+        [log("(q_proj): lora.Linear4bit(\n  (base_layer): Linear4bit(in_features=64, out_features=128, bias=True)")],
+        [
+            [log("(q_proj): lora.Linear8bitLt(\n  (base_layer): Linear8bitLt(in_features=64, out_features=128)")],
+            [log("(q_proj): lora.Linear(\n  (base_layer): Linear(in_features=64, out_features=128, bias=True)")],
+            [log("quant_bits=4")],  # asked for, and not done
         ],
     ),
     "weights at most 50% of before": (
@@ -593,6 +630,10 @@ CASES: dict[str, tuple[list[Build], list[list[Build]]]] = {
     "modelfile says what the chat template says": (
         [ollamas()],
         [[ollamas(TEMPLATE.replace("<u>", "[INST]"))], [ollamas("{{ .Prompt }}")], []],
+    ),
+    "every request answered": (
+        [benched(1), benched(4)],
+        [[], [benched(1), benched(4, failed=1)], [benched(1, failed=16)], [benched(1, tokens=0)]],
     ),
     "every way of asking agrees": (
         [ways()],
