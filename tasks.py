@@ -13,7 +13,7 @@ GROUPS = {
         labs.queue,
     ],
     "reports": [reports.report, reports.compare, reports.watch],
-    "serving": [serving.serve, serving.served, serving.stop, serving.eval],
+    "serving": [serving.serve, serving.served, serving.stop, serving.eval, serving.bench],
     "hosts": [
         hosts.hosts, hosts.trust, hosts.provision, hosts.verify, hosts.accept, hosts.drift, hosts.fingerprint,
         hosts.bundle,

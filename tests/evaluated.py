@@ -1,4 +1,4 @@
-"""What EvalScope leaves of an evaluation."""
+"""What EvalScope leaves of an evaluation, and of a load test."""
 
 from __future__ import annotations
 
@@ -30,3 +30,15 @@ def evaluation(
     file = out / "reports" / "tiny" / f"{name}.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(report))
+
+
+def benchmark(out: Path, concurrency: int, failed: int = 0, tokens: float = 80) -> None:
+    """Write what was measured of 16 requests at one level of concurrency."""
+    folder = out / "tiny" / f"parallel_{concurrency}_number_16"
+    folder.mkdir(parents=True)
+    said = {"Concurrency": concurrency, "Total Requests": 16, "Success Requests": 16 - failed,
+            "Failed Requests": failed, "Req Throughput (req/s)": tokens / 8, "Output Throughput (tok/s)": tokens,
+            "Avg Output Tokens": 8}  # fmt: skip
+    (folder / "benchmark_summary.json").write_text(json.dumps(said))
+    rows = [{"Percentiles": f"{n}%", "TTFT (ms)": n, "TPOT (ms)": n / 10, "Latency (s)": n / 100} for n in (50, 90, 99)]
+    (folder / "benchmark_percentile.json").write_text(json.dumps(rows))

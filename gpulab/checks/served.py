@@ -3,8 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 
 from gpulab.checks.registry import Finished, Unproven, proof
+from gpulab.inside.benched import levels
+
+
+@proof("every request answered")
+def all_requests_answered(finished: Finished) -> str:
+    """A load test's figures are of all its requests: of a server that refuses half of them they say nothing."""
+    measured = levels(finished.out)
+    failed = {concurrency: level for concurrency, level in measured.items() if level["failed"] or not level["requests"]}
+    if failed or not measured:
+        told = [f"{one['failed']:g} of {one['requests']:g} failed at {number}" for number, one in failed.items()]
+        raise Unproven("; ".join(told) or "nothing was measured")
+    silent = [concurrency for concurrency, level in measured.items() if not level["tokens/s"]]
+    if silent:
+        raise Unproven(f"no token came back at {', '.join(silent)}")
+    return ", ".join(f"{level['requests']:g} at {concurrency}" for concurrency, level in measured.items())
 
 
 @proof("every way of asking agrees")
@@ -28,3 +44,15 @@ def ways_agree(finished: Finished) -> str:
         f"{len(alone)} answers agree asked {', '.join(['alone', *answers])}; "
         f"{sum(said['pieces'])} pieces, {len(logprobs)} logprobs"
     )
+
+
+@proof("vllm finished at least NUMBER requests")
+def vllm_finished(finished: Finished, number: float) -> str:
+    """vLLM's own counters of this step, by rank: another engine that answers leaves them at nothing."""
+    files = sorted((finished.out / "vllm").glob("*.prom"))
+    text = "\n".join(file.read_text(encoding="utf-8") for file in files)
+    ended = re.findall(r'^vllm:request_success_total{.*finished_reason="(stop|length)".*} (\S+)$', text, re.MULTILINE)
+    count = sum(float(value) for _, value in ended)
+    if count < number or not ended:
+        raise Unproven(f"vLLM finished {count:g} requests")
+    return f"vLLM finished {count:g} requests"

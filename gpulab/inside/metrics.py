@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gpulab.inside.answers import answers_in, exact_match, rows
+from gpulab.inside.benched import levels
 from gpulab.inside.evaluated import scores
 
 
@@ -71,4 +72,6 @@ def metrics(out: Path, figures: Iterable[str] = ()) -> dict[str, Any]:
             found["exact_match"] = round(match, 4)
     if scored := scores(out):
         found["scores"] = scored
+    if benched := levels(out):
+        found["bench"] = benched
     return found

@@ -32,6 +32,8 @@ def figures(metrics: dict[str, Any]) -> str:
     if "exact_match" in metrics:
         words.append(f"exact match {metrics['exact_match']:.0%}")
     words += [f"{name} {score_text(score)}" for name, score in metrics.get("scores", {}).items()]
+    words += [f"{level['tokens/s']:.4g} tokens/s at {concurrency}" for concurrency, level in
+              metrics.get("bench", {}).items() if "tokens/s" in level]  # fmt: skip
     return ", ".join(words)
 
 
@@ -66,9 +68,21 @@ def run_table(record: RunRecord, folder: Path) -> Table:
     return table
 
 
+def bench_table(levels: Mapping[str, Mapping[str, float]]) -> Table:
+    """A load's figures, a column for each concurrency."""
+    table = Table("at a time", *levels)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name in dict.fromkeys(name for level in levels.values() for name in level):
+        cells = [f"{level[name]:.4g}" if name in level else "-" for level in levels.values()]
+        table.add_row(name, *cells, style="red" if name == "failed" and any(cell != "0" for cell in cells) else "")
+    return table
+
+
 def run_page(record: RunRecord, folder: Path) -> Group:
     """What is printed at a run's end: its steps, the comparison where the lab makes one, how to look closer."""
     parts: list[Any] = [run_table(record, folder)]
+    parts += [bench_table(step.metrics["bench"]) for step in record.steps if "bench" in step.metrics]
     table = folder / "comparison.md"
     if table.is_file():
         parts.append(Text("\n" + table.read_text(encoding="utf-8").split("\n\n")[-1].rstrip()))
@@ -111,6 +125,8 @@ def compared(steps: Sequence[StepRecord]) -> dict[str, float | None]:
         for name, score in step.metrics.get("scores", {}).items():
             low, high = score["interval"] or (None, None)
             found |= {name: score["score"], f"{name}, 95% from": low, f"{name}, 95% to": high}
+        for concurrency, level in step.metrics.get("bench", {}).items():
+            found |= {f"{name} at {concurrency}": value for name, value in level.items()}
     size = sum(a["bytes"] for step in steps for a in step.artefacts) / 2**20
     return {**found, "seconds": sum(step.seconds for step in steps), "artefacts (MiB)": size}
 

@@ -7,7 +7,8 @@ import os
 import urllib.error
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from gpulab.common import redact
@@ -30,6 +31,8 @@ class Endpoint:
     name: str
     here: bool
     about: str
+    tokenizer: str = ""
+    """The model's folder on this machine, where it has one."""
 
 
 class NotServed(Exception):
@@ -70,7 +73,7 @@ def _served(given: str, model: str, settings: Sequence[str]) -> Iterator[Endpoin
         raise NotServed(outcome)
     try:
         found = _of_service(next(s for s in all_services() if s.name == outcome.data["name"]), model)
-        yield Endpoint(found.url, found.model, target(given).name, found.here, found.about)
+        yield replace(found, name=target(given).name)
     finally:
         stop(outcome.data["name"], every=False)
 
@@ -80,7 +83,9 @@ def _of_service(service: ServiceRecord, model: str) -> Endpoint:
     if model and model not in names:
         raise UsageError(f"{service.name} serves no {model!r}", nearest(model, names))
     about = ", ".join([service.model, *service.adapters])
-    return Endpoint(service.url, model or service.name, model or service.name, True, f"{about} by {service.backend}")
+    folder = service.model if Path(service.model).is_dir() else ""
+    called = model or service.name
+    return Endpoint(service.url, called, called, True, f"{about} by {service.backend}", folder)
 
 
 def _of_url(given: str, model: str) -> Endpoint:

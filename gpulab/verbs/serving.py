@@ -67,3 +67,22 @@ def eval(**options: Any) -> Outcome:
     from gpulab.runs.evaluate import evaluate
 
     return evaluate(**options)
+
+
+@verb(
+    ENDPOINT,
+    Option("concurrency", "so many requests at a time, one level after the other", default="1,4,16"),
+    number("requests", "so many at each level; usual is 4 for each at a time, at least 16"),
+    number("tokens", "length of each answer", default=64),
+    number("prompt_tokens", "length of each prompt, where the model's folder is on this machine", default=128),
+    MODEL,
+    SETTINGS,
+)
+def bench(**options: Any) -> Outcome:
+    """Put a load on what is served, or a run: throughput, times.
+
+    Tokens/s, time to the first token and for each further one, percentiles.
+    """
+    from gpulab.runs.bench import bench
+
+    return bench(**options)

@@ -12,6 +12,7 @@ from gpulab.common.outcome import Outcome
 from gpulab.common.ports import free_port
 from gpulab.records.service import ServiceRecord, all_services
 from gpulab.runs import serve, serve_target
+from gpulab.runs.bench import bench
 from gpulab.runs.endpoint import KEY, NotServed, reached
 from gpulab.runs.evaluate import chosen, evaluate
 from tests.openai_server import serving
@@ -111,3 +112,15 @@ def test_own_sets_come_with_their_folder_and_others_by_their_names() -> None:
     assert (folder / f"{arguments['general_mcq']['subset_list'][0]}_val.jsonl").is_file()
     with pytest.raises(UsageError, match="twice"):
         chosen(["choice", "general_mcq"])
+
+
+@pytest.mark.parametrize("levels", ["", "0", "1,1", "1,two", "-1"])
+def test_a_concurrency_that_is_none_is_refused(levels: str) -> None:
+    with pytest.raises(UsageError, match="--concurrency"):
+        bench("nobody", levels, 0, 8, 8, "", [])
+
+
+def test_a_dead_server_is_no_load_test(runs: Path) -> None:
+    with pytest.raises(UsageError, match="completes no chat"):
+        bench(f"http://127.0.0.1:{free_port(18000)}/v1", "1", 0, 8, 8, "tiny", [])
+    assert not list(runs.glob("*/*/run.json"))

@@ -1,4 +1,4 @@
-"""EvalScope's scores: with intervals, of the right questions, and none where a question was not scored."""
+"""EvalScope's scores: with intervals, of the right questions, none where one was not scored; its load tests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gpulab.inside.intervals import of_scores, wilson
 from gpulab.inside.metrics import metrics
 from gpulab.records.record import StepRecord
 from gpulab.reports.summary import compared, figures
-from tests.evaluated import evaluation
+from tests.evaluated import benchmark, evaluation
 
 
 @pytest.mark.parametrize(
@@ -55,3 +55,17 @@ def test_each_answer_counts_for_its_own_set(tmp_path: Path) -> None:
 def test_what_was_not_scored_is_no_score_of_zero(tmp_path: Path, wrong: dict[str, object]) -> None:
     evaluation(tmp_path, [0, 0], **wrong)  # type: ignore[arg-type]
     assert "scores" not in metrics(tmp_path)
+
+
+def test_a_load_is_told_by_concurrency_with_its_percentiles_and_can_be_compared(tmp_path: Path) -> None:
+    for concurrency in (16, 4):
+        benchmark(tmp_path, concurrency)
+    found = metrics(tmp_path)
+    assert list(found["bench"]) == ["4", "16"], "in the order of the numbers, not of the letters"
+    assert (found["bench"]["4"]["TTFT ms p99"], found["bench"]["4"]["TPOT ms p50"]) == (99, 5)
+    assert compared([StepRecord(step="bench", metrics=found)])["tokens/s at 16"] == 80
+
+
+def test_of_a_level_that_nobody_answered_nothing_but_the_count_is_told(tmp_path: Path) -> None:
+    benchmark(tmp_path, 4, failed=16)
+    assert metrics(tmp_path)["bench"] == {"4": {"requests": 16, "failed": 16}}

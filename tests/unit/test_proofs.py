@@ -13,7 +13,7 @@ import pytest
 from gpulab.checks.proofs import PROOFS, Finished, find, prove
 from gpulab.checks.registry import proof
 from gpulab.checks.verdict import Question, judge
-from tests.evaluated import evaluation
+from tests.evaluated import benchmark, evaluation
 
 ONES = np.ones((1, 3), np.float32)
 BASE = {"model.q.weight": np.arange(6, dtype=np.float32).reshape(2, 3) + 1, "model.norm.weight": ONES}
@@ -150,6 +150,11 @@ def reviewed(*given: str, step: str = "step") -> Build:
     return build
 
 
+def benched(concurrency: int, **wrong: Any) -> Build:
+    """What EvalScope measured at one level of concurrency."""
+    return lambda run: benchmark(run / "step", concurrency, **wrong)
+
+
 def evaluated(**wrong: Any) -> Build:
     """EvalScope's report, reviews and predictions of two questions."""
     return lambda run: evaluation(run / "step", [1, 0], **wrong)
@@ -250,6 +255,17 @@ def ollamas(template: str = TEMPLATE) -> Build:
         chat = "{% for m in messages %}<{{ m.role[0] }}>{{ m.content }}</{{ m.role[0] }}>{% endfor %}"
         (run / "base/chat_template.jinja").write_text(chat)
         (run / "step/Modelfile").write_text(f'FROM {run / "base"}\nTEMPLATE """{template}{{{{ .Response }}}}<end>"""\n')
+
+    return build
+
+
+def counted(rank: int, **ended: int) -> Build:
+    """What vLLM counted, by how requests ended."""
+
+    def build(run: Path) -> None:
+        rows = [f'vllm:request_success_total{{engine="0",finished_reason="{r}"}} {n}.0\n' for r, n in ended.items()]
+        (run / "step/vllm").mkdir(exist_ok=True)
+        (run / f"step/vllm/{rank}.prom").write_text("".join(["# TYPE python_info gauge\n", *rows]))
 
     return build
 
@@ -602,6 +618,10 @@ CASES: dict[str, tuple[list[Build], list[list[Build]]]] = {
         [ollamas()],
         [[ollamas(TEMPLATE.replace("<u>", "[INST]"))], [ollamas("{{ .Prompt }}")], []],
     ),
+    "every request answered": (
+        [benched(1), benched(4)],
+        [[], [benched(1), benched(4, failed=1)], [benched(1, failed=16)], [benched(1, tokens=0)]],
+    ),
     "every way of asking agrees": (
         [ways()],
         [
@@ -611,6 +631,10 @@ CASES: dict[str, tuple[list[Build], list[list[Build]]]] = {
             [ways(logprob=0.5)],
             [],
         ],
+    ),
+    "vllm finished at least 16 requests": (
+        [counted(0, stop=12, length=4)],
+        [[counted(0, stop=12, abort=4)], [counted(0)], []],  # its clients were gone; another engine answered
     ),
     "every question scored": (
         [evaluated()],
