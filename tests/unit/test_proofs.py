@@ -273,6 +273,17 @@ def ollamas(template: str = TEMPLATE) -> Build:
     return build
 
 
+def counted(rank: int, **ended: int) -> Build:
+    """What vLLM counted, by how requests ended."""
+
+    def build(run: Path) -> None:
+        rows = [f'vllm:request_success_total{{engine="0",finished_reason="{r}"}} {n}.0\n' for r, n in ended.items()]
+        (run / "step/vllm").mkdir(exist_ok=True)
+        (run / f"step/vllm/{rank}.prom").write_text("".join(["# TYPE python_info gauge\n", *rows]))
+
+    return build
+
+
 def ways(pieces: int = 2, logprob: float = -0.1, **other: list[str]) -> Build:
     """What a client noted down of one question, asked in several ways."""
     said = {"answers": {"alone": ["Melvik"], "streamed": ["Melvik"], **other}, "pieces": [pieces]}
@@ -644,6 +655,10 @@ CASES: dict[str, tuple[list[Build], list[list[Build]]]] = {
             [ways(logprob=0.5)],
             [],
         ],
+    ),
+    "vllm finished at least 16 requests": (
+        [counted(0, stop=12, length=4)],
+        [[counted(0, stop=12, abort=4)], [counted(0)], []],  # its clients were gone; another engine answered
     ),
     "every question scored": (
         [evaluated()],
