@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 from gpulab.checks.registry import Finished, Unproven, proof
 from gpulab.inside.benched import levels
@@ -43,3 +44,15 @@ def ways_agree(finished: Finished) -> str:
         f"{len(alone)} answers agree asked {', '.join(['alone', *answers])}; "
         f"{sum(said['pieces'])} pieces, {len(logprobs)} logprobs"
     )
+
+
+@proof("vllm finished at least NUMBER requests")
+def vllm_finished(finished: Finished, number: float) -> str:
+    """vLLM's own counters of this step, by rank: another engine that answers leaves them at nothing."""
+    files = sorted((finished.out / "vllm").glob("*.prom"))
+    text = "\n".join(file.read_text(encoding="utf-8") for file in files)
+    ended = re.findall(r'^vllm:request_success_total{.*finished_reason="(stop|length)".*} (\S+)$', text, re.MULTILINE)
+    count = sum(float(value) for _, value in ended)
+    if count < number or not ended:
+        raise Unproven(f"vLLM finished {count:g} requests")
+    return f"vLLM finished {count:g} requests"

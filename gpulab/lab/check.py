@@ -87,7 +87,7 @@ def rehearsal(path: Path, lab: LabFile, made: Expanded, rehearse: Rehearse) -> N
         _file(path, [*place, "speaks"], twin.speaks)
     for name, step in made.steps.items():
         for needed in sorted(set(step.refers).intersection(made.steps)):
-            if _may_be_left_out(made.steps[needed]) or (
+            if _may_lack(step, made.steps[needed]) or (
                 rehearse.of(needed).impossible and not rehearse.of(name).impossible
             ):
                 wrong = f"step {name} refers to {needed}, which may be left out"
@@ -104,8 +104,9 @@ def _file(path: Path, where: Place, name: str | None) -> None:
         raise fault(path, where, f"no file {name}", f"put it into {shown(path.parent)}")
 
 
-def _may_be_left_out(step: Step) -> bool:
-    return bool(step.gpus or step.apart)
+def _may_lack(step: Step, needed: Step) -> bool:
+    """Whether a machine may run the step and leave out what it needs."""
+    return needed.gpus > step.gpus or (needed.apart and not step.apart)
 
 
 def _placeholders(path: Path, lab: LabFile, made: Expanded, name: str, earlier: Mapping[str, Step]) -> None:

@@ -43,7 +43,7 @@ def page(stack: Stack) -> Any:
         "python": stack.pins.python,
         "torch": stack.pins.torch,
         "pins": "\n".join(stack.pins.pins),
-        "leaves out": "\n".join(stack.pins.leaves_out),
+        "leaves out": "\n".join(stack.left_out),
         "lock": shown(stack.lock),
         "venv": shown(stack.venv) if stack.installed else f"not made: ./inv stacks --install {stack.name}",
     })  # fmt: skip

