@@ -140,6 +140,28 @@ def same_loss(finished: Finished, step: str, share: float) -> str:
     return f"{len(after)} losses as in {step}, to {worst:.2%} of the mean loss"
 
 
+@proof("goes on as STEP to N%")
+def goes_on_as(finished: Finished, step: str, share: float) -> str:
+    """A resumed training has the last steps of the one that it goes on from, with the same losses, to a share of their
+    mean: one that lost its optimizer or its place in the data has others, one that began anew has the first steps."""
+    before, after = (_losses_by_step(out) for out in (finished.run / step, finished.out))
+    steps = sorted(after)
+    if not steps or steps[0] < 2 or steps != [n for n in sorted(before) if n >= steps[0]]:
+        raise Unproven(f"{step} has {len(before)} steps, this one has {_span(steps)}")
+    worst = max(abs(after[n] - before[n]) for n in steps) / (sum(before.values()) / len(before))
+    if worst > share:
+        raise Unproven(f"a loss of steps {_span(steps)} differs from {step}'s by {worst:.2%} of the mean loss")
+    return f"steps {_span(steps)} with the losses of {step}, to {worst:.2%} of the mean loss"
+
+
+def _losses_by_step(out: Path) -> dict[int, float]:
+    return {counter[0]: row["loss"] for row in training_log(out) if (counter := step_counter(row))}
+
+
+def _span(steps: list[int]) -> str:
+    return f"{steps[0]} to {steps[-1]}" if steps else "none"
+
+
 @proof("stopped early")
 def stopped_early(finished: Finished) -> str:
     """The last logged step lies before the last of the planned ones."""

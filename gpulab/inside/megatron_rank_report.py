@@ -30,7 +30,8 @@ class MegatronRankReport(MegatronCallback):  # type: ignore[misc]
         said = view([named for model in models for named in model.named_parameters()])
         path = Path(self.args.output_dir) / "ranks" / f"{said['rank']}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(said | {"steps": self.state.iteration}) + "\n", encoding="utf-8")
+        said |= {"moments": moments(self.trainer.optimizer), "steps": self.state.iteration}
+        path.write_text(json.dumps(said) + "\n", encoding="utf-8")
 
 
 def view(parameters: list[tuple[str, torch.Tensor]]) -> dict[str, Any]:
@@ -50,6 +51,7 @@ def view(parameters: list[tuple[str, torch.Tensor]]) -> dict[str, Any]:
         "host": socket.gethostname(),
         "devices": sorted({str(value.device) for _, value in parameters}),
         "coordinates": coordinates(),
+        "parameters": sum(held),
         "parameters_held": round(sum(held) / sum(whole), 4),
         "experts_held": round(held[0] / whole[0], 4) if whole[0] else None,
         "parameters_trained": round(numbers([p for p in parameters if p[1].requires_grad]) / sum(held), 4),
@@ -61,6 +63,13 @@ def view(parameters: list[tuple[str, torch.Tensor]]) -> dict[str, Any]:
 def numbers(parameters: list[tuple[str, torch.Tensor]]) -> int:
     """How many numbers they hold."""
     return sum(value.numel() for _, value in parameters)
+
+
+def moments(optimizer: Any) -> int:
+    """How many numbers Adam's first moments have on this rank: one for each parameter that it updates."""
+    each = [inner.optimizer for inner in getattr(optimizer, "chained_optimizers", [optimizer])]
+    states = [state for one in each if one is not None for state in one.state.values()]
+    return sum(int(state["exp_avg"].numel()) for state in states if "exp_avg" in state)
 
 
 def added_up(number: int, group: Any, device: torch.device) -> int:

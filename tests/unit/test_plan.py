@@ -12,7 +12,7 @@ from gpulab.common.errors import UsageError
 from gpulab.lab.lab import find_lab, load_lab
 from gpulab.plan.layout.step import Devices
 from gpulab.plan.machine import Gpu, Machine
-from gpulab.plan.plan import Node, PlanSpec, Site, plan
+from gpulab.plan.plan import Node, PlanSpec, Site, additions, plan
 from gpulab.plan.script import LocalShell, as_script
 from gpulab.runs.dry import dry
 from gpulab.runs.execute import run_lab
@@ -44,6 +44,12 @@ def test_a_rehearsal_adds_only_differences_and_set_goes_above_them(write_lab, tm
     assert rehearsed[4].endswith("/Tiny-1B"), "the twin lies in a folder named like the model"
     assert rehearsed[rehearsed.index("--max_steps") + 1] == "7"
     assert rehearsed[rehearsed.index("--use_cpu") + 1] == "true"
+
+
+def test_every_training_that_resumes_has_its_flags_for_a_folder_and_for_a_cpu():
+    added = additions()
+    trainings = {command.removesuffix(" lora") for command in added["resume"]}
+    assert {kind: trainings - set(added[kind]) for kind in ("always", "cpu")} == {"always": set(), "cpu": set()}
 
 
 def test_a_rehearsal_may_have_fewer_ranks_than_the_lab_asks_for(write_lab, tmp_path):

@@ -83,6 +83,17 @@ def steps(*numbers: int) -> Build:
     return build
 
 
+def iterations(first: int, *values: float, step: str = "step") -> Build:
+    """Megatron's logging.jsonl of the steps from `first` on, with these losses."""
+    rows = [json.dumps({"loss": loss, "iteration": f"{first + n}/4"}) + "\n" for n, loss in enumerate(values)]
+
+    def build(run: Path) -> None:
+        (run / step).mkdir(exist_ok=True)
+        (run / step / "logging.jsonl").write_text("".join(rows))
+
+    return build
+
+
 def ranks(*weights: str | None, world: int = 2, **said_by: list[object]) -> Build:
     """What each rank leaves of itself, with the checksum of its weights; `said_by`: more, a value for each rank."""
 
@@ -115,6 +126,9 @@ def asked(**sizes: int) -> Build:
 
 TENSOR_2 = [at(tensor=(0, 2)), at(tensor=(1, 2))]
 DATA_2 = [at(data=(0, 2)), at(data=(1, 2))]
+
+
+WHOLE = iterations(1, 4.0, 3.0, 2.0, 1.0, step="before")
 
 
 def answers(*given: str, step: str = "step", wanted: str = "Melvik") -> Build:
@@ -410,6 +424,16 @@ CASES: dict[str, tuple[list[Build], list[list[Build]]]] = {
             [log("mean_diff (with loss): 0.4, max_diff ...\ntoken_diff (with loss): 0")],
             [log("mean_diff (with loss): 0.004, max_diff ...\ntoken_diff (with loss): 3")],
             [log("The weights are saved.")],
+        ],
+    ),
+    "goes on as before to 1%": (
+        [WHOLE, iterations(3, 2.0, 1.0)],
+        [
+            [WHOLE, iterations(3, 2.2, 1.1)],  # the optimizer's moments were lost
+            [WHOLE, iterations(1, 4.0, 3.0, 2.0, 1.0)],  # it began anew
+            [WHOLE, iterations(3, 2.0)],  # it did not reach the end
+            [WHOLE],
+            [iterations(3, 2.0, 1.0)],
         ],
     ),
     "loss as in before to 10%": (

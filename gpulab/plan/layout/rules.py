@@ -127,8 +127,8 @@ def _batch(layout: Layout, _: Shape, training: Training) -> tuple[str, str] | No
 
 # In the order in which they are told: of one number, then of several.
 RULES: tuple[Rule, ...] = (
-    _heads, _kv_heads, _ffn, _experts, _stages, _virtual, _sequence_parallel, _expert_gradients,
-    _world, _expert_world, _batch,
+    _heads, _kv_heads, _ffn, _experts, _stages, _virtual, _sequence_parallel, _world, _expert_world, _batch,
+    _expert_gradients,
 )  # fmt: skip
 
 

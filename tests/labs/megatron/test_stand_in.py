@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -10,7 +11,12 @@ from pathlib import Path
 import pytest
 
 from gpulab.common.paths import LABS, ROOT
+from gpulab.inside.layout import AXES, Layout
 from gpulab.lab.lab import find_lab
+from gpulab.plan.layout.memory import GIB, megatron_memory
+from gpulab.plan.layout.rules import broken
+from gpulab.plan.layout.shape import find_shape
+from gpulab.plan.layout.training import Training
 from gpulab.plan.plan import PlanSpec, plan
 from gpulab.stacks.stack import load_stack
 
@@ -76,12 +82,18 @@ def experts(environment, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def losses(environment, twin, experts, tmp_path_factory):
-    """The losses of each training, or why it failed."""
+def trained(environment, twin, experts, tmp_path_factory):
+    """The folder of all trainings."""
     out = tmp_path_factory.mktemp("trainings")
     script = Path(__file__).parent / "trainings.py"
     subprocess.run(["python", script, twin, experts, DATA, out], env=environment, check=True, timeout=900, cwd=out)
-    return json.loads((out / "losses.json").read_text())
+    return out
+
+
+@pytest.fixture(scope="module")
+def losses(trained):
+    """The losses of each training, or why it failed."""
+    return json.loads((trained / "losses.json").read_text())
 
 
 def furthest(losses, name):
@@ -114,6 +126,35 @@ def test_a_layout_trains_as_one_process(losses, layout):
 @pytest.mark.parametrize("mistake", WRONG)
 def test_a_mistake_in_a_layout_shows_in_the_losses(losses, mistake):
     assert furthest(losses, mistake) > 2 * WITHIN
+
+
+@pytest.mark.parametrize(
+    "sizes", list(itertools.product((1, 2), repeat=len(AXES))), ids=lambda s: "x".join(map(str, s))
+)
+def test_the_planner_allows_what_megatron_trains_on_two_ranks_and_nothing_else(losses, experts, sizes):
+    layout = Layout(1, 2, **dict(zip(AXES, sizes, strict=True)))
+    training = Training(command="sft", megatron=True, micro=4, batch=8, sequence_parallel=True)
+    refused = broken(layout, find_shape(str(experts)), training)
+    said = losses["x".join(map(str, sizes))]
+    apart = bool(refused) and "trained apart" in refused[1]  # Megatron trains such a layout, and wrongly
+    assert isinstance(said, list) == (not refused or apart), (refused, said)
+    if not refused:
+        assert said == pytest.approx(losses["1x1x1x1"], rel=WITHIN)
+
+
+HELD = {"single": {}, "data": {}, "tensor": {"tensor": 2}, "pipeline": {"pipeline": 2}, "context": {"context": 2},
+        "experts, single": {}, "experts": {"expert": 2}, "experts and tensor": {"tensor": 2, "expert": 2}}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HELD)
+def test_the_planner_counts_the_parameters_and_moments_that_a_rank_holds(trained, twin, experts, name):
+    shape = find_shape(str(experts if name.startswith("experts") else twin))
+    said = [json.loads(f.read_text()) for f in (trained / name.replace(" ", "-") / "ranks").glob("*.json")]
+    planned = megatron_memory(
+        shape, Training(command="sft", megatron=True, batch=8), Layout(1, len(said), **HELD[name])
+    )
+    assert max(rank["parameters"] for rank in said) == pytest.approx(planned.gradients * GIB / 4, rel=0.01)
+    assert max(rank["moments"] for rank in said) == pytest.approx(planned.optimizer * GIB / 12, rel=0.02)
 
 
 def test_a_model_of_transformers_is_made_beside_one_of_megatrons(environment, twin):

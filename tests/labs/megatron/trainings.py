@@ -6,8 +6,10 @@ python trainings.py MODEL EXPERTS DATA OUT, where EXPERTS is a model that has so
 from __future__ import annotations
 
 import importlib
+import itertools
 import json
 import os
+import signal
 import socket
 import sys
 import traceback
@@ -19,12 +21,15 @@ sys.argv = sys.argv[:1]
 
 from swift.megatron import megatron_sft_main  # noqa: E402
 
+LIMIT = 120  # seconds of a training
 LINE = {
     "model": MODEL, "dataset": f"{DATA}#96", "tuner_type": "full", "lr": "3e-3", "min_lr": "3e-4", "max_length": "256",
     "num_train_epochs": "1", "micro_batch_size": "4", "global_batch_size": "8", "finetune": "true", "seed": "42",
     "no_save_optim": "true", "no_save_rng": "true", "save_steps": "1000", "logging_steps": "1",
     "add_version": "false", "ddp_backend": "gloo", "torch_dtype": "float32", "fp16": "false", "bf16": "false",
     "check_model": "false", "dataloader_num_workers": "0", "attention_backend": "auto",
+    "external_plugins": str(Path(__file__).parents[3] / "gpulab/inside/megatron_rank_report.py"),
+    "callbacks": "rank_report",
 }  # fmt: skip
 
 
@@ -79,6 +84,9 @@ def experts_swapped() -> None:
     GroupedLinear.forward = swapped
 
 
+AXES = (
+    "tensor_model_parallel_size", "pipeline_model_parallel_size", "context_parallel_size", "expert_model_parallel_size",
+)  # fmt: skip
 TENSOR, PIPELINE = {"tensor_model_parallel_size": "2"}, {"pipeline_model_parallel_size": "2"}
 CONTEXT, EXPERT = {"context_parallel_size": "2"}, {"expert_model_parallel_size": "2"}
 # No clipping: under tensor parallelism the gradients' norm leaves experts out (Megatron-LM#5916).
@@ -102,6 +110,10 @@ TRAININGS: dict[str, tuple[int, dict[str, str], Any]] = {
     "experts swapped": (2, {**MIXTURE, **EXPERT}, experts_swapped),
     "experts trained apart": (2, MIXTURE_IN_HALVES, None),
 }
+# Every way for two ranks to share out a mixture of experts: the size of each dimension.
+for sizes in itertools.product(*(("1", "2") for _ in AXES)):
+    flags = {**MIXTURE, "sequence_parallel": "true", "dataset": f"{DATA}#16", **dict(zip(AXES, sizes, strict=True))}
+    TRAININGS["x".join(sizes)] = (2, flags, None)
 
 
 def free_port() -> int:
@@ -117,6 +129,7 @@ def rank(number: int, world: int, port: int, line: dict[str, str], spoil: Any, l
         RANK=str(number), LOCAL_RANK=str(number), WORLD_SIZE=str(world), LOCAL_WORLD_SIZE=str(world),
         MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), NPROC_PER_NODE=str(world),
     )  # fmt: skip
+    signal.alarm(LIMIT)  # a rank whose peer failed waits for it
     with log.open("w") as said:
         os.dup2(said.fileno(), 1)
         os.dup2(said.fileno(), 2)
