@@ -129,10 +129,10 @@ def test_a_run_on_fewer_nodes_than_one_is_refused(runs, nodes):
 
 def test_dry_shows_a_lab_that_can_be_neither_run_nor_rehearsed_here(monkeypatch, runs):
     monkeypatch.setattr("gpulab.runs.spec.this_machine", lambda: machine())
-    script = dry(LabRequest("megatron/multi-node")).data["plan"]
-    assert "megatron sft train.yaml --model Qwen/Qwen3-30B-A3B --tensor_model_parallel_size" in script
+    script = dry(LabRequest("train/liger")).data["plan"]
+    assert "--use_liger_kernel true" in script
     with pytest.raises(UsageError, match="can't be rehearsed"):
-        dry(LabRequest("megatron/multi-node", rehearse=True))
+        dry(LabRequest("train/liger", rehearse=True))
 
 
 def test_the_script_is_valid_shell_that_hides_no_folder(tmp_path):

@@ -246,7 +246,7 @@ def test_two_labs_are_compared_in_what_they_train():
     ("words", "said"),
     [
         (("export/quantize:fp8", "", ""), "fp8 can't be rehearsed"),
-        (("megatron/multi-node", "", ""), "can't be rehearsed"),
+        (("train/liger", "", ""), "can't be rehearsed"),
         (("quickstart:nothing", "", ""), "has no step 'nothing'"),
         (("quickstart", "", "nothing"), "has no step 'nothing'"),
         (("quickstart", "no-such-lab", ""), "no lab 'no-such-lab'"),
