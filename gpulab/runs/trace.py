@@ -99,11 +99,12 @@ def refuse_untraceable(request: LabRequest) -> None:
     """Raises UsageError where a step that is asked for can't be rehearsed. Of a whole lab, resolve says so."""
     lab = request.lab()
     why = {name: lab.rehearse.of(name).impossible for name in lab.steps}
-    named = [step for name in request.only.split(",") for step in lab.called(name)]
-    for step in named:
-        if reason := why[step]:
-            can = ", ".join(name for name in lab.steps if not why[name])
-            raise UsageError(f"{lab.name}: {step} can't be rehearsed, so it can't be traced: {reason}", f"one of {can}")
+    for name in request.only.split(",") if request.only else []:
+        named = lab.called(name)
+        if all(why[step] for step in named):
+            can = ", ".join(step for step in lab.steps if not why[step])
+            reason = f"{named[0]} can't be rehearsed, so it can't be traced: {why[named[0]]}"
+            raise UsageError(f"{lab.name}: {reason}", f"one of {can}")
 
 
 def pages(folder: Path) -> list[Traced]:
