@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -232,16 +233,26 @@ def free_subnet(first: int) -> str:
 
 def ensure_network(name: str, subnet: str) -> None:
     if docker("network", "inspect", name, check=False).returncode != 0:
-        remove_dead_bridges(subnet)
+        remove_what_died(subnet)
         docker("network", "create", "--subnet", subnet, name)
 
 
-def remove_dead_bridges(subnet: str) -> None:
-    """An engine that was killed leaves its bridge, and its route to `subnet` swallows the answers to the new one."""
+def remove_what_died(subnet: str) -> None:
+    """An engine that was killed leaves its bridge, whose route to `subnet` swallows the answers to the new one, and a
+    rule that hides the new one's hosts from each other behind the gateway."""
     found = subprocess.run(["ip", "-json", "route", "show", subnet], capture_output=True, text=True, check=True).stdout
     for route in json.loads(found or "[]"):
         if route["dev"].startswith("br-") and "linkdown" in route["flags"]:
             subprocess.run(["ip", "link", "delete", route["dev"]], check=True)
+    listed = subprocess.run(["iptables", "-t", "nat", "-S"], capture_output=True, text=True, check=True).stdout
+    for rule in rules_of(subnet, listed):
+        subprocess.run(["iptables", "-t", "nat", "-D", *rule], check=True)
+
+
+def rules_of(subnet: str, listed: str) -> list[list[str]]:
+    """Of `iptables -S` those that let a bridge's network out under the machine's address."""
+    found = re.findall(rf"^-A (POSTROUTING -s {re.escape(subnet)} ! -o br-\w+ -j MASQUERADE)$", listed, re.MULTILINE)
+    return [rule.split() for rule in found]
 
 
 def forget(name: str) -> None:

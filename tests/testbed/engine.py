@@ -4,10 +4,8 @@ It never touches an engine that is already on the machine, and stops only what i
 """
 
 import os
-import re
 import signal
 import subprocess
-from collections.abc import Collection
 from pathlib import Path
 
 from tests.testbed.paths import CACHE, RUNTIME, SOCKET, exclusive
@@ -15,7 +13,6 @@ from tests.wait import wait_until
 
 PIDFILE = RUNTIME / "dockerd.pid"
 LOG = CACHE / "dockerd.log"
-POOL = "10.87.0.0/16"
 INOTIFY, ENOUGH_INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances"), 1024
 
 
@@ -53,35 +50,24 @@ def _start() -> None:
         INOTIFY.write_text(str(ENOUGH_INOTIFY))
     if is_up():
         return
-    said = subprocess.run(["iptables", "-t", "nat", "-S", "POSTROUTING"], capture_output=True, text=True, check=False)
-    links = [link.name for link in Path("/sys/class/net").iterdir()]
-    for rule in stale_rules(said.stdout, links):
-        subprocess.run(["iptables", "-t", "nat", "-D", *rule], check=False)
     RUNTIME.mkdir(parents=True, exist_ok=True)
     CACHE.mkdir(parents=True, exist_ok=True)
     with LOG.open("ab") as log:
-        subprocess.Popen(
+        # No child of who asks for it: a test of Ctrl-C interrupts all of its own.
+        subprocess.run(
             [
-                "dockerd",
+                "setsid", "--fork", "dockerd",
                 "--data-root", str(CACHE / "engine"),
                 "--exec-root", str(RUNTIME / "exec"),
                 "--pidfile", str(PIDFILE),
                 "--host", f"unix://{SOCKET}",
                 "--bridge", "none",
-                "--default-address-pool", f"base={POOL},size=24",
+                "--default-address-pool", "base=10.87.0.0/16,size=24",
                 "--storage-driver", "overlay2",
             ],
-            stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
+            stdout=log, stderr=log, stdin=subprocess.DEVNULL, check=True,
         )  # fmt: skip
     wait_until(is_up, f"the testbed's engine (its log: {LOG})")
-
-
-def stale_rules(rules: str, links: Collection[str]) -> list[list[str]]:
-    """Of `iptables -S` what an engine that was killed left of bridges that are gone. With it a new network on the same
-    addresses hides its hosts from each other behind the gateway, and Slurm's srun is refused."""
-    first = re.escape(POOL.rsplit(".", 2)[0])
-    found = re.finditer(rf"^-A (POSTROUTING -s {first}\.\S+ ! -o (br-\w+) -j MASQUERADE)$", rules, re.MULTILINE)
-    return [rule[1].split() for rule in found if rule[2] not in links]
 
 
 def stop() -> None:

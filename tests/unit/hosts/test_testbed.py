@@ -6,7 +6,7 @@ import pytest
 
 from gpulab.common.errors import UsageError
 from gpulab.hosts import testbed as hosts
-from tests.testbed.engine import stale_rules
+from tests.testbed.bed import rules_of
 
 
 @pytest.mark.parametrize(("up", "down"), [("", False), ("2", True), ("two", False), ("0", False), ("99", False)])
@@ -29,13 +29,13 @@ def test_how_hosts_are_made_is_not_said_when_they_go(how: dict[str, bool]) -> No
         hosts.testbed(up="", down=True, name="none", **how)
 
 
-def test_rules_of_bridges_that_are_gone_are_found_and_those_of_others_are_left() -> None:
+def test_a_killed_engines_rules_of_a_network_are_found_and_those_of_others_are_left() -> None:
     rules = """\
 -P POSTROUTING ACCEPT
 -A POSTROUTING -s 10.87.90.0/24 ! -o br-cbd3910e3f36 -j MASQUERADE
--A POSTROUTING -s 10.87.90.0/24 ! -o br-1a619ca8cf2f -j MASQUERADE
--A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE
+-A POSTROUTING -s 10.87.9.0/24 ! -o br-1a619ca8cf2f -j MASQUERADE
 -A POSTROUTING -s 172.18.0.0/16 ! -o br-aaaaaaaaaaaa -j MASQUERADE
+-A DOCKER -i br-cbd3910e3f36 -j RETURN
 """
-    (gone,) = stale_rules(rules, ["lo", "br-1a619ca8cf2f"])
-    assert gone == ["POSTROUTING", "-s", "10.87.90.0/24", "!", "-o", "br-cbd3910e3f36", "-j", "MASQUERADE"]
+    (left,) = rules_of("10.87.90.0/24", rules)
+    assert left == ["POSTROUTING", "-s", "10.87.90.0/24", "!", "-o", "br-cbd3910e3f36", "-j", "MASQUERADE"]
