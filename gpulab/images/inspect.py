@@ -26,13 +26,17 @@ class Found:
 
 
 def look(docker: Docker, tags: Iterable[str]) -> dict[str, Found]:
-    """Those of `tags` that the engine has. Raises UsageError where the engine does not answer."""
+    """Those of `tags` that the engine has; one that is removed meanwhile is not there. Raises UsageError where the
+    engine does not answer."""
     there = present(docker)
     wanted = [tag for tag in tags if tag in there]
     if not wanted:
         return {}
-    told = json.loads(docker.run("image", "inspect", *wanted, timeout=SECONDS))
-    return {tag: _found(tag, inspected) for tag, inspected in zip(wanted, told, strict=True)}
+    done = docker.try_run("image", "inspect", "--format", "{{json .}}", *wanted, timeout=SECONDS)
+    if done.returncode and "no such image" not in done.stderr.lower():
+        raise docker.complaint(done.stderr)
+    told = [json.loads(line) for line in done.stdout.splitlines() if line]
+    return {tag: _found(tag, inspected) for inspected in told for tag in wanted if tag in inspected["RepoTags"]}
 
 
 def present(docker: Docker) -> list[str]:

@@ -8,6 +8,7 @@ import pytest
 
 from gpulab.common.docker import Docker
 from gpulab.common.errors import UsageError
+from gpulab.images import inspect
 from gpulab.images.image import Image
 from gpulab.images.inspect import look, total_size
 from gpulab.images.listing import different, list_images
@@ -101,3 +102,11 @@ def test_a_wrong_stack_is_named(engine: str, need: str, cure: str):
     with pytest.raises(UsageError) as error:
         list_images(hosts="", limit="", need=need)
     assert cure in error.value.cure
+
+
+def test_an_image_that_is_removed_while_it_is_looked_at_is_not_there(
+    make_image: MakeImage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tag, gone = make_image(), "gpulab/removed:1"
+    monkeypatch.setattr(inspect, "present", lambda _: [gone, tag])
+    assert list(look(Docker(), [gone, tag])) == [tag]
