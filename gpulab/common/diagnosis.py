@@ -50,7 +50,10 @@ def diagnose(text: str, table: str, **names: object) -> Failure | None:
     return Failure(known.message.format(**words), known.cure.format(**words))
 
 
+HINT = re.compile(r"(Run|See) 'docker .*--help'")  # docker's own last word, whatever went wrong
+
+
 def last_line(text: str, otherwise: str) -> str:
     """The last line that says something, for what no table knows."""
-    lines = [line for line in text.strip().splitlines() if line.strip()]
+    lines = [line for line in text.strip().splitlines() if line.strip() and not HINT.match(line)]
     return lines[-1] if lines else otherwise

@@ -52,6 +52,11 @@ def test_a_group_of_the_pattern_and_the_callers_names_fill_the_text():
     )
 
 
+def test_dockers_hint_at_its_help_is_not_taken_for_the_cause():
+    said = "docker: Error response from daemon: it will not.\n\nRun 'docker run --help' for more information\n"
+    assert last_line(said, "") == "docker: Error response from daemon: it will not."
+
+
 def test_a_failure_is_told_in_one_line_or_in_parts():
     failure = Failure("it does not answer", "is it on?", "gpu1")
     assert str(failure) == "gpu1: it does not answer (cure: is it on?)"
