@@ -89,10 +89,17 @@ def asked(word: str, only: str, settings: Sequence[str], *, main_alone: bool) ->
 
 
 def main_step(lab: Lab) -> str:
-    """The first step that trains, else the first of ms-swift's."""
-    commands = {name: flags.command(step.argv) for name, step in lab.steps.items()}
-    training = [name for name, command in commands.items() if command and command.split()[1] in TRAINS]
-    return next(iter([*training, *(name for name, command in commands.items() if command)]), "")
+    """The step that stands for a lab."""
+    names = list(lab.steps)
+    at = standing([step.argv for step in lab.steps.values()])
+    return "" if at is None else names[at]
+
+
+def standing(commands: Sequence[Sequence[str]]) -> int | None:
+    """Which of several steps' commands stands for all: the first that trains, else the first of ms-swift's."""
+    own = [(at, command) for at, argv in enumerate(commands) if (command := flags.command(argv))]
+    training = [at for at, command in own if command.split()[1] in TRAINS]
+    return next(iter([*training, *(at for at, _ in own)]), None)
 
 
 def refuse_untraceable(request: LabRequest) -> None:
@@ -118,10 +125,8 @@ def pages(folder: Path) -> list[Traced]:
 
 
 def main_of(steps: Sequence[Traced]) -> Traced:
-    """The step that stands for a run: the first that trains, else the first whose command is ms-swift's."""
-    commands = [(step, flags.command(step.step.argv)) for step in steps]
-    training = [step for step, command in commands if command and command.split()[1] in TRAINS]
-    return next(iter([*training, *(step for step, command in commands if command), *steps]))
+    """The step that stands for a run; the first where none of them is ms-swift's own command."""
+    return steps[standing([step.step.argv for step in steps]) or 0]
 
 
 def told(step: Traced) -> list[dict[str, str]]:

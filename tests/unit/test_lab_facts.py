@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from gpulab.common.paths import ROOT
+from tests.ansible_module import ansible_module
 
 
 @pytest.fixture
 def facts() -> Any:
-    spec = importlib.util.spec_from_file_location("lab_facts", ROOT / "ansible" / "library" / "lab_facts.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return ansible_module("lab_facts")
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -12,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from gpulab.common.paths import ROOT
+from tests.ansible_module import ansible_module
 
 # dpkg starts this to unpack: it kills dpkg at that moment, as when the power goes.
 KILLS = '#!/bin/sh\ncase "$*" in *--fsys-tarfile*) kill -KILL $PPID ;; esac\nexec /usr/bin/dpkg-deb "$@"\n'
@@ -20,11 +19,7 @@ KILLS = '#!/bin/sh\ncase "$*" in *--fsys-tarfile*) kill -KILL $PPID ;; esac\nexe
 
 @pytest.fixture
 def gap() -> Any:
-    spec = importlib.util.spec_from_file_location("package_gap", ROOT / "ansible" / "library" / "package_gap.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return ansible_module("package_gap")
 
 
 def unpack(name: str, root: Path, path: str) -> None:
