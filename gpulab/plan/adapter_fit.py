@@ -38,7 +38,7 @@ def misfit(adapter: Path, model: str) -> str | None:
 def base_of(adapter: Path) -> str:
     """The model that an adapter was trained on, as ms-swift noted it down, or PEFT; "" where neither did."""
     for file, key in (("args.json", "model_dir"), ("args.json", "model"), (CONFIG, "base_model_name_or_path")):
-        if (adapter / file).is_file() and (said := _json(adapter / file).get(key)):
+        if (adapter / file).is_file() and (said := json_of(adapter / file).get(key)):
             return str(said)
     return ""
 
@@ -51,6 +51,7 @@ def shapes(folder: Path) -> dict[str, list[int]]:
     return found
 
 
-def _json(file: Path) -> dict[str, Any]:
+def json_of(file: Path) -> dict[str, Any]:
+    """The object in a file."""
     read: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     return read
