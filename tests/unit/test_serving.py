@@ -22,8 +22,8 @@ from gpulab.plan.adapter_fit import misfit
 from gpulab.records.service import all_services
 from gpulab.runs import serve as module
 from gpulab.runs.serve_target import target
+from tests.finished_runs import save
 from tests.records import open_run
-from tests.unit.test_proofs import save
 from tests.wait import wait_until
 
 # What stands for ms-swift's server. STAND_IN says what is wrong with it.
