@@ -15,8 +15,8 @@ from gpulab.common.failure import Failure
 from gpulab.common.files import write_atomically
 from gpulab.common.outcome import Outcome
 from gpulab.common.paths import runs_dir, shown
-from gpulab.common.yamlfile import fault
 from gpulab.engines import Backend, open_session
+from gpulab.engines.backend import no_program
 from gpulab.engines.ended import Ended
 from gpulab.engines.interrupts import ignored
 from gpulab.engines.progress import Watch
@@ -68,10 +68,8 @@ def begin(spec: RunSpec, resumes: Callable[[Plan], ResumeRequest] | None = None)
 
 def _check_before(lab: Lab, backend: Backend, planned: Plan) -> None:
     """What can be known before the first step: every program is there, the disk has room."""
-    programs = {c.argv[0]: c.step for c in reversed(planned.commands)}
-    if program := backend.lacks(list(programs)):
-        where = ["steps", programs[program], "run"]
-        raise fault(lab.file, where, f"the stack {planned.stack.name} has no program {program!r}", "check its spelling")
+    if program := backend.lacks(planned.programs):
+        raise no_program(planned, program)
     folder, free = backend.room()
     needed = lab.needs.disk_gib if planned.profile == "gpu" else 0.1
     if free < needed:
