@@ -1,5 +1,6 @@
-"""What a run on hosts asks before its first step: how often each host is asked, over which login, and what is said where
-something is wrong. `ssh` and `docker` are small scripts that write down how they were called; `ssh` runs its words here.
+"""What a run on hosts asks before its first step: how often each host is asked, over which login, and what is said
+where something is wrong. `ssh` and `docker` are small scripts that write down how they were called; `ssh` runs its
+words here.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from gpulab.common.errors import UsageError
 from gpulab.engines.remote import RemoteBackend
 from gpulab.hosts.compute_node import ComputeNode, ask_compute_nodes
 from gpulab.hosts.inventory import Host
+from gpulab.hosts.preflight import must_be_one
 from gpulab.images.image import Image
 from gpulab.lab.lab import load_lab
 from gpulab.plan.plan import Plan, PlanSpec, Site, plan
@@ -135,7 +137,5 @@ def test_a_taken_port_of_the_master_is_said(hosts: list[Host], write_lab, tmp_pa
 
 
 def test_a_node_that_does_not_see_the_first_ones_files_is_named(hosts: list[Host], tmp_path: Path) -> None:
-    from gpulab.hosts.preflight import must_be_one
-
     with pytest.raises(UsageError, match=r"gpu1 does not see .*/none of gpu1: .* is not shared"):
         must_be_one(asked(hosts), tmp_path / "none", None)
