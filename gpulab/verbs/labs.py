@@ -140,6 +140,17 @@ def show(**options: Any) -> Outcome:
     return show_run(**options)
 
 
+@verb(RUN)
+def judge(**options: Any) -> Outcome:
+    """Judge a finished run again, after a proof changed.
+
+    From the files that are there: nothing is run. The record keeps the first verdict beside the new one.
+    """
+    from gpulab.runs.judge import judge
+
+    return judge(**options)
+
+
 @verb(RUN, LIMIT.called("on these hosts instead of those it ran on: gpu3,gpu4"))
 def resume(**options: Any) -> Outcome:
     """Go on with a run that broke, from its last whole checkpoint.
