@@ -24,7 +24,7 @@ from gpulab.verbs.verb import verb
     NODES,
     flag("requeue", "a job that loses its node starts again, from its last checkpoint"),
     Option("only", "these steps alone, and those that they refer to: ddp,zero3"),
-    Option("from", "start at this step; those before it are kept of the lab's last run", to="start"),
+    Option("from_", "start at this step; those before it are kept of the lab's last run", to="start"),
 )
 def lab(**options: Any) -> Outcome:
     """Run a lab: on the GPUs it needs, else rehearsed on the CPU.
