@@ -55,6 +55,14 @@ def no_program(plan: Plan, program: str) -> UsageError:
     return fault(plan.lab.file, where, f"the stack {plan.stack.name} has no program {program!r}", "check its spelling")
 
 
+def question(plan: Plan, command: Command) -> checks.Question:
+    """What is to be judged of a finished command."""
+    return checks.Question(
+        step=command.step, out=command.out, log=log_of(plan, command.step), run=plan.run, model=plan.model,
+        makes=command.makes, proves=command.proves, world=command.world,
+    )  # fmt: skip
+
+
 class Backend(ABC):
     """Where a plan's commands run. It belongs to no run: what is done for one is told its plan.
 
