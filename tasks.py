@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from invoke.collection import Collection
 
-from gpulab.verbs import develop, hosts, images, labs, reports, serving
+from gpulab.verbs import develop, hosts, images, labs, reports, serving, work
 
 GROUPS = {
     "start": [labs.labs, labs.lab, labs.show, hosts.doctor],
@@ -13,6 +13,7 @@ GROUPS = {
         labs.queue,
     ],
     "reports": [reports.report, reports.compare, reports.watch],
+    "work": [work.shell],
     "serving": [serving.serve, serving.served, serving.stop, serving.eval, serving.bench],
     "hosts": [
         hosts.hosts, hosts.trust, hosts.provision, hosts.verify, hosts.accept, hosts.drift, hosts.fingerprint,
