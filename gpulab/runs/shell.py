@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from contextlib import suppress
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from gpulab.engines.backend import StepBackend
 from gpulab.engines.docker import DockerBackend
 from gpulab.engines.interrupts import ignored
 from gpulab.engines.local import LocalBackend
+from gpulab.hosts.ssh import forward
 from gpulab.lab.lab import Lab
 from gpulab.lab.step import Step
 from gpulab.lab.written import Needs, Rehearse
@@ -91,8 +93,11 @@ def workplace(stack: str, engine: str, hosts: str, limit: str, gpus: int) -> Run
     )  # fmt: skip
 
 
-def carry_out(spec: RunSpec, argv: Sequence[str]) -> int:
-    """Run one command there with this terminal; its exit status. Containers, network and reservation last as long."""
+def carry_out(spec: RunSpec, argv: Sequence[str], port: int | None = None) -> int:
+    """Run one command there with this terminal; its exit status. Containers, network and reservation last as long.
+
+    `port`: what it serves, on this machine's loopback as well where it runs on a host.
+    """
     engine = spec.engine
     assert isinstance(engine, StepBackend)  # noqa: S101 (no queue's, see ENGINES)
     if isinstance(engine, LocalBackend):
@@ -101,14 +106,15 @@ def carry_out(spec: RunSpec, argv: Sequence[str]) -> int:
                 f"the stack {spec.stack.name} is not installed here",
                 f"./inv stacks --install {spec.stack.name}, or --engine docker",
             )
-        return engine.foreground(*placed(spec, runs_dir(), argv))
+        return engine.foreground(*placed(spec, runs_dir(), argv, port))
     engine.prepare()
     folder = RunFolder.make(spec.lab.slug)
-    plan, command = placed(spec, folder.path, argv)
+    plan, command = placed(spec, folder.path, argv, port)
     try:
         Writer(folder, spec.record(run_name(folder.path)))  # so that the next inv removes what a killed one leaves
         engine.lay_ground(plan)
-        return engine.foreground(plan, command)
+        with forwarded(spec, port):
+            return engine.foreground(plan, command)
     finally:
         with ignored():
             engine.sweep(plan.run)
@@ -117,12 +123,28 @@ def carry_out(spec: RunSpec, argv: Sequence[str]) -> int:
             folder.discard()
 
 
-def placed(spec: RunSpec, run: Path, argv: Sequence[str]) -> tuple[Plan, Command]:
+@contextmanager
+def forwarded(spec: RunSpec, port: int | None) -> Iterator[None]:
+    """A port of the host's loopback is there on this machine's, too."""
+    hosts = [node.host for node in spec.compute_nodes if not node.host.local]
+    if not hosts or port is None:
+        yield
+        return
+    tunnel = subprocess.Popen(forward(hosts[0], port), stdin=subprocess.DEVNULL, start_new_session=True)
+    try:
+        yield
+    finally:
+        tunnel.terminate()
+        tunnel.wait()
+
+
+def placed(spec: RunSpec, run: Path, argv: Sequence[str], port: int | None) -> tuple[Plan, Command]:
     """The plan of the command, and the command: in the folder that one is in, on a host in the shared one."""
     plan = spec.plan(run)
     own = {"GPULAB_STACK": spec.stack.name}
     if isinstance(spec.engine, LocalBackend):
         own["GPULAB_BIN"] = str(spec.stack.bin)
     cwd = spec.compute_nodes[0].shared if spec.compute_nodes else Path.cwd()
-    command = replace(plan.command("shell"), argv=tuple(argv), cwd=cwd, env={**plan.command("shell").env, **own})
+    step = plan.command("shell")
+    command = replace(step, argv=tuple(argv), cwd=cwd, env={**step.env, **own}, port=port)
     return replace(plan, commands=(command,)), command
