@@ -75,15 +75,17 @@ def workplace(stack: str, engine: str, hosts: str, limit: str, gpus: int) -> Run
     takes_gpus = found.pins.torch == "cuda"
     if gpus and not takes_gpus:
         raise UsageError(f"the stack {stack} uses no GPU", "leave --gpus out, or take another stack: ./inv stacks")
-    compute_nodes = compute_nodes_for(Needs(gpus=gpus), engine, hosts, limit, 1)
+    asked = Needs.model_validate({"gpus": gpus})
+    compute_nodes = compute_nodes_for(asked, engine, hosts, limit, 1)
     machines = machines_of(compute_nodes, engine, 1)
-    if lacks := machines[0].lacks(Needs(gpus=gpus)):
-        raise UsageError(lacks.replace("the lab needs", "asked for:"), "fewer --gpus, or other hosts (--limit)")
-    seen = (gpus or len(machines[0].gpus)) if takes_gpus else 0
+    there = len(machines[0].gpus)
+    if gpus > there:
+        raise UsageError(f"--gpus {gpus}: {machines[0].hostname} has {there}", "fewer, or other hosts (--limit)")
+    seen = (gpus or there) if takes_gpus else 0
     lab = Workplace(
         folder=LABS / "common" / "data", title=f"a place to work in, stack {stack}", upstream="", curriculum="",
-        stack=stack, models={}, needs=Needs(gpus=seen, disk_gib=0), rehearse=Rehearse.model_validate({}),
-        steps={"shell": Step(run="bash")},
+        stack=stack, models={}, needs=Needs.model_validate({"gpus": seen}), rehearse=Rehearse.model_validate({}),
+        steps={"shell": Step.model_validate({"run": "bash"})},
     )  # fmt: skip
     profile: Profile = "cpu" if found.pins.torch == "cpu" else "gpu"
     where = f"on {machines[0].hostname}" if compute_nodes else "here"
