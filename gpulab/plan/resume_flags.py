@@ -9,7 +9,8 @@ import dataclasses
 from pathlib import Path
 
 from gpulab.lab import flags
-from gpulab.plan.plan import Command, additions
+from gpulab.plan.layers import additions
+from gpulab.plan.plan import Command
 
 PROOF = "went on from its checkpoint"
 

@@ -1,4 +1,4 @@
-"""What `./inv --help VERB` prints: how a verb is called, what it does, its options in the order of their declaration."""
+"""What `./inv --help VERB` prints: how a verb is called, what it does, its options in their declared order."""
 
 from __future__ import annotations
 
