@@ -17,7 +17,7 @@ from gpulab.common.paths import runs_dir, shown
 from gpulab.lab.lab import find_lab
 from gpulab.records.read import all_runs, find_run, read, run_name
 from gpulab.records.record import RunRecord
-from gpulab.reports.summary import again, run_figures, state_text
+from gpulab.reports.summary import again, judged_twice, run_figures, state_text
 
 UNREADABLE = "unreadable"
 MOST = 1_000_000
@@ -71,6 +71,7 @@ def show_run(run: str) -> Outcome:
         for proof in step.proofs:
             proofs.add_row(step.step, proof.proof, "yes" if proof.holds else "[red]no[/]", Text(proof.evidence))
     failures = [Text(failure, style="red") for failure in record.failures]
+    first = [Text(judged_twice(record, record.first_verdict), "yellow")] if record.first_verdict else []
     files = Text(f"page: ./inv report {record.run}   reproduce: {again(record, folder)}", style="dim")
-    page = Group(run_figures(record, folder), proofs, *failures, files)
+    page = Group(run_figures(record, folder), proofs, *failures, *first, files)
     return Outcome({"record": record.as_data(), "folder": folder}, text=page)

@@ -31,12 +31,13 @@ def help_page(verb: Task[Any], options: Sequence[Option]) -> str:
 
 def called(option: Option) -> str:
     """How an option is written on the command line."""
+    name = option.name.strip("_")  # from_, which Python has a meaning for
     if option.default is None:
-        return option.name.upper()
-    name = f"--{option.name.replace('_', '-')}"
+        return name.upper()
+    flag = f"--{name.replace('_', '-')}"
     if isinstance(option.default, bool):
-        return name
-    return f"{name} {'N' if isinstance(option.default, int | float) else option.name.upper()}"
+        return flag
+    return f"{flag} {'N' if isinstance(option.default, int | float) else name.upper()}"
 
 
 def explanation(option: Option) -> str:
