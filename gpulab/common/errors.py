@@ -47,7 +47,7 @@ def nearest(word: str, known: list[str], *, listed: str = "") -> str:
     or else what lists them."""
     from difflib import get_close_matches
 
-    close = get_close_matches(word, known, n=3, cutoff=0.6)
+    close = get_close_matches(word, known, n=3, cutoff=0.5)
     if close:
         return f"did you mean {' or '.join(close)}?"
     if len(known) <= 12:

@@ -167,7 +167,7 @@ def test_a_failing_install_names_the_log_and_the_cure(clone):
         (["lab", "quickstart", "--rehearsed"], "lab has no option '--rehearsed'", "did you mean --rehearse"),
         (["lab", "quickstart", "twice"], "lab takes no further word, 'twice' is one", "./inv --help lab"),
         (["compare"], "compare needs RUN and OTHERS", "./inv --help compare"),
-        (["lab", "nothing"], "no lab 'nothing'", "./inv labs lists them"),
+        (["lab", "xyzzy"], "no lab 'xyzzy'", "./inv labs lists them"),
         (["lab", "quickstart", "--nodes", "0"], "--nodes 0: not a positive number", "leave --nodes out"),
         (["rehearse", "--jobs=0"], "--jobs 0: not a positive number", "leave --jobs out"),
         (["accept", "--limit", "gpu1"], "--limit gpu1: it chooses hosts of an inventory", "--hosts gpus.ini"),
