@@ -20,7 +20,8 @@ from gpulab.hosts.inventory import Host
 from gpulab.hosts.preflight import must_be_one
 from gpulab.images.image import Image
 from gpulab.lab.lab import load_lab
-from gpulab.plan.plan import Plan, PlanSpec, Site, plan
+from gpulab.plan.make import plan
+from gpulab.plan.plan import Plan, PlanSpec, Site
 from gpulab.stacks.stack import load_stack
 
 LAB = """\
