@@ -21,6 +21,7 @@ from gpulab.engines import service as services
 from gpulab.engines.local import stack_environment
 from gpulab.inside import ready
 from gpulab.lab import flags
+from gpulab.lab.settings import check_setting
 from gpulab.plan import vllm_adapters
 from gpulab.plan.layers import additions, environment
 from gpulab.plan.machine import this_machine
@@ -150,8 +151,7 @@ def _settings(given: Sequence[str]) -> dict[str, str]:
             raise UsageError(f"--set {redact.text(key)}: not key=value", "--set max_new_tokens=64")
         if key in OURS:
             raise UsageError(f"--set {key} is inv's own to say", "see ./inv --help serve")
-        if wrong := flags.unknown(COMMAND, key) or flags.impossible(COMMAND, key, value):
-            raise UsageError(f"--set {redact.text(key)}: {wrong[0]}", wrong[1])
+        check_setting(f"--set {redact.text(key)}", COMMAND, key, value)
         found[key] = value
     return found
 

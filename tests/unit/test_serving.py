@@ -197,6 +197,7 @@ def test_a_key_is_sent_by_clients_and_stands_on_no_command_line(model: Path, mon
         ({"settings": ["max_new_token=1"]}, "knows no flag 'max_new_token'"),
         ({"settings": ["max_new_tokens=many"]}, "takes no such value of 'max_new_tokens'"),
         ({"settings": ["port=1"]}, "--set port is inv's own to say"),
+        ({"settings": ["hub_token=abc"]}, "--set hub_token: hub_token is a secret"),
         ({"adapter": ["capitals"]}, "--adapter capitals: not NAME=FOLDER"),
     ],
 )
