@@ -13,6 +13,7 @@ from gpulab.common import redact
 from gpulab.common.causes import likely_cause, tail
 from gpulab.common.console import console
 from gpulab.common.errors import UsageError, nearest
+from gpulab.common.failure import Failure
 from gpulab.common.listing import listing
 from gpulab.common.outcome import Outcome
 from gpulab.common.paths import shown
@@ -90,7 +91,8 @@ def served() -> Outcome:
         rows.append({**service.model_dump(exclude={"argv"}), "url": service.url, "log": service.log, "state": state})
         table.add_row(service.name, state, service.url, service.backend, ", ".join([service.model, *service.adapters]))
         if state == "dead":
-            failures.append(f"{service.name} died, its log: {shown(service.log)}; ./inv stop {service.name} forgets it")
+            forget = f"./inv stop {service.name} forgets it"
+            failures.append(Failure(f"{service.name} died, its log: {shown(service.log)}", forget))
     return Outcome(
         {"services": rows}, failures=failures, text=table if rows else "nothing is served: ./inv serve MODEL"
     )

@@ -173,7 +173,9 @@ def test_one_that_died_later_is_told_of(model: Path) -> None:
         process.kill()
     wait_until(lambda: not services.processes(service), "its end")
     assert states() == {"Tiny-1B": "dead"}
-    assert "Tiny-1B died, its log: " in str(module.served().failures)
+    (failure,) = module.served().failures
+    assert failure.message.startswith("Tiny-1B died, its log: ")
+    assert failure.cure == "./inv stop Tiny-1B forgets it"
 
 
 @pytest.mark.usefixtures("stack")
