@@ -12,7 +12,7 @@ GROUPS = {
         labs.rehearse, labs.trace, labs.curriculum, labs.plan, labs.runs, labs.resume, labs.attach, labs.cancel,
         labs.queue,
     ],
-    "reports": [reports.report, reports.compare, reports.watch],
+    "reports": [reports.report, reports.compare, reports.watch, reports.site],
     "serving": [serving.serve, serving.served, serving.stop, serving.eval, serving.bench],
     "hosts": [
         hosts.hosts, hosts.trust, hosts.provision, hosts.verify, hosts.accept, hosts.drift, hosts.fingerprint,
