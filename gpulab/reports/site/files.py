@@ -38,10 +38,10 @@ def bring_up_to_date(folder: Path, wanted: Mapping[str, str | Path], keep: Colle
             draft.replace(path)
             changes.written.append(name)
     for path in folder.rglob("*"):
-        name = path.relative_to(folder)
-        if name.as_posix() not in wanted and name.parts[0] not in keep and not path.is_dir():
+        below = path.relative_to(folder)
+        if below.as_posix() not in wanted and below.parts[0] not in keep and not path.is_dir():
             path.unlink()
-            changes.removed.append(name.as_posix())
+            changes.removed.append(below.as_posix())
     return changes
 
 

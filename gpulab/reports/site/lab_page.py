@@ -73,7 +73,7 @@ def last_runs(runs: Sequence[tuple[Path, RunRecord | UsageError]], page: str, wo
     if not runs:
         return
     yield f"## {words('last_runs')}"
-    head = ("run", "profile", "state", "seconds", "proofs", "figures", "failure")
+    head = ("run", "profile", "state", "seconds", "proofs", "figures")
     yield table([words(name) for name in head], [row(folder, record, page, words) for folder, record in runs])
     yield words("note")
 
@@ -82,13 +82,14 @@ def row(folder: Path, record: RunRecord | UsageError, page: str, words: Words) -
     """A run in a line."""
     name = report_link(folder, page)
     if isinstance(record, UsageError):
-        return [name, "", state(record, words), "", "", "", short(record.message)]
+        return [name, "", state(record, words), "", "", short(record.message)]
     proofs = record.proofs
-    said = [f"{step.step}: {text}" for step in record.steps if (text := figures(step.metrics))]
+    said = [short(failure) for failure in record.failures[:1]]
+    said += [f"{step.step}: {text}" for step in record.steps if (text := figures(step.metrics))]
     return [
         name, record.profile, state(record, words), f"{record.seconds:.0f}",
         f"{sum(proof.holds for proof in proofs)} / {len(proofs)}",
-        Markup("<br>").join(plain(text) for text in said), short(record.failures[0] if record.failures else ""),
+        Markup("<br>").join(plain(text) for text in said),
     ]  # fmt: skip
 
 

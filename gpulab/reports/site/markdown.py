@@ -31,9 +31,9 @@ def code(text: str, language: str = "") -> str:
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A table; a cell is text, unless it is Markup."""
-    lines = [head, ["---"] * len(head), *rows]
-    cells = [[c if isinstance(c, Markup) or n == 1 else plain(c) for c in row] for n, row in enumerate(lines)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in cells)
+    cells = [[c if isinstance(c, Markup) else plain(c) for c in row] for row in [head, *rows]]
+    lines = [" | ".join(row) for row in cells]
+    return "\n".join(f"| {line} |" for line in [lines[0], " | ".join(["---"] * len(head)), *lines[1:]])
 
 
 def link(label: object, target: str) -> Markup:

@@ -46,7 +46,7 @@ def gather() -> Material:
     labs = {name: load_lab(LABS / name) for name in lab_names()}
     runs: Runs = read_all()
     last: dict[str, list[tuple[Path, RunRecord | UsageError]]] = defaultdict(list)
-    for folder, record in reversed(runs.items()):  # newest first
+    for folder, record in sorted(runs.items(), key=lambda run: run[0].name, reverse=True):  # newest first
         if len(last[folder.parent.name]) < SHOWN:
             last[folder.parent.name].append((folder, record))
     files = [ROOT / "README.md", ROOT / "README_CN.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -42,10 +42,9 @@ def pages(material: Material, language: Language) -> Pages:
     made.add(PLAN, plan_page(material, words))
     made.add(LABS_PAGE, labs_page(material, words))
     for lab in material.labs.values():
-        file = lab.folder / "README.md"
-        source = f"labs/{lab.name}/README.md"
-        readme = relinked(file.read_text(encoding="utf-8"), source, known) if file.is_file() else ""
-        made.add(known[source], lab_page(lab, known[source], readme, material, words))
+        readme, source = lab.folder / "README.md", f"labs/{lab.name}/README.md"
+        text = relinked(readme.read_text(encoding="utf-8"), source, known) if readme.is_file() else ""
+        made.add(known[source], lab_page(lab, known[source], text, material, words))
     made.config = config(material, words)
     return made
 
