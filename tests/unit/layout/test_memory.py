@@ -126,6 +126,55 @@ def test_what_saves_memory_is_seen_to(more, less):
     assert swift_memory(shape, training(less), 8, 8, 8).total < swift_memory(shape, training(more), 8, 8, 8).total
 
 
+REFERENCE = ("megatron rlhf", "swift rlhf --deepspeed zero3", "swift rlhf")
+
+
+def held(line):
+    shape, step = find_shape("Qwen/Qwen3-8B"), training(line)
+    assert step.trains
+    return megatron_memory(shape, step, Layout(1, 8, tensor=2)) if step.megatron else swift_memory(shape, step, 8, 8, 8)
+
+
+@pytest.mark.parametrize("rlhf", ["dpo", "kto"])
+@pytest.mark.parametrize("line", REFERENCE)
+def test_a_training_of_all_weights_from_preferences_holds_its_reference_too(line, rlhf):
+    alone, both = (held(f"{line} --tuner_type full --rlhf_type {kind}") for kind in ("orpo", rlhf))
+    each = find_shape("Qwen/Qwen3-8B").parameters * 2 / GIB
+    ways = {"megatron rlhf": 2, "swift rlhf": 1}.get(line, 8)
+    assert both.weights - alone.weights == pytest.approx(each / ways, rel=1e-3)
+    assert (both.gradients, both.optimizer) == (alone.gradients, alone.optimizer)
+
+
+@pytest.mark.parametrize("line", REFERENCE)
+def test_an_adapter_needs_no_reference_beside_the_model(line):
+    dpo, orpo = (held(f"{line} --tuner_type lora --rlhf_type {kind}") for kind in ("dpo", "orpo"))
+    assert dpo.weights == orpo.weights
+
+
+@pytest.mark.parametrize("line", ["megatron rlhf", "swift rlhf"])
+def test_a_pair_is_two_samples_of_a_pass(line):
+    single, pair = (held(f"{line} --tuner_type lora --rlhf_type {kind}") for kind in ("kto", "dpo"))
+    assert pair.activations == pytest.approx(2 * single.activations)
+
+
+@pytest.mark.parametrize("line", ["megatron rlhf --rlhf_type grpo", "swift rlhf --rlhf_type gkd"])
+def test_what_generates_or_has_a_teacher_is_not_estimated(line):
+    assert not training(line).trains
+
+
+@pytest.mark.parametrize(
+    ("headed", "plain"),
+    [("megatron sft --task_type seq_cls", "megatron sft"), ("swift rlhf --rlhf_type rm", "swift rlhf --rlhf_type orpo"),
+     ("swift sft --task_type embedding", "swift sft")],
+)  # fmt: skip
+def test_a_model_with_a_head_has_no_layer_over_the_vocabulary(headed, plain):
+    shape = find_shape("Qwen/Qwen3-8B")
+    some, all_ = (held(f"{line} --tuner_type full") for line in (headed, plain))
+    ways = 2 if headed.startswith("megatron") else 1
+    assert (all_.weights - some.weights) * GIB == pytest.approx(2 * shape.embedding / ways)
+    assert some.activations < all_.activations
+
+
 def test_a_later_pipeline_stage_holds_fewer_passes_but_the_logits():
     shape, step = find_shape("Qwen/Qwen3-8B"), training("megatron sft --max_length 32768 --global_batch_size 64")
     none, some = (megatron_memory(shape, step, Layout(1, 8, pipeline=p)) for p in (1, 4))
