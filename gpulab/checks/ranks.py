@@ -111,8 +111,8 @@ def laid_out(finished: Finished) -> str:
 
 @proof("stages interleaved as asked")
 def interleaved(finished: Finished) -> str:
-    """Each of Megatron's pipeline ranks has as many virtual stages as ms-swift's args.json says, and between two of them
-    lie layers of other ranks: with one stage a rank has layers that follow each other."""
+    """Each of Megatron's pipeline ranks has as many virtual stages as ms-swift's args.json says, and between two of
+    them lie layers of other ranks: with one stage a rank has layers that follow each other."""
     asked = (finished.args or {}).get("virtual_pipeline_model_parallel_size") or 1
     ranks = [r["layers"] for r in finished.ranks]
     torn = [a[-1] + 1 < b[0] for stages in ranks for a, b in pairwise(stages)]

@@ -2,8 +2,8 @@
 
 A callback of ms-swift: `--external_plugins {tools}/megatron_rank_report.py --callbacks rank_report`. `coordinates` says
 where the rank stands in each dimension that the model or its data is shared out along, and how many stand there in all.
-Experts lie in a grid of their own over the same ranks, so what is said of the weights is said of them apart. `layers` has
-a list for each virtual stage.
+Experts lie in a grid of their own over the same ranks, so what is said of the weights is said of them apart. `layers`
+has a list for each virtual stage; `reference` is how many numbers a frozen model beside the trained one has here.
 """
 
 from __future__ import annotations

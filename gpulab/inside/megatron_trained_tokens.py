@@ -1,7 +1,7 @@
 """How full the rows of a Megatron training were; see trained_tokens.py, whose name and file it shares.
 
-A callback of ms-swift: `--external_plugins {tools}/megatron_trained_tokens.py --callbacks trained_tokens`. Samples of one
-micro batch stand one behind the other without padding; with packing each of its rows is several samples.
+A callback of ms-swift: `--external_plugins {tools}/megatron_trained_tokens.py --callbacks trained_tokens`. Samples of
+one micro batch stand one behind the other without padding; with packing each of its rows is several samples.
 """
 
 from __future__ import annotations

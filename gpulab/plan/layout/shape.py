@@ -90,7 +90,7 @@ class Shape:
 
     @property
     def replicated(self) -> int:
-        """Parameters of any layer that every rank of a tensor parallel group holds: norms, what makes narrow vectors."""
+        """Parameters of any layer that every rank of a tensor parallel group holds: norms and `repeated`."""
         narrow = sum(wide * out for wide, out in self.latent.repeated(self.hidden)) if self.latent else 0
         norms = self.latent.norms if self.latent else self.qk_norm * 2 * self.head_dim
         return 2 * self.hidden + norms + narrow
@@ -124,7 +124,9 @@ def shape_of(config: Mapping[str, Any], where: str) -> Shape:
         )
     if missing := [key for key in NEEDED if key not in config]:
         raise UsageError(f"{where}: no {missing[0]!r}", "take the model's own config.json")
-    if config.get("mlp_only_layers") or config.get("decoder_sparse_step", 1) != 1 or config.get("moe_layer_freq", 1) != 1:
+    if config.get("mlp_only_layers") or {config.get(key, 1) for key in ("decoder_sparse_step", "moe_layer_freq")} != {
+        1
+    }:
         raise UsageError(
             f"{where}: layers with and without experts in one model", "write the layout's numbers yourself"
         )

@@ -62,7 +62,7 @@ class Training:
 
     @property
     def references(self) -> int:
-        """How many frozen copies of the model are held beside it: with LoRA it is its own reference, its adapter off."""
+        """How many frozen copies of the model are held beside it; with LoRA it is its own, the adapter off."""
         return int(self.full and self.rlhf in REFERRED)
 
     @property
