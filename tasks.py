@@ -9,8 +9,8 @@ from gpulab.verbs import develop, hosts, images, labs, reports, serving
 GROUPS = {
     "start": [labs.labs, labs.lab, labs.show, hosts.doctor],
     "labs": [
-        labs.rehearse, labs.trace, labs.curriculum, labs.plan, labs.runs, labs.resume, labs.attach, labs.cancel,
-        labs.queue,
+        labs.rehearse, labs.trace, labs.curriculum, labs.plan, labs.runs, labs.judge, labs.resume, labs.attach,
+        labs.cancel, labs.queue,
     ],
     "reports": [reports.report, reports.compare, reports.watch],
     "serving": [serving.serve, serving.served, serving.stop, serving.eval, serving.bench],

@@ -47,6 +47,14 @@ def log_of(plan: Plan, name: str) -> Path:
     return plan.run / "logs" / f"{name}.log"
 
 
+def question(plan: Plan, command: Command) -> checks.Question:
+    """What is to be judged of a finished command."""
+    return checks.Question(
+        step=command.step, out=command.out, log=log_of(plan, command.step), run=plan.run, model=plan.model,
+        makes=command.makes, proves=command.proves, world=command.world,
+    )  # fmt: skip
+
+
 class Backend(ABC):
     """Where a plan's commands run. It belongs to no run: what is done for one is told its plan.
 

@@ -15,7 +15,7 @@ from gpulab.common.outcome import Outcome
 from gpulab.common.paths import runs_dir, shown
 from gpulab.records.read import all_runs, find_run, read, run_name
 from gpulab.records.record import RunRecord
-from gpulab.reports.summary import run_page, state_text
+from gpulab.reports.summary import judged_twice, run_page, state_text
 
 UNREADABLE = "unreadable"
 MOST = 1_000_000
@@ -64,5 +64,6 @@ def show_run(run: str) -> Outcome:
         for proof in step.proofs:
             proofs.add_row(step.step, proof.proof, "yes" if proof.holds else "[red]no[/]", Text(proof.evidence))
     failures = [Text(failure, style="red") for failure in record.failures]
-    page = Group(proofs, *failures, run_page(record, folder))
+    first = [Text(judged_twice(record, record.first_verdict), "yellow")] if record.first_verdict else []
+    page = Group(proofs, *failures, *first, run_page(record, folder))
     return Outcome({"record": record.as_data(), "folder": folder}, text=page)

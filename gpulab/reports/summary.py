@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gpulab.common.paths import shown
-from gpulab.records.record import RunRecord, StepRecord
+from gpulab.records.record import RunRecord, StepRecord, Verdict
 
 STATES = {
     "done": "green", "failed": "red", "interrupted": "yellow", "killed": "red", "unreadable": "red", "running": "cyan",
@@ -77,6 +77,12 @@ def bench_table(levels: Mapping[str, Mapping[str, float]]) -> Table:
         cells = [f"{level[name]:.4g}" if name in level else "-" for level in levels.values()]
         table.add_row(name, *cells, style="red" if name == "failed" and any(cell != "0" for cell in cells) else "")
     return table
+
+
+def judged_twice(record: RunRecord, first: Verdict) -> str:
+    """That a run was judged again after its end, and how it was judged first."""
+    why = f": {first.failures[0]}" if first.failures else ""
+    return f"judged again {record.judged_again[:16]}; first it was {first.state}{why}"
 
 
 def run_page(record: RunRecord, folder: Path) -> Group:

@@ -40,10 +40,15 @@ TAIL = 12  # lines of a failed step's log that are shown
 def run_lab(request: LabRequest) -> Outcome:
     """Run a lab. Raises UsageError before anything is started when something is wrong with it."""
     spec = resolve(request)
+    tell_ports(spec)
+    return begin(spec).carry_out()
+
+
+def tell_ports(spec: RunSpec) -> None:
+    """Say which servers do not get the port that they are to have."""
     for step, asked in asked_ports(spec.lab, spec.settings).items():
         if spec.ports[step] != asked:
             console.print(f"port {asked} is taken, {step} will serve on {spec.ports[step]}")
-    return begin(spec).carry_out()
 
 
 def begin(spec: RunSpec, resumes: Callable[[Plan], ResumeRequest] | None = None) -> LabRun:

@@ -24,6 +24,7 @@ from gpulab.verbs.verb import verb
     NODES,
     flag("requeue", "a job that loses its node starts again, from its last checkpoint"),
     Option("only", "these steps alone, and those that they refer to: ddp,zero3"),
+    Option("from_", "start at this step; those before it are kept of the lab's last run", to="start"),
 )
 def lab(**options: Any) -> Outcome:
     """Run a lab: on the GPUs it needs, else rehearsed on the CPU.
@@ -33,10 +34,13 @@ def lab(**options: Any) -> Outcome:
     from gpulab.runs.dry import dry
     from gpulab.runs.execute import run_lab
     from gpulab.runs.request import LabRequest
+    from gpulab.runs.start_from import start_from
 
     only_shown = options.pop("dry")
     request = LabRequest(**options)
-    return dry(request) if only_shown else run_lab(request)
+    if only_shown:
+        return dry(request)
+    return start_from(request) if request.start else run_lab(request)
 
 
 @verb(
@@ -138,6 +142,17 @@ def show(**options: Any) -> Outcome:
     from gpulab.reports.listings import show_run
 
     return show_run(**options)
+
+
+@verb(RUN)
+def judge(**options: Any) -> Outcome:
+    """Judge a finished run again, after a proof changed.
+
+    From the files that are there: nothing is run. The record keeps the first verdict beside the new one.
+    """
+    from gpulab.runs.judge import judge
+
+    return judge(**options)
 
 
 @verb(RUN, LIMIT.called("on these hosts instead of those it ran on: gpu3,gpu4"))

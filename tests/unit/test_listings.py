@@ -99,7 +99,7 @@ def test_a_record_of_the_first_version_is_read_with_all_that_it_says(runs):
     old |= {"schema": 1, "steps": [{**old["steps"][0], "exit": None, "url": None, "of_an_engine": 1}]}
     (writer.folder / "run.json").write_text(json.dumps(old))
     record = read(writer.folder)
-    assert (record.schema_version, record.state, record.nodes, record.hosts) == (2, "done", 1, [])
+    assert (record.schema_version, record.state, record.nodes, record.hosts) == (3, "done", 1, [])
     assert (record.steps[0].step, record.seconds) == ("train", 2.5)
     assert listings.list_runs("", 20).data["runs"][0]["seconds"] == 2.5
 
