@@ -124,9 +124,8 @@ def shape_of(config: Mapping[str, Any], where: str) -> Shape:
         )
     if missing := [key for key in NEEDED if key not in config]:
         raise UsageError(f"{where}: no {missing[0]!r}", "take the model's own config.json")
-    if config.get("mlp_only_layers") or {config.get(key, 1) for key in ("decoder_sparse_step", "moe_layer_freq")} != {
-        1
-    }:
+    each = [config.get(key, 1) for key in ("decoder_sparse_step", "moe_layer_freq")]
+    if config.get("mlp_only_layers") or each != [1, 1]:
         raise UsageError(
             f"{where}: layers with and without experts in one model", "write the layout's numbers yourself"
         )
