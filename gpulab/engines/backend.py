@@ -161,3 +161,10 @@ class StepBackend(Backend):
 
     def remove(self, plan: Plan, commands: Sequence[Command]) -> None:
         """Remove what is left of commands that are over and on record."""
+
+    @abstractmethod
+    def foreground(self, plan: Plan, command: Command) -> int:
+        """Run a command with this terminal (see in_foreground); its exit status."""
+
+    def discard(self, plan: Plan) -> None:
+        """Remove a run's files where its steps were, as if it had never been."""

@@ -70,6 +70,11 @@ class HostFiles:
             data = out.read()
         unpack(data, plan)
 
+    def discard(self, plan: Plan) -> None:
+        """Remove the run's folder on the host."""
+        with self._tar(self._shared, 'rm -r -- "$1"', [str(self.folder(plan.run))]) as (into, _):
+            into.close()
+
     def ask(self, place: Place, module: str, question: Asked) -> str:
         """What a module of the lab's own answers on the host: at a command's place, without network."""
         done = subprocess.run(

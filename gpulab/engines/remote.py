@@ -188,6 +188,14 @@ class RemoteBackend(StepBackend):
         """See Backend."""
         self._containers.remove(plan, commands)
 
+    def foreground(self, plan: Plan, command: Command) -> int:
+        """See Backend."""
+        return self._containers.foreground(plan, command)
+
+    def discard(self, plan: Plan) -> None:
+        """See Backend."""
+        self._files.discard(plan)
+
     def sweep(self, run: Path) -> None:
         """See Backend; on every host, as far as it answers."""
         with ThreadPoolExecutor(len(self._dockers)) as pool:

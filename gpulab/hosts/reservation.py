@@ -7,7 +7,9 @@ in the same second one is told of the other. It lasts as long as the run, also b
 
 from __future__ import annotations
 
+import getpass
 import json
+import platform
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -22,6 +24,7 @@ from gpulab.records.read import read
 from gpulab.records.record import GOING
 
 NAME = "gpulab-claim"
+BY = "gpulab.by"  # the label that says who claims
 APPS = ("nvidia-smi", "--query-compute-apps=pid,process_name", "--format=csv,noheader")
 
 
@@ -47,17 +50,19 @@ def claim(dockers: Mapping[str, Docker], compute_nodes: Sequence[ComputeNode], p
 
 
 def _take(name: str, docker: Docker, run: Path, image: str) -> None:
-    words = ("create", "--name", NAME, "--label", f"{RUN}={run}", image, "true")
+    by = f"{getpass.getuser()}@{platform.node()}"
+    words = ("create", "--name", NAME, "--label", f"{RUN}={run}", "--label", f"{BY}={by}", image, "true")
     while (said := docker.try_run(*words)).returncode:
         if "is already in use" not in said.stderr:
             raise docker.complaint(said.stderr)
         held = docker.try_run("inspect", "--format", "{{json .Config.Labels}}", NAME)
         if held.returncode:
             continue  # it was given up just now
-        other = Path(json.loads(held.stdout)[RUN])
+        labels = json.loads(held.stdout)
+        other, who = Path(labels[RUN]), f" of {labels[BY]}" if BY in labels else ""
         if not _is_over(other):
             raise UsageError(
-                f"{name} is in use by the run {other.parent.name}/{other.name} ({other})",
+                f"{name} is in use by the run {other.parent.name}/{other.name}{who} ({other})",
                 "wait for its end, take other hosts (--limit), or share them by a queue (docs/slurm.md); of a run "
                 f"whose record is lost: `docker rm {NAME}` there",
             )

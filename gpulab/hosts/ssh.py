@@ -39,6 +39,12 @@ def command(host: Host, *argv: str) -> list[str]:
     return ["env", "-C", str(ROOT), "ssh", *options(host), host.address, shlex.join(argv)]
 
 
+def forward(host: Host, port: int) -> list[str]:
+    """The command that has a port of the host's loopback under the same number on this machine's, until it is ended."""
+    words = ["-N", "-o", "ExitOnForwardFailure=yes", "-L", f"127.0.0.1:{port}:127.0.0.1:{port}"]
+    return ["env", "-C", str(ROOT), "ssh", *words, *options(host), host.address]
+
+
 def ask(
     hosts: Sequence[Host],
     argv: Callable[[Host], Sequence[str]],

@@ -20,6 +20,17 @@ def hosts(**options: Any) -> Outcome:
     return show(**options)
 
 
+@verb(HOSTS, LIMIT, flag("once", "print it once, also in a terminal"))
+def top(**options: Any) -> Outcome:
+    """Show who uses which GPU: programs, reservations.
+
+    A table that refreshes until Ctrl-C.
+    """
+    from gpulab.hosts.top import top
+
+    return top(**options)
+
+
 @verb(HOSTS, LIMIT, flag("yes", "accept without asking"), repeated("forget", "drop a host's old key"))
 def trust(**options: Any) -> Outcome:
     """Show the hosts' keys and accept them once."""
