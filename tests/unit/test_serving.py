@@ -173,7 +173,9 @@ def test_one_that_died_later_is_told_of(model: Path) -> None:
         process.kill()
     wait_until(lambda: not services.processes(service), "its end")
     assert states() == {"Tiny-1B": "dead"}
-    assert "Tiny-1B died, its log: " in str(module.served().failures)
+    (failure,) = module.served().failures
+    assert failure.message.startswith("Tiny-1B died, its log: ")
+    assert failure.cure == "./inv stop Tiny-1B forgets it"
 
 
 @pytest.mark.usefixtures("stack")
@@ -197,6 +199,7 @@ def test_a_key_is_sent_by_clients_and_stands_on_no_command_line(model: Path, mon
         ({"settings": ["max_new_token=1"]}, "knows no flag 'max_new_token'"),
         ({"settings": ["max_new_tokens=many"]}, "takes no such value of 'max_new_tokens'"),
         ({"settings": ["port=1"]}, "--set port is inv's own to say"),
+        ({"settings": ["hub_token=abc"]}, "--set hub_token: hub_token is a secret"),
         ({"adapter": ["capitals"]}, "--adapter capitals: not NAME=FOLDER"),
     ],
 )
