@@ -12,7 +12,7 @@ GROUPS = {
         labs.rehearse, labs.trace, labs.curriculum, labs.plan, labs.runs, labs.judge, labs.resume, labs.attach,
         labs.cancel, labs.queue,
     ],
-    "reports": [reports.report, reports.compare, reports.watch],
+    "reports": [reports.report, reports.compare, reports.watch, reports.site],
     "work": [work.shell, work.notebook],
     "serving": [serving.serve, serving.served, serving.stop, serving.eval, serving.bench],
     "hosts": [
