@@ -17,7 +17,8 @@ from gpulab.common.resources import Usage
 from gpulab.engines.backend import CannotStart, StepBackend, log_of
 from gpulab.engines.warm import PROGRAMS, SHARED, Forked, Warm, carries
 from gpulab.inside import ready
-from gpulab.plan.plan import RENDEZVOUS, Command, Node, Plan, environment
+from gpulab.plan.layers import environment
+from gpulab.plan.plan import RENDEZVOUS, Command, Node, Plan
 from gpulab.plan.script import LocalShell
 from gpulab.stacks.stack import Stack
 

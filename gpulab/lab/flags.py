@@ -62,7 +62,7 @@ def unknown(argv: Sequence[str], flag: str) -> tuple[str, str] | None:
     known = list(known_flags()[name] if name else given(argv))
     if flag in known:
         return None
-    return f"{name or argv[0]} knows no flag {flag!r}", nearest(flag, known)
+    return f"{name or argv[0]} knows no flag {flag!r}", nearest(flag, known, listed="docker/flags.json" if name else "")
 
 
 def impossible(argv: Sequence[str], flag: str, value: Any) -> tuple[str, str] | None:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from gpulab.inside.resume_files import Taken
 from gpulab.lab import flags
-from gpulab.plan.plan import Command, Plan, additions
+from gpulab.plan.layers import additions
+from gpulab.plan.plan import Command, Plan
 
 PROOF = "went on from its checkpoint"
 

@@ -59,4 +59,5 @@ def find_run(name: str) -> Path:
         slug = folder.parent.name
         if wanted in (run_name(folder), folder.name, slug, slug.partition("-")[2], slug.replace("-", "/", 1)):
             return folder
-    raise UsageError(f"no run {name!r}", nearest(name, [run_name(f) for f in runs[-20:]]))
+    labs = {f.parent.name.partition("-")[2] for f in runs}
+    raise UsageError(f"no run {name!r}", nearest(name, [*sorted(labs), *map(run_name, runs)], listed="./inv runs"))

@@ -87,13 +87,22 @@ def judged_twice(record: RunRecord, first: Verdict) -> str:
 
 def run_page(record: RunRecord, folder: Path) -> Group:
     """What is printed at a run's end: its steps, the comparison where the lab makes one, how to look closer."""
+    closer = f"look closer: ./inv show {record.run}   reproduce: {again(record, folder)}"
+    return Group(run_figures(record, folder), Text(closer, style="dim"))
+
+
+def again(record: RunRecord, folder: Path) -> str:
+    """The command that runs it again without this project's verbs."""
+    return f"{'sbatch' if record.job else 'bash'} {shown(folder / 'plan.sh')}"
+
+
+def run_figures(record: RunRecord, folder: Path) -> Group:
+    """A run's steps, and what the lab compares."""
     parts: list[Any] = [run_table(record, folder)]
     parts += [bench_table(step.metrics["bench"]) for step in record.steps if "bench" in step.metrics]
     table = folder / "comparison.md"
     if table.is_file():
         parts.append(Text("\n" + table.read_text(encoding="utf-8").split("\n\n")[-1].rstrip()))
-    again = f"{'sbatch' if record.job else 'bash'} {shown(folder / 'plan.sh')}"
-    parts.append(Text(f"look closer: ./inv show {record.run}   reproduce: {again}", style="dim"))
     return Group(*parts)
 
 

@@ -18,7 +18,8 @@ from gpulab.plan.resume_flags import flags_for
 from gpulab.records.read import all_runs, find_run, read, run_name
 from gpulab.records.record import GOING, RunRecord, StepRecord
 from gpulab.records.writer import write
-from gpulab.runs.execute import LabRun, begin
+from gpulab.runs.execute import begin
+from gpulab.runs.lab_run import LabRun
 from gpulab.runs.spec import RunSpec
 
 

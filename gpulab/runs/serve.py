@@ -22,8 +22,9 @@ from gpulab.engines.local import stack_environment
 from gpulab.inside import ready
 from gpulab.lab import flags
 from gpulab.plan import vllm_adapters
+from gpulab.plan.layers import additions, environment
 from gpulab.plan.machine import this_machine
-from gpulab.plan.plan import TOOLS, additions, environment
+from gpulab.plan.plan import TOOLS
 from gpulab.records.record import now
 from gpulab.records.service import ServiceRecord, all_services
 from gpulab.runs.serve_target import Target, adapters, target

@@ -17,7 +17,8 @@ from gpulab.lab.lab import find_lab
 from gpulab.lab.written import Needs
 from gpulab.plan.layout.step import Devices
 from gpulab.plan.machine import Machine, this_machine
-from gpulab.plan.plan import Plan, PlanSpec, Site, plan
+from gpulab.plan.make import plan
+from gpulab.plan.plan import Plan, PlanSpec, Site
 from gpulab.records.record import RunRecord, now
 from gpulab.stacks.stack import load_stack
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from invoke.parser.context import ParserContext
+
+from gpulab.common.errors import nearest
 
 if TYPE_CHECKING:
     from gpulab.verbs.options import Option
@@ -38,7 +41,7 @@ def mistake(words: Sequence[str], verbs: Mapping[str, ParserContext]) -> tuple[s
     if not words or words[0] not in verbs:
         return None
     flags = verbs[words[0]].flags
-    cure = f"inv --help {words[0]}"
+    cure = help_of(words[0])
     left = iter(words[1:])
     for word in left:
         name, equals, value = word.partition("=")
@@ -49,8 +52,34 @@ def mistake(words: Sequence[str], verbs: Mapping[str, ParserContext]) -> tuple[s
             return f"{name} needs a value", cure
         if flags[name].kind in (int, float):
             try:
-                flags[name].kind(given)
+                number = flags[name].kind(given)
             except ValueError:
                 kind = "a whole number" if flags[name].kind is int else "a number"
                 return f"{name}: {given!r} is not {kind}", cure
+            if number == 0:  # which stands for "not given" behind the verb
+                return f"{name} {given}: not a positive number", f"leave {name} out, or {cure}"
     return None
+
+
+def explained(
+    message: str, words: Sequence[str], verbs: Mapping[str, ParserContext], options: Sequence[Option] = ()
+) -> tuple[str, str]:
+    """(what invoke's parser could not read, the cure), in this project's words."""
+    verb = words[0] if words else ""
+    if unknown := re.fullmatch("No idea what '(.*)' is!", message, re.DOTALL):
+        word = unknown[1]
+        if verb not in verbs:
+            return f"no verb {word!r}", nearest(word, sorted(verbs), listed="./inv")
+        if word.startswith("-"):
+            return f"{verb} has no option {word!r}", nearest(word, list(verbs[verb].flags), listed=help_of(verb))
+        return f"{verb} takes no further word, {word!r} is one", help_of(verb)
+    if "did not receive required" in message:
+        missing = [o for o in options if re.search(rf"'{o.name}'", message)]
+        what = f": {missing[0].help}" if len(missing) == 1 else ""
+        return f"{verb} needs {' and '.join(option.name.upper() for option in missing)}{what}", help_of(verb)
+    return message, help_of(verb) if verb in verbs else "./inv"
+
+
+def help_of(verb: str) -> str:
+    """The command that explains a verb."""
+    return f"./inv --help {verb}"

@@ -13,7 +13,7 @@ from gpulab.verbs.verb import verb
     first("name", "the lab's folder: `quickstart` or `start/quickstart`"),
     flag("rehearse", "on the CPU with a tiny twin, even where there is a GPU"),
     flag("dry", "print the plan as a shell script and run nothing"),
-    repeated("set", "step.key=value: a flag for one step's command; may be given again", to="settings"),
+    repeated("set", "step.key=value: a flag for one step's command", to="settings"),
     flag("keep_serving", "leave the last server up when all is done, until Ctrl-C"),
     Option("hub", "where real models come from: modelscope or hf", default="modelscope"),
     Option(

@@ -12,11 +12,11 @@ from gpulab.verbs.verb import verb
 @verb(
     first("model", "a folder (a model, a checkpoint), a run or a lab (what its last run made), or ORG/NAME of a hub"),
     Option("backend", "transformers, vllm, sglang or lmdeploy", default="transformers"),
-    repeated("adapter", "NAME=FOLDER or NAME=RUN: served beside the model under that name; may be given again"),
+    repeated("adapter", "NAME=FOLDER or NAME=RUN: served beside the model under that name"),
     number("port", "the port; usual is the first free one from 8000 on"),
     Option("name", "what clients call it; usual is the model's or the lab's name"),
     flag("public", "also for other machines; needs a key in GPULAB_API_KEY"),
-    repeated("set", "key=value: a flag of `swift deploy`; may be given again", to="settings"),
+    repeated("set", "key=value: a flag of `swift deploy`", to="settings"),
     number("within", "seconds in which it has to answer", default=600),
 )
 def serve(**options: Any) -> Outcome:

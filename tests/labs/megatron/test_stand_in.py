@@ -17,7 +17,8 @@ from gpulab.plan.layout.memory import GIB, megatron_memory
 from gpulab.plan.layout.rules import broken
 from gpulab.plan.layout.shape import find_shape
 from gpulab.plan.layout.training import Training
-from gpulab.plan.plan import PlanSpec, plan
+from gpulab.plan.make import plan
+from gpulab.plan.plan import PlanSpec
 from gpulab.stacks.stack import load_stack
 
 pytestmark = pytest.mark.rehearsal
