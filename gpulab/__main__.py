@@ -18,7 +18,7 @@ from invoke.program import Program  # noqa: E402
 
 from gpulab.common.failure import Failure  # noqa: E402
 from gpulab.common.output import protect, unwritten  # noqa: E402
-from gpulab.verbs.command_line import asking_help, explained, mistake, named  # noqa: E402
+from gpulab.verbs.command_line import asking_help, explained, mistake, named, own  # noqa: E402
 
 
 class Lab(Program):
@@ -84,7 +84,7 @@ class Lab(Program):
 def refuse(message: str, cure: str) -> NoReturn:
     """End with exit 2: two lines, or with --json one object."""
     failure = Failure(message, cure)
-    if "--json" in sys.argv:
+    if "--json" in own(sys.argv):
         said = {"ok": False, "failures": [str(failure)], "details": [failure.as_dict()], "cure": cure}
         print(json.dumps(said))
     else:

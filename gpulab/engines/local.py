@@ -15,6 +15,7 @@ from gpulab.common.ports import free_port
 from gpulab.common.processes import MARK, Meter, belonging, stop
 from gpulab.common.resources import Usage
 from gpulab.engines.backend import CannotStart, StepBackend, log_of
+from gpulab.engines.foreground import in_foreground
 from gpulab.engines.warm import PROGRAMS, SHARED, Forked, Warm, carries
 from gpulab.inside import ready
 from gpulab.plan.layers import environment
@@ -114,6 +115,10 @@ class LocalBackend(StepBackend):
         """See Backend."""
         assert command.ready and command.url  # noqa: S101 (only servers are asked)
         return ready.answers(command.url, command.ready.chat, timeout=timeout)
+
+    def foreground(self, plan: Plan, command: Command) -> int:
+        """See Backend."""
+        return in_foreground(command.argv, stack_environment(self.stack, command.env), command.cwd)
 
     def sweep(self, run: Path) -> None:
         """See Backend; by the mark in the processes' environment."""

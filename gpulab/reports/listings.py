@@ -33,6 +33,11 @@ def read_or_why(folder: Path) -> RunRecord | UsageError:
         return error
 
 
+def read_all() -> dict[Path, RunRecord | UsageError]:
+    """Every run's record by its folder, oldest first, or why it can't be read."""
+    return {folder: read_or_why(folder) for folder in all_runs()}
+
+
 def list_runs(lab: str, limit: int) -> Outcome:
     """The last runs, newest first; no more records are opened than are shown."""
     positive("--limit", limit, MOST)

@@ -29,9 +29,19 @@ def named(words: Sequence[str], verbs: Mapping[str, ParserContext], options: Seq
     return [*words[:at], f"--{placed}", *words[at:]]
 
 
+def own(words: Sequence[str]) -> list[str]:
+    """The words that are a verb's own: those before `--`."""
+    return list(words[: words.index("--")] if "--" in words else words)
+
+
+def behind(words: Sequence[str]) -> list[str]:
+    """The words behind `--`, which a verb hands on as they are."""
+    return list(words[words.index("--") + 1 :] if "--" in words else [])
+
+
 def asking_help(words: Sequence[str], verbs: Collection[str]) -> list[str]:
     """The words with `VERB --help` as invoke wants it: a verb with a place to fill would take --help for it."""
-    if len(words) > 1 and words[0] in verbs and "--help" in words[1:]:
+    if len(words) > 1 and words[0] in verbs and "--help" in own(words[1:]):
         return ["--help", words[0]]
     return list(words)
 

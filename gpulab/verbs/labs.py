@@ -5,25 +5,37 @@ from __future__ import annotations
 from typing import Any
 
 from gpulab.common.outcome import Outcome
-from gpulab.verbs.options import HOSTS, LIMIT, NODES, RUN, Option, first, flag, number, repeated
+from gpulab.verbs.options import (
+    ENGINE,
+    HOSTS,
+    HUB,
+    LAB,
+    LIMIT,
+    NODES,
+    ONLY,
+    RUN,
+    SETTINGS,
+    Option,
+    first,
+    flag,
+    number,
+)
 from gpulab.verbs.verb import verb
 
 
 @verb(
-    first("name", "the lab's folder: `quickstart` or `start/quickstart`"),
+    LAB,
     flag("rehearse", "on the CPU with a tiny twin, even where there is a GPU"),
     flag("dry", "print the plan as a shell script and run nothing"),
-    repeated("set", "step.key=value: a flag for one step's command", to="settings"),
+    SETTINGS,
     flag("keep_serving", "leave the last server up when all is done, until Ctrl-C"),
-    Option("hub", "where real models come from: modelscope or hf", default="modelscope"),
-    Option(
-        "engine", "local (the stack's venv), docker (its image; usual on hosts) or slurm (a job in the hosts' queue)"
-    ),
+    HUB,
+    ENGINE,
     HOSTS.called("on a host of this inventory: gpus.ini"),
     LIMIT,
     NODES,
     flag("requeue", "a job that loses its node starts again, from its last checkpoint"),
-    Option("only", "these steps alone, and those that they refer to: ddp,zero3"),
+    ONLY,
     Option("from_", "start at this step; those before it are kept of the lab's last run", to="start"),
 )
 def lab(**options: Any) -> Outcome:
@@ -44,13 +56,13 @@ def lab(**options: Any) -> Outcome:
 
 
 @verb(
-    first("name", "the lab's folder: `megatron` or `train/megatron`"),
+    LAB,
     HOSTS.called("on hosts of this inventory; they are asked for their GPUs, unless --gpus says"),
     LIMIT,
     NODES,
     number("gpus", "GPUs of each node; no host is asked, so the cluster may be one that you do not have yet"),
     number("vram_gib", "memory of each GPU in GiB, as --gpus", default=0.0),
-    repeated("set", "step.key=value, as in inv lab: train.tensor_model_parallel_size=4", to="settings"),
+    SETTINGS.called("step.key=value, as in inv lab: train.tensor_model_parallel_size=4"),
 )
 def plan(**options: Any) -> Outcome:
     """Show what a lab would do on GPUs, and start nothing.
@@ -80,8 +92,8 @@ def rehearse(**options: Any) -> Outcome:
 @verb(
     first("lab", "the lab's folder, `tuners`, or one step of it, `tuners:lora`", to="name"),
     Option("beside", "another one: where the two part", by_place=True),
-    Option("only", "these steps alone, and those that they refer to: train,infer"),
-    repeated("set", "step.key=value, as in inv lab: train.max_steps=2", to="settings"),
+    ONLY,
+    SETTINGS.called("step.key=value, as in inv lab: train.max_steps=2"),
 )
 def trace(**options: Any) -> Outcome:
     """Trace a lab's rehearsal: a flow chart of ms-swift's main line.

@@ -80,7 +80,7 @@ def test_a_page_stands_for_a_row_where_it_is_a_file(monkeypatch: pytest.MonkeyPa
     pages = {"D5.flow": "docs/architecture.md", "D5.paths": "docs/no-such-page.md", "D1.env": "./inv stacks"}
     known = {name: curriculum.Row(en="a", zh="a", page=page) for name, page in pages.items()}
     monkeypatch.setattr(curriculum, "rows", lambda: known)
-    monkeypatch.setattr(curriculum, "all_runs", list)
+    monkeypatch.setattr(curriculum, "read_all", dict)
     assert [standing.state for standing in standings({})] == ["a page", "todo", "todo"]
 
 

@@ -74,6 +74,17 @@ def test_it_works_from_any_directory_and_through_a_link(clone, tmp_path):
     assert str(clone / "tasks.py") in done.stdout
 
 
+def test_a_venv_whose_python_is_gone_is_told_with_the_cure(clone):
+    (clone / ".venv/bin").mkdir(parents=True)
+    shutil.copy(clone / "gpulab/control.lock", clone / ".venv/installed.lock")
+    (clone / ".venv/bin/python").symlink_to("/nowhere/python3")
+    done = inv(clone, "hello")
+    assert done.returncode == 2
+    first, second = done.stderr.splitlines()
+    assert first == f"error: {clone}/.venv can't be used: the Python that it was made of is gone, or is another user's"
+    assert second.startswith(f"  cure: rm -r {clone}/.venv")
+
+
 def test_a_stale_lock_is_installed_anew(clone):
     inv(clone, "hello")
     with (clone / "gpulab/control.lock").open("a") as lock:

@@ -79,7 +79,7 @@ def test_bare_inv_prints_the_verbs_by_what_one_wants_to_do_in_80_columns():
     done = inv()
     assert done.returncode == 0, done.stderr
     titles = [line for line in done.stdout.splitlines() if line and not line.startswith(" ")][:-1]
-    assert titles == ["start", "labs", "reports", "serving", "hosts", "images", "develop"]
+    assert titles == ["start", "labs", "reports", "work", "serving", "hosts", "images", "develop"]
     assert [line for line in done.stdout.splitlines() if len(line) > 80] == []
     for task in VERBS:
         assert f"  {task.name} " in done.stdout
