@@ -10,7 +10,7 @@ from __future__ import annotations
 import getpass
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -28,20 +28,28 @@ BY = "gpulab.by"  # the label that says who claims
 APPS = ("nvidia-smi", "--query-compute-apps=pid,process_name", "--format=csv,noheader")
 
 
-def claim(dockers: Mapping[str, Docker], compute_nodes: Sequence[ComputeNode], plan: Plan, image: str) -> None:
-    """Take the hosts for a run. Raises UsageError where another run, or another program, has them.
+def claim(
+    dockers: Mapping[str, Docker], compute_nodes: Sequence[ComputeNode], plan: Plan, image: str,
+    then: Callable[[], object],
+) -> None:  # fmt: skip
+    """Take the hosts for a run. Raises UsageError where another run, or another program, has them. `then`: what is done
+    as soon as the first is taken, beside the others.
 
     A rehearsal on one host takes nothing that another could miss.
     """
     gpus = plan.profile == "gpu" and plan.lab.needs.gpus > 0
     if not (gpus or any(command.rank is not None for command in plan.commands)):
+        then()
         return
     first, *others = sorted(dockers)  # the first alone: it decides between two runs, or each might have one host
     _take(first, dockers[first], plan.run, image)
     with ThreadPoolExecutor(len(dockers)) as pool:
+        beside = pool.submit(then)
         list(pool.map(lambda name: _take(name, dockers[name], plan.run, image), others))
+        beside.result()
     if gpus:
-        for name, answer in ask([compute_node.host for compute_node in compute_nodes], lambda _: APPS).items():
+        hosts = [compute_node.host for compute_node in compute_nodes]
+        for name, answer in ask(hosts, lambda _: APPS, login="kept").items():
             if answer.stdout.strip():
                 raise UsageError(
                     f"the GPUs of {name} are in use: {'; '.join(answer.stdout.strip().splitlines())}",

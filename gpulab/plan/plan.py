@@ -122,6 +122,11 @@ class Plan:
         """The steps in order."""
         return tuple(dict.fromkeys(c.step for c in self.commands))
 
+    @property
+    def programs(self) -> tuple[str, ...]:
+        """The programs that the commands start."""
+        return tuple(dict.fromkeys(c.argv[0] for c in self.commands))
+
     def command(self, step: str) -> Command:
         """The command of `step`; of a spread one the first node's, which keeps what is shared."""
         return self.ranks(step)[0]

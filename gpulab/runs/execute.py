@@ -8,8 +8,8 @@ from gpulab.common.console import console
 from gpulab.common.errors import UsageError
 from gpulab.common.outcome import Outcome
 from gpulab.common.paths import runs_dir
-from gpulab.common.yamlfile import fault
 from gpulab.engines import Backend
+from gpulab.engines.backend import no_program
 from gpulab.inside.resume_files import ResumeRequest
 from gpulab.lab.lab import Lab
 from gpulab.plan.driver import refuse_old_driver
@@ -58,10 +58,8 @@ def begin(spec: RunSpec, resumes: Callable[[Plan], ResumeRequest] | None = None)
 
 def _check_before(lab: Lab, backend: Backend, planned: Plan) -> None:
     """What can be known before the first step: every program is there, the disk has room."""
-    programs = {c.argv[0]: c.step for c in reversed(planned.commands)}
-    if program := backend.lacks(list(programs)):
-        where = ["steps", programs[program], "run"]
-        raise fault(lab.file, where, f"the stack {planned.stack.name} has no program {program!r}", "check its spelling")
+    if program := backend.lacks(planned.programs):
+        raise no_program(planned, program)
     folder, free = backend.room()
     needed = lab.needs.disk_gib if planned.profile == "gpu" else 0.1
     if free < needed:

@@ -36,6 +36,7 @@ KEY = "GPULAB_API_KEY"
 COMMAND = ["swift", "deploy"]  # whose flags are known; inside/deploy.py carries it out
 STACKS = {"transformers": "train", "vllm": "vllm", "sglang": "sglang", "lmdeploy": "lmdeploy"}  # on a GPU
 STACKS_ON_CPU = {"transformers": "cpu", "vllm": "vllm-cpu"}
+NO_ADAPTERS = ("sglang", "lmdeploy")  # its engines for them know none
 OURS = ("model", "adapters", "host", "port", "served_model_name", "infer_backend", "api_key")
 
 
@@ -53,6 +54,11 @@ def serve(
     if public and not service.key:
         raise UsageError(
             f"--public needs a key that clients send, {KEY} holds none", f"export {KEY}=$(openssl rand -hex 16)"
+        )
+    if backend in NO_ADAPTERS and (service.adapters or asked.adapter):
+        raise UsageError(
+            f"ms-swift hands {backend} no adapter: it would serve the model alone",
+            "merge it (labs/export/merge-lora), or --backend vllm",
         )
     chosen = _settings(settings)
     if backend == "vllm":

@@ -262,6 +262,18 @@ def test_an_adapter_that_vllm_does_not_take_is_refused_before_a_load(
     assert all_services() == []
 
 
+@pytest.mark.usefixtures("stack")
+@pytest.mark.parametrize("backend", ["sglang", "lmdeploy"])
+def test_an_adapter_that_ms_swift_would_leave_out_is_refused(
+    model: Path, adapter: Callable[..., Path], backend: str
+) -> None:
+    for what, beside in ((model, [f"a={adapter()}"]), (adapter(), [])):
+        with pytest.raises(UsageError, match=f"hands {backend} no adapter") as refused:
+            serve(what, backend=backend, adapter=beside)
+        assert "merge-lora" in refused.value.cure
+    assert all_services() == []
+
+
 def test_the_backends_of_a_machine_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "this_machine", lambda: SimpleNamespace(gpus=[]))
     assert [module._stack(backend)[0].name for backend in ("transformers", "vllm")] == ["cpu", "vllm-cpu"]

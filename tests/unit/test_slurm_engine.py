@@ -26,6 +26,7 @@ from gpulab.stacks.stack import load_stack
 COMMANDS = {
     # `docker run ... --entrypoint PROGRAM IMAGE WORDS`, without a container
     "docker": 'while [ "$1" != --entrypoint ]; do shift; done; program=$2; shift 3; exec "$program" "$@"',
+    "swift": ":",
     "sbatch": 'echo "sbatch $*" >> "$CALLS"; ${INTERRUPT:+kill -INT "$INTERRUPT"}; echo 7',
     "scancel": 'echo "scancel $*" >> "$CALLS"',
     "scontrol": "echo JobState=RUNNING",
