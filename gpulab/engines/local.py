@@ -83,8 +83,9 @@ class LocalBackend(StepBackend):
         return [Node(f"this machine, {rank}", "127.0.0.1", "lo") for rank in range(count)]
 
     def rendezvous(self) -> str:
-        """See Backend; another run on this machine may hold the usual one."""
-        return str(free_port(int(RENDEZVOUS)))
+        """See Backend; another run on this machine may hold the usual one, or be about to: each looks from a place of
+        its own."""
+        return str(free_port(int(RENDEZVOUS) + os.getpid() % 180))
 
     def lay_ground(self, plan: Plan) -> None:
         """See Backend; what takes seconds to import is imported while the first steps run."""

@@ -156,6 +156,15 @@ CASES: dict[str, tuple[list[Build], list[list[Build]]]] = {
             [ranks("a", "b", coordinates=TENSOR_2)],
         ],
     ),
+    "stages interleaved as asked": (
+        [args(virtual_pipeline_model_parallel_size=2), ranks("a", "b", layers=[[[1], [3]], [[2], [4]]])],
+        [
+            [args(virtual_pipeline_model_parallel_size=None), ranks("a", "b", layers=[[[1, 2]], [[3, 4]]])],
+            [args(virtual_pipeline_model_parallel_size=2), ranks("a", "b", layers=[[[1, 2]], [[3, 4]]])],  # not done
+            [args(virtual_pipeline_model_parallel_size=2), ranks("a", "b", layers=[[[1], [2]], [[3], [4]]])],
+            [args(virtual_pipeline_model_parallel_size=2)],  # no rank left its word
+        ],
+    ),
     "replicas hold the same weights": (
         [ranks("a", "a", experts=["b", "c"], coordinates=[at(data=(n, 2), expert=(n, 2)) for n in (0, 1)])],
         [
