@@ -6,11 +6,16 @@ LISTENER is the number of a listening socket. Who connects is greeted with a lin
 `argv`, `cwd`, `env` (all of it) and `log`. The answer is the child's `pid` and later its `status`; or `refused`: why
 the command needs a process of its own. The child is in a session of its own and ends as the command itself would.
 
-Nothing is computed before a fork: a pool of threads would not come along.
+Nothing is computed before a fork: a pool of threads would not come along. What was imported is neither looked at by a
+child's collections of garbage nor taken down at its end: either copies all of it, and takes longer than most commands.
 """
 
 from __future__ import annotations
 
+import atexit
+import ctypes
+import gc
+import io
 import json
 import os
 import select
@@ -36,6 +41,7 @@ IN_C = (
     "ARROW_", "CUDA_", "GOMP_", "KMP_", "LANG", "LC_", "LD_", "MALLOC_", "MKL_", "OMP_", "OPENBLAS_", "PYTHON", "TORCH",
 )  # fmt: skip
 looked_at: set[str] = set()
+ended: list[int] = []  # a child's exit status, when its script has ended
 # The environment that this process was given: Python itself adds to it, too.
 given = dict(os.fsdecode(pair).split("=", 1) for pair in Path("/proc/self/environ").read_bytes().split(b"\0") if pair)
 
@@ -92,6 +98,30 @@ def run(words: list[str]) -> None:
     exec(compile(file.read_bytes(), str(file), "exec"), main.__dict__)  # noqa: S102
 
 
+def carry_out(words: list[str]) -> None:
+    """The script, and how it ended: what leave() ends with. An interrupt ends as Python ends it."""
+    try:
+        run(words)
+        ended.append(0)
+    except SystemExit as error:
+        ended.append(error.code if isinstance(error.code, int) else int(error.code is not None))
+        raise
+    except Exception:
+        ended.append(1)
+        raise
+
+
+def leave() -> None:
+    """End here, after all that was to be done at exit, where Python would take its modules down."""
+    if ended:
+        left_open = [made for made in gc.get_objects() if issubclass(type(made), io.IOBase)]
+        for file in (*left_open, sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):  # it is closed
+                file.flush()
+        ctypes.CDLL(None).fflush(None)
+        os._exit(ended[0] & 0xFF)
+
+
 def run_below(argv: list[str]) -> subprocess.CompletedProcess[bytes]:
     """In the place of subprocess.run in ms-swift's command: only a launcher of several ranks is started."""
     if argv[:2] == [sys.executable, "-m"]:
@@ -146,7 +176,10 @@ def say(link: socket.socket, **answer: Any) -> None:
 def main() -> None:
     """Fork for each that connects. Only the children return, to end as a command does."""
     listener = socket.socket(fileno=int(sys.argv[1]))
+    atexit.register(leave)  # the first that is registered is the last that is called
     load()
+    gc.collect()
+    gc.freeze()
     while True:
         ready, _, _ = select.select([listener, sys.stdin], [], [])
         if sys.stdin in ready:
@@ -160,7 +193,7 @@ def main() -> None:
         with suppress(ChildProcessError):
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
-    run(attend(link))
+    carry_out(attend(link))
 
 
 if __name__ == "__main__":

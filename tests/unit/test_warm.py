@@ -92,6 +92,24 @@ def test_a_fork_says_and_ends_what_the_command_does(tmp_path, warm, env, does):
     assert said.splitlines()[-1] == plain.stdout.splitlines()[-1]
 
 
+def test_a_fork_does_all_that_is_due_at_its_end_and_leaves_its_modules_standing(tmp_path, warm, env):
+    does = """import atexit, threading, time
+atexit.register(print, "at exit")
+threading.Timer(0.2, print, ["the last thread"]).start()
+sys.left_open = open("left", "w"); sys.left_open.write("kept")
+sys.stays = type("Stays", (), {"__del__": lambda self, write=os.write: write(1, b"taken down")})()"""
+    (tmp_path / "plain").mkdir()
+    own = {**env, "OWN": "mine"}
+    asked, log = command(tmp_path, does), tmp_path / "logs/work.log"
+    plain = subprocess.run(asked.argv, cwd=tmp_path / "plain", env=own, stdin=subprocess.DEVNULL,
+                           capture_output=True, text=True, check=True)  # fmt: skip
+    forked = warm.fork(asked, own, log)
+    assert forked is not None and forked.wait(60) == 0
+    assert plain.stdout.splitlines()[-3:] == ["the last thread", "at exit", "taken down"]
+    assert log.read_text().splitlines()[-2:] == ["the last thread", "at exit"]
+    assert (tmp_path / "left").read_text() == (tmp_path / "plain/left").read_text() == "kept"
+
+
 def test_what_is_read_while_importing_needs_a_process_of_its_own(tmp_path, warm, env):
     log = tmp_path / "logs/work.log"
     own = {**env, "OWN": "mine"}
