@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from gpulab.common.processes import MARK, belonging, stop
-from gpulab.engines.warm import Warm, carries
+from gpulab.engines.warm import Warm, imports
 from gpulab.lab.step import Ready
 from gpulab.plan.plan import TOOLS, Command
 from tests.wait import wait_until
@@ -143,7 +143,7 @@ def test_a_fork_belongs_to_its_run_and_can_be_stopped(tmp_path, warm, env):
 
 def test_it_ends_with_its_inv_also_when_that_is_killed(tmp_path, stack, env):
     code = (
-        "import sys, types, pathlib; from gpulab.engines.warm import Warm, _line\n"
+        "import sys, types, pathlib; from gpulab.engines.warm import Warm\n"
         "stack = types.SimpleNamespace(bin=pathlib.Path(sys.argv[1]) / 'bin', venv=pathlib.Path(sys.argv[1]))\n"
         f"warm = Warm(stack, {env!r}); print(warm._process.pid, warm._address, flush=True); sys.stdin.read()"
     )
@@ -170,17 +170,16 @@ def test_several_labs_share_one(tmp_path, warm, env, stack, monkeypatch):
     second.end()
     third = warm.fork(command(tmp_path, "pass"), {**env, "OWN": "mine"}, tmp_path / "logs/work.log")
     assert third is not None and third.wait(60) == 0, "who shares it does not end it"
-    other = Warm(SimpleNamespace(bin=stack.bin, venv=tmp_path / "another"), env)
-    assert other._process is not None, "not that of another stack"
-    other.end()
+    for other in (Warm(SimpleNamespace(bin=stack.bin, venv=tmp_path / "another"), env), Warm(stack, env, "megatron")):
+        assert other._process is not None, "not that of another stack, nor another program's"
+        other.end()
 
 
 def test_which_steps_are_forked(tmp_path):
     folder = (tmp_path, tmp_path / "out", os.environ)
-    assert carries(Command("a", ("swift", "sft", "train.yaml"), *folder))
-    assert carries(Command("a", ("swift", "deploy"), *folder, ready=Ready(chat="m"), port=8000))
-    assert carries(Command("a", ("python", str(TOOLS / "twins"), "qwen3"), *folder))
-    assert not carries(Command("a", ("swift", "sft", "train.yaml"), *folder, world=2))
-    assert not carries(Command("a", ("swift", "sft", "train.yaml"), *folder, rank=0))
-    assert not carries(Command("a", ("python", "chat.py"), *folder)), "it needs no ms-swift"
-    assert not carries(Command("a", ("python", "-c", "pass"), *folder))
+    assert imports(Command("a", ("swift", "sft", "train.yaml"), *folder)) == "swift"
+    assert imports(Command("a", ("swift", "deploy"), *folder, ready=Ready(chat="m"), port=8000)) == "swift"
+    assert imports(Command("a", ("megatron", "sft"), *folder, world=2, rank=0)) == "megatron"
+    assert imports(Command("a", ("python", str(TOOLS / "twins"), "qwen3"), *folder)) == "swift"
+    assert not imports(Command("a", ("python", "chat.py"), *folder)), "it needs no ms-swift"
+    assert not imports(Command("a", ("python", "-c", "pass"), *folder))
