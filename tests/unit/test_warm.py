@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,7 +23,7 @@ from tests.wait import wait_until
 
 # ms-swift in small: the command starts a second Python for its own file, which does what its first word says.
 FILES = {
-    "swift/__init__.py": "import os\nREAD = os.environ.get('READ_EARLY')\nos.environ['SET_BY_IMPORT'] = 'yes'\n",
+    "swift/__init__.py": "import os\nREAD = os.environ.get('READ_EARLY')\nos.environ.get('LOCAL_RANK')\nos.environ['SET_BY_IMPORT'] = 'yes'\n",
     "swift/cli/__init__.py": "",
     "swift/cli/main.py": """
 import os, subprocess, sys
@@ -110,6 +111,15 @@ sys.stays = type("Stays", (), {"__del__": lambda self, write=os.write: write(1, 
     assert (tmp_path / "left").read_text() == (tmp_path / "plain/left").read_text() == "kept"
 
 
+def test_steps_of_several_nodes_are_forked_side_by_side(tmp_path, warm, env):
+    own = {**env, "OWN": "mine"}
+    with ThreadPoolExecutor(2) as pool:
+        begun = [
+            pool.submit(warm.fork, command(tmp_path, "pass"), own, tmp_path / f"logs/{rank}.log") for rank in range(2)
+        ]
+    assert [forked.wait(60) for forked in (future.result() for future in begun) if forked] == [0, 0]
+
+
 def test_what_is_read_while_importing_needs_a_process_of_its_own(tmp_path, warm, env):
     log = tmp_path / "logs/work.log"
     own = {**env, "OWN": "mine"}
@@ -117,6 +127,9 @@ def test_what_is_read_while_importing_needs_a_process_of_its_own(tmp_path, warm,
     assert warm.fork(command(tmp_path, "pass"), {**own, "OMP_NUM_THREADS": "7"}, log) is None
     later = warm.fork(command(tmp_path, "pass"), {**own, "READ_LATER": "other"}, log)
     assert later is not None and later.wait(60) == 0
+    told_by_a_launcher = {"SET_BY_IMPORT": "yes", "LOCAL_RANK": "1", "TORCHELASTIC_RUN_ID": "none"}
+    rank = warm.fork(command(tmp_path, "pass"), own | told_by_a_launcher, log)
+    assert rank is not None and rank.wait(60) == 0, "a rank is a fork, too"
 
 
 def test_another_stacks_program_needs_a_process_of_its_own(tmp_path, warm, env, stack):
