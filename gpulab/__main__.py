@@ -16,10 +16,9 @@ from invoke.exceptions import Exit, ParseError  # noqa: E402
 from invoke.parser import Parser  # noqa: E402
 from invoke.program import Program  # noqa: E402
 
-from gpulab.common.errors import nearest  # noqa: E402
 from gpulab.common.failure import Failure  # noqa: E402
 from gpulab.common.output import protect, unwritten  # noqa: E402
-from gpulab.verbs.command_line import asking_help, mistake, named  # noqa: E402
+from gpulab.verbs.command_line import asking_help, explained, mistake, named, own  # noqa: E402
 
 
 class Lab(Program):
@@ -29,7 +28,7 @@ class Lab(Program):
         try:
             super().parse_core(argv)
         except ParseError as error:  # an option of invoke's own without its value
-            refuse(str(error), "inv --help")
+            refuse(*explained(str(error), [], {}))
 
     @cache  # noqa: B019 (one program, to its end)
     def _make_parser(self) -> Parser:
@@ -46,21 +45,32 @@ class Lab(Program):
                 refuse(*wrong)
             super().parse_tasks()
         except ParseError as error:
-            word = words[0] if words else ""
-            known = sorted(self.collection.task_names)
-            refuse(str(error), f"inv --help {word}" if word in known else nearest(word, known))
+            options = self.collection[words[0]].options if words and words[0] in verbs else ()
+            refuse(*explained(str(error), words, verbs, options))
         if len(self.tasks) > 1:
-            refuse(f"one verb at a time: {' and '.join(str(task.name) for task in self.tasks)}", "call inv for each")
+            refuse(f"one verb at a time: {' and '.join(str(task.name) for task in self.tasks)}", "call ./inv for each")
 
     def parse_cleanup(self) -> None:
         try:
             super().parse_cleanup()
         except Exit as error:
             if error.message:
-                refuse(error.message, "inv --list")
+                refuse(error.message, "./inv --list")
             raise
         except ParseError as error:
-            refuse(str(error), nearest(str(self.args.help.value), sorted(self.collection.task_names)))
+            refuse(*explained(str(error), [], self._make_parser().contexts))
+
+    def print_task_help(self, name: str) -> None:
+        """A page of this project's own: invoke's knows neither places nor defaults, and more verbs than one."""
+        from gpulab.verbs.help_page import help_page
+        from gpulab.verbs.verb import COMMON
+
+        verb = self.collection[name]
+        print(help_page(verb, [*verb.options, *COMMON]))
+
+    def print_help(self) -> None:
+        """`inv --help`: what bare `inv` prints."""
+        self.no_tasks_given()
 
     def no_tasks_given(self) -> None:
         """Bare `inv`: the verbs by what one wants to do."""
@@ -74,7 +84,7 @@ class Lab(Program):
 def refuse(message: str, cure: str) -> NoReturn:
     """End with exit 2: two lines, or with --json one object."""
     failure = Failure(message, cure)
-    if "--json" in sys.argv:
+    if "--json" in own(sys.argv):
         said = {"ok": False, "failures": [str(failure)], "details": [failure.as_dict()], "cure": cure}
         print(json.dumps(said))
     else:

@@ -75,14 +75,18 @@ def half_unpacked(module: AnsibleModule) -> list[str]:
     return [name for name, _, flag in (line.partition("\t") for line in out.splitlines()) if "reinst" in flag]
 
 
-def offered(module: AnsibleModule, name: str) -> list[str]:
-    code, out, err = module.run_command(["apt-cache", "madison", name])
+def offered(module: AnsibleModule, names: list[str]) -> dict[str, list[str]]:
+    """Of each package the versions that the repositories offer, in one call: each reads all package lists."""
+    if not names:
+        return {}
+    code, out, err = module.run_command(["apt-cache", "madison", *names])
     if code:
         # Most often two entries for one repository, one of them older than these roles.
         module.fail_json(
             msg=f"apt cannot read its sources: {err.strip()} Cure: remove the older one below /etc/apt/sources.list.d."
         )
-    return list(dict.fromkeys(line.split("|")[1].strip() for line in out.splitlines() if line.count("|") >= 2))
+    rows = [[part.strip() for part in line.split("|")] for line in out.splitlines() if line.count("|") >= 2]
+    return {name: list(dict.fromkeys(version for of, version, *_ in rows if of == name)) for name in names}
 
 
 def main() -> None:
@@ -93,10 +97,9 @@ def main() -> None:
     wanted = {name: str(pattern or "") for name, pattern in module.params["wanted"].items()}
     have = installed(module, list(wanted))
     missing, unknown = [], {}
-    for name, pattern in wanted.items():
-        if name in have and matches(have[name][0], pattern):
-            continue
-        versions = offered(module, name)
+    absent = [name for name, pattern in wanted.items() if name not in have or not matches(have[name][0], pattern)]
+    for name, versions in offered(module, absent).items():
+        pattern = wanted[name]
         fitting = [version for version in versions if matches(version, pattern)]
         if not fitting:
             unknown[name] = versions

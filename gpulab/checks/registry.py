@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +78,7 @@ BLANKS = {
 }
 
 
+@cache
 def _pattern(phrase: str) -> re.Pattern[str]:
     words = (BLANKS.get(word, re.escape(word)) for word in re.split(f"({'|'.join(BLANKS)})", phrase))
     return re.compile("".join(words))

@@ -42,13 +42,14 @@ class UsageError(Exception):
         return self.failure.cure
 
 
-def nearest(word: str, known: list[str]) -> str:
-    """A cure for a misspelt name: the nearest known ones, or all of them (a dozen at most) when none is near."""
+def nearest(word: str, known: list[str], *, listed: str = "") -> str:
+    """A cure for a misspelt name: the nearest known ones, all of them where none is near and they are a dozen at most,
+    or else what lists them."""
     from difflib import get_close_matches
 
     close = get_close_matches(word, known, n=3, cutoff=0.5)
     if close:
         return f"did you mean {' or '.join(close)}?"
-    return (
-        f"known: {', '.join(sorted(known))}" if len(known) <= 12 else f"none of the {len(known)} known ones is near it"
-    )
+    if len(known) <= 12:
+        return f"known: {', '.join(sorted(known))}"
+    return f"{listed} lists them" if listed else f"none of the {len(known)} known ones is near it"

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from gpulab.checks import verdict as checks
+from gpulab.common.errors import UsageError
 from gpulab.common.paths import runs_dir, shown
 from gpulab.common.ports import is_free
 from gpulab.common.resources import Usage, this_machines_gpus
+from gpulab.common.yamlfile import fault
 from gpulab.inside.resume_files import ResumeRequest, Taken
 from gpulab.plan.plan import RENDEZVOUS, Command, Network, Node, Plan
 from gpulab.plan.script import Shell
@@ -47,6 +49,20 @@ def log_of(plan: Plan, name: str) -> Path:
     return plan.run / "logs" / f"{name}.log"
 
 
+def no_program(plan: Plan, program: str) -> UsageError:
+    """That the stack does not have a step's program, with the step's line."""
+    where = ["steps", next(c.step for c in plan.commands if c.argv[0] == program), "run"]
+    return fault(plan.lab.file, where, f"the stack {plan.stack.name} has no program {program!r}", "check its spelling")
+
+
+def question(plan: Plan, command: Command) -> checks.Question:
+    """What is to be judged of a finished command."""
+    return checks.Question(
+        step=command.step, out=command.out, log=log_of(plan, command.step), run=plan.run, model=plan.model,
+        makes=command.makes, proves=command.proves, world=command.world,
+    )  # fmt: skip
+
+
 class Backend(ABC):
     """Where a plan's commands run. It belongs to no run: what is done for one is told its plan.
 
@@ -68,7 +84,7 @@ class Backend(ABC):
 
     @abstractmethod
     def lacks(self, programs: Sequence[str]) -> str | None:
-        """The first of `programs` that the stack does not have."""
+        """The first of `programs` that the stack does not have. None also where `lay_ground` looks for them."""
 
     @abstractmethod
     def described(self) -> dict[str, Any]:
@@ -153,3 +169,10 @@ class StepBackend(Backend):
 
     def remove(self, plan: Plan, commands: Sequence[Command]) -> None:
         """Remove what is left of commands that are over and on record."""
+
+    @abstractmethod
+    def foreground(self, plan: Plan, command: Command) -> int:
+        """Run a command with this terminal (see in_foreground); its exit status."""
+
+    def discard(self, plan: Plan) -> None:
+        """Remove a run's files where its steps were, as if it had never been."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from gpulab.common.docker import RUN, Docker
 from gpulab.common.errors import UsageError
 from gpulab.engines.backend import CannotStart, log_of
 from gpulab.engines.container_job import ContainerJob
+from gpulab.engines.foreground import in_foreground
 from gpulab.plan.container import Place, container_name, network_name, run_words
 from gpulab.plan.plan import Command, Plan
 from gpulab.plan.script import READY
@@ -33,6 +36,15 @@ class Containers:
         except UsageError as error:
             raise CannotStart(f"{command.name} can't be started: {error.message} ({error.cure})") from None
         return self.follow(plan, command)
+
+    def foreground(self, plan: Plan, command: Command) -> int:
+        """A command's container with this terminal; its exit status. Raises UsageError where it can't be started."""
+        docker, place = self.docker_of(command), self._place(plan, command)
+        if place.fabric is None:
+            self._have_network(docker, plan)
+        typed = ["--interactive", *(["--tty"] if os.isatty(0) and os.isatty(1) else [])]
+        argv = docker.argv("run", "--rm", *typed, *run_words(command, plan, place))
+        return in_foreground(argv, docker.env(), Path.cwd())
 
     def follow(self, plan: Plan, command: Command) -> ContainerJob:
         """A command's container, from its first word on."""

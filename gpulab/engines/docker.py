@@ -64,10 +64,16 @@ class DockerBackend(StepBackend):
         """See Backend."""
         self._containers.remove(plan, commands)
 
+    def foreground(self, plan: Plan, command: Command) -> int:
+        """See Backend."""
+        return self._containers.foreground(plan, command)
+
     def sweep(self, run: Path) -> None:
         """See Backend; by the label of containers and networks."""
         remove_run(self._docker, run)
 
     def _place(self, plan: Plan, command: Command) -> Place:
         place = here(plan, self._image.tag, self._image.gpu_words(plan))
-        return dataclasses.replace(place, read={**place.read, **earlier_runs(plan, plan.run.parent)})
+        own = {} if command.cwd == plan.lab.folder else {command.cwd: command.cwd}  # whoever types it works there
+        read = {**place.read, **earlier_runs(plan, plan.run.parent)}
+        return dataclasses.replace(place, read=read, write={**place.write, **own})

@@ -10,14 +10,15 @@ import io
 import subprocess
 import tarfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Protocol
 
 from gpulab.common.docker import Docker
 from gpulab.engines import shell
+from gpulab.engines.backend import no_program
 from gpulab.hosts.compute_node import ComputeNode
-from gpulab.plan.container import Place, helper_words, module_words
+from gpulab.plan.container import Place, helper_words, module_words, shipped
 from gpulab.plan.plan import Plan
 
 FETCHED_MIB = 64  # files up to this size come back
@@ -53,14 +54,27 @@ class HostFiles:
         """A run's folder on the host."""
         return self._shared / "runs" / run.parent.name / run.name
 
-    def ship(self, plan: Plan, files: Sequence[tuple[Path, str]], folders: Sequence[str] = ()) -> None:
-        """Put files into the run's folder on the host, by names relative to it; the folders are made, too."""
-        made = [str(self.folder(plan.run)), *(folders or ["."])]
-        with self._tar(self._shared, shell.text("unpack.sh"), made) as (into, _):
-            with tarfile.open(fileobj=into, mode="w|") as tar:
-                for file, name in files:
-                    tar.add(file, name)
-            into.close()
+    def begin(self, plan: Plan, folders: Sequence[str]) -> None:
+        """Put what a run reads into its new folder on the host, and make these folders below it. Raises UsageError
+        where the image lacks one of the plan's programs: the container that unpacks has them at hand."""
+        if program := self._put(plan, shipped(plan), folders, plan.programs):
+            raise no_program(plan, program)
+
+    def ship(self, plan: Plan, files: Sequence[tuple[Path, str]]) -> None:
+        """Put files into the run's folder on the host, by names relative to it."""
+        self._put(plan, files, ["."], ())
+
+    def _put(
+        self, plan: Plan, files: Sequence[tuple[Path, str]], folders: Sequence[str], programs: Sequence[str]
+    ) -> str:
+        script = shell.text("lacks.sh") + shell.text("unpack.sh")
+        with self._tar(self._shared, script, [*programs, "--", str(self.folder(plan.run)), *folders]) as (into, out):
+            with suppress(BrokenPipeError):  # it ended early, and says why
+                with tarfile.open(fileobj=into, mode="w|") as tar:
+                    for file, name in files:
+                        tar.add(file, name)
+                into.close()
+            return out.read().decode().strip()
 
     def fetch(self, plan: Plan, step: str) -> None:
         """Bring the files of a step's folder that are not too big."""
@@ -69,6 +83,11 @@ class HostFiles:
             into.close()
             data = out.read()
         unpack(data, plan)
+
+    def discard(self, plan: Plan) -> None:
+        """Remove the run's folder on the host."""
+        with self._tar(self._shared, 'rm -r -- "$1"', [str(self.folder(plan.run))]) as (into, _):
+            into.close()
 
     def ask(self, place: Place, module: str, question: Asked) -> str:
         """What a module of the lab's own answers on the host: at a command's place, without network."""

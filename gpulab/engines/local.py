@@ -15,10 +15,12 @@ from gpulab.common.ports import free_port
 from gpulab.common.processes import MARK, Meter, belonging, stop
 from gpulab.common.resources import Usage
 from gpulab.engines.backend import CannotStart, StepBackend, log_of
+from gpulab.engines.foreground import in_foreground
 from gpulab.engines.warm import PROGRAMS, SHARED, Warm, imports
 from gpulab.inside import ready
 from gpulab.inside.forks import Forked
-from gpulab.plan.plan import RENDEZVOUS, Command, Node, Plan, environment
+from gpulab.plan.layers import environment
+from gpulab.plan.plan import RENDEZVOUS, Command, Node, Plan
 from gpulab.plan.script import LocalShell
 from gpulab.stacks.stack import Stack
 
@@ -85,8 +87,9 @@ class LocalBackend(StepBackend):
         return [Node(f"this machine, {rank}", "127.0.0.1", "lo") for rank in range(count)]
 
     def rendezvous(self) -> str:
-        """See Backend; another run on this machine may hold the usual one."""
-        return str(free_port(int(RENDEZVOUS)))
+        """See Backend; another run on this machine may hold the usual one, or be about to: each looks from a place of
+        its own."""
+        return str(free_port(int(RENDEZVOUS) + os.getpid() % 180))
 
     def lay_ground(self, plan: Plan) -> None:
         """See Backend; what takes seconds to import is imported while the first steps run."""
@@ -119,6 +122,10 @@ class LocalBackend(StepBackend):
         """See Backend."""
         assert command.ready and command.url  # noqa: S101 (only servers are asked)
         return ready.answers(command.url, command.ready.chat, timeout=timeout)
+
+    def foreground(self, plan: Plan, command: Command) -> int:
+        """See Backend."""
+        return in_foreground(command.argv, stack_environment(self.stack, command.env), command.cwd)
 
     def sweep(self, run: Path) -> None:
         """See Backend; by the mark in the processes' environment."""

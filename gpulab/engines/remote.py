@@ -31,7 +31,7 @@ from gpulab.hosts.reservation import claim
 from gpulab.hosts.ssh import ask
 from gpulab.hosts.ssh import command as over_ssh
 from gpulab.inside.resume_files import ResumeRequest, Taken, bring
-from gpulab.plan.container import Place, below, container_name, earlier_runs, shipped
+from gpulab.plan.container import Place, below, container_name, earlier_runs
 from gpulab.plan.lab_twins import TWINS
 from gpulab.plan.plan import Command, Node, Plan
 from gpulab.stacks.stack import Stack
@@ -53,7 +53,8 @@ class RemoteBackend(StepBackend):
         self._nodes = {node.host.name: node for node in compute_nodes}
         self._dockers = {node.host.name: engine_of(node.host) for node in compute_nodes}
         self._docker = self._dockers[self._first.host.name]
-        self._image = StackImage(stack, self._docker)
+        told = {self._dockers[name]: node.told for name, node in self._nodes.items()}
+        self._image = StackImage(stack, self._docker, told)
         self._containers = Containers(self._docker_of, self._place)
         self._files = HostFiles(self._docker, self._first, self._image.tag)
         self._looked = 0.0
@@ -64,8 +65,8 @@ class RemoteBackend(StepBackend):
         self._image.must_be_the_same_on(list(self._dockers.values()))
 
     def lacks(self, programs: Sequence[str]) -> str | None:
-        """See Backend."""
-        return self._image.lacks(programs)
+        """See Backend; `lay_ground` looks for them."""
+        return None
 
     def described(self) -> dict[str, Any]:
         """See Backend; and where the run's files are."""
@@ -88,16 +89,12 @@ class RemoteBackend(StepBackend):
         if self.attaches:
             return
         nodes = list(self._nodes.values())
-        claim(self._dockers, nodes, plan, self._image.tag)
         folders = ["logs", "../../../models/twins", *dict.fromkeys(c.out.name for c in plan.commands)]
-        spreads = len(nodes) > 1 and any(c.rank is not None for c in plan.commands)
-        with ThreadPoolExecutor() as pool:
-            meet = pool.submit(preflight.must_meet, nodes, int(plan.rendezvous)) if spreads else None
-            self._files.ship(plan, shipped(plan), folders)
-            if len(nodes) > 1:
-                preflight.must_share(nodes, self._files.folder(plan.run) / ".gpulab/inside/ready.py")
-            if meet:
-                meet.result()
+        claim(self._dockers, nodes, plan, self._image.tag, then=lambda: self._files.begin(plan, folders))
+        if len(nodes) > 1:
+            spreads = any(c.rank is not None for c in plan.commands)
+            file = self._files.folder(plan.run) / ".gpulab/inside/ready.py"
+            preflight.must_be_one(nodes, file, int(plan.rendezvous) if spreads else None)
 
     def take_over(self, plan: Plan, request: ResumeRequest) -> Taken:
         """See Backend; on the host, and of what came back from there here, too."""
@@ -187,6 +184,14 @@ class RemoteBackend(StepBackend):
     def remove(self, plan: Plan, commands: Sequence[Command]) -> None:
         """See Backend."""
         self._containers.remove(plan, commands)
+
+    def foreground(self, plan: Plan, command: Command) -> int:
+        """See Backend."""
+        return self._containers.foreground(plan, command)
+
+    def discard(self, plan: Plan) -> None:
+        """See Backend."""
+        self._files.discard(plan)
 
     def sweep(self, run: Path) -> None:
         """See Backend; on every host, as far as it answers."""

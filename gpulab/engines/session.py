@@ -14,7 +14,7 @@ from typing import Any
 from gpulab.checks import verdict as checks
 from gpulab.common.ports import free_port
 from gpulab.common.resources import Sampler
-from gpulab.engines.backend import Backend, CannotStart, Job, StepBackend, log_of
+from gpulab.engines.backend import Backend, CannotStart, Job, StepBackend, log_of, question
 from gpulab.engines.ended import Ended
 from gpulab.engines.interrupts import as_interrupt, ignored
 from gpulab.engines.node_group import POLL, NodeGroup
@@ -23,7 +23,7 @@ from gpulab.engines.servers import Servers
 from gpulab.inside import ready
 from gpulab.inside.resume_files import ResumeRequest, Taken, bring
 from gpulab.plan.plan import Command, Plan
-from gpulab.plan.resume_flags import going_on
+from gpulab.plan.resume_flags import carried_out
 
 Replan = Callable[[dict[str, int]], Plan]
 
@@ -74,10 +74,7 @@ class Session(ABC):
 
     def ranks(self, step: str) -> tuple[Command, ...]:
         """The commands of a step as they are carried out: a resumed one goes on from its checkpoint."""
-        commands = self.plan.ranks(step)
-        if step != self.taken.next or not self.taken.checkpoint:
-            return commands
-        return tuple(going_on(c, c.out / self.taken.checkpoint) for c in commands)
+        return carried_out(self.plan, step, self.taken)
 
     def command(self, step: str) -> Command:
         """The first of a step's commands."""
@@ -98,10 +95,7 @@ class Session(ABC):
 
     def question(self, command: Command) -> checks.Question:
         """What is to be judged of a finished command."""
-        return checks.Question(
-            step=command.step, out=command.out, log=self.log(command.step), run=self.plan.run, model=self.plan.model,
-            makes=command.makes, proves=command.proves, world=command.world,
-        )  # fmt: skip
+        return question(self.plan, command)
 
     @contextmanager
     def closing(self) -> Iterator[None]:

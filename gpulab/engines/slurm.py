@@ -28,7 +28,7 @@ from gpulab.hosts.inventory import Host
 from gpulab.hosts.login import ask_login
 from gpulab.hosts.ssh import command as over_ssh
 from gpulab.inside.resume_files import ResumeRequest, Taken
-from gpulab.plan.container import Place, below, earlier_runs, handed_on, shipped
+from gpulab.plan.container import Place, below, earlier_runs, handed_on
 from gpulab.plan.plan import Command, Node, Plan
 from gpulab.stacks.stack import Stack
 
@@ -45,7 +45,7 @@ class SlurmBackend(Backend):
         self.login, self.requeue, self.job = login, requeue, job
         self._node = compute_node
         self._docker = engine_of(compute_node.host)
-        self._image = StackImage(stack, self._docker)
+        self._image = StackImage(stack, self._docker, {self._docker: compute_node.told})
         self._files = HostFiles(self._docker, compute_node, self._image.tag)
 
     def prepare(self) -> None:
@@ -53,8 +53,8 @@ class SlurmBackend(Backend):
         self._image.prepare()
 
     def lacks(self, programs: Sequence[str]) -> str | None:
-        """See Backend."""
-        return self._image.lacks(programs)
+        """See Backend; `lay_ground` looks for them."""
+        return None
 
     def described(self) -> dict[str, Any]:
         """See Backend; and where the run's files are."""
@@ -80,7 +80,7 @@ class SlurmBackend(Backend):
     def lay_ground(self, plan: Plan) -> None:
         """See Backend."""
         if not self.attaches:
-            self._files.ship(plan, shipped(plan), ["logs", "../../../models/twins"])
+            self._files.begin(plan, ["logs", "../../../models/twins"])
 
     def take_over(self, plan: Plan, request: ResumeRequest) -> Taken:
         """See Backend; on the host."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from gpulab.common.docker import Docker
 from gpulab.common.errors import UsageError
 from gpulab.engines import shell
+from gpulab.hosts.compute_node import EngineFacts
 from gpulab.images.image import Image
 from gpulab.images.inspect import identity
 from gpulab.plan.container import helper_words
@@ -21,17 +22,19 @@ NOBODY = "65534:65534"
 
 
 class StackImage:
-    """A stack's image in the engine of one machine. What that engine says of itself is asked by `prepare`."""
+    """A stack's image in the engine of one machine. What that engine says of itself is asked by `prepare`, unless hosts
+    have `told` it already."""
 
-    def __init__(self, stack: Stack, docker: Docker) -> None:
-        self.stack, self.docker = stack, docker
+    def __init__(self, stack: Stack, docker: Docker, told: Mapping[Docker, EngineFacts] | None = None) -> None:
+        self.stack, self.docker, self._told = stack, docker, told or {}
         self.tag = Image(stack).tag
         self.engine: dict[str, Any] = {}
         self.about: dict[str, Any] = {}
 
     def prepare(self) -> None:
         """An engine answers, has the image, and it is for its platform. Raises UsageError where that is not so."""
-        self.engine = json.loads(self.docker.run("info", "--format", "{{json .}}"))
+        told = self._told.get(self.docker, EngineFacts())
+        self.engine = told.info or json.loads(self.docker.run("info", "--format", "{{json .}}"))
         if problems := self.engine.get("ServerErrors"):
             raise self.docker.complaint("\n".join(problems))
         self.about = self.inspect(self.docker)
@@ -44,6 +47,8 @@ class StackImage:
 
     def inspect(self, docker: Docker) -> dict[str, Any]:
         """What an engine knows of the image. Raises UsageError where it has none."""
+        if known := self._told.get(docker, EngineFacts()).images.get(self.tag):
+            return known
         found = docker.try_run("image", "inspect", "--format", "{{json .}}", self.tag)
         if "No such image" in found.stderr:
             raise UsageError(

@@ -29,6 +29,7 @@ RELEASES = {
     "debian12": ("bookworm", "amd64"), "debian13": ("trixie", "amd64"),
     "ubuntu22.04": ("jammy", "generic"), "ubuntu24.04": ("noble", "generic"),
 }  # fmt: skip
+KINDS = ("keys", "packages", "images", "wheels")
 
 
 def bundle(*, system: str, mirror: str, download: str, only: str) -> Outcome:
@@ -36,9 +37,13 @@ def bundle(*, system: str, mirror: str, download: str, only: str) -> Outcome:
 
     Raises UsageError for an unknown system, mirror or kind of thing.
     """
-    for word, known in ((system, [*RELEASES]), (mirror, mirrors())):
+    asked = [("--system", system, [*RELEASES]), ("--mirror", mirror, mirrors())]
+    asked += [("--only", kind, [*KINDS]) for kind in only.split(",")]
+    for option, word, known in asked:
         if word and word not in known:
-            raise UsageError(f"unknown: {word}", nearest(word, known))
+            raise UsageError(f"{option} {word}: not known", nearest(word, known))
+    if only and not download:
+        raise UsageError("--only chooses what is downloaded", "--download FOLDER beside it, or leave --only out")
     needs = ask_the_roles([system] if system else [*RELEASES], mirror or "upstream")
     locks = {"control": CONTROL_LOCK, **{name: stack.lock for name, stack in load_stacks().items()}}
     wheels = {name: shown(lock) for name, lock in locks.items() if lock.is_file()}
@@ -103,7 +108,7 @@ def plain_packages() -> dict[str, dict[str, str]]:
 
 
 def fetch_all(data: dict[str, Any], folder: Path, only: str) -> list[Failure]:
-    """Fetch every kind of thing, or the kinds that `only` lists; what could not be had. Raises UsageError."""
+    """Fetch every kind of thing, or the kinds that `only` lists; what could not be had."""
     systems, images = data["systems"], sorted({i for needs in data["systems"].values() for i in needs["images"]})
 
     def each(fetch: Callable[[str], list[Failure]], names: Iterable[str]) -> list[Failure]:
@@ -115,12 +120,9 @@ def fetch_all(data: dict[str, Any], folder: Path, only: str) -> list[Failure]:
         "images": lambda: fetch_images(images, folder),
         "wheels": lambda: each(lambda n: fetch_wheels(ROOT / data["wheels"][n], folder / "wheels" / n), data["wheels"]),
     }
-    chosen = only.split(",") if only else [*kinds]
-    for kind in chosen:
-        if kind not in kinds:
-            raise UsageError(f"--only {kind}: no such thing", nearest(kind, [*kinds]))
+    chosen = only.split(",") if only else KINDS
     folder.mkdir(parents=True, exist_ok=True)
-    return [failure for kind in chosen for failure in kinds[kind]()]
+    return [failure for kind in chosen if kind for failure in kinds[kind]()]
 
 
 def text(data: dict[str, Any]) -> Group:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ from gpulab.common.errors import UsageError
 from gpulab.common.paths import ROOT
 from gpulab.common.yamlfile import load
 from gpulab.hosts.inventory import Host, load_hosts
-from gpulab.hosts.show import look_at
+from gpulab.hosts.shipped import program
+from gpulab.hosts.show import hardware
 from gpulab.hosts.ssh import Answer, ask
 from gpulab.lab.written import Needs
 from gpulab.plan.machine import Gpu, Machine
@@ -26,15 +27,24 @@ from gpulab.plan.plan import Node
 STORAGE = ROOT / "ansible" / "roles" / "lab_storage" / "defaults" / "main.yml"
 ENVIRONMENT = "/etc/gpu-lab.env"  # what the role lab_storage tells programs
 SKEW = 30.0  # seconds by which the clocks of a run's hosts may differ: no less can be told over a busy ssh
-LOOK = ROOT / "gpulab/inside/node_facts.py"
+PARTS = ["system", "memory", "gpus"]  # of machine_facts
+
+
+@dataclass(frozen=True)
+class EngineFacts:
+    """What `docker info` says, and what the engine knows of those images that were asked for and are there. Empty where
+    it was not asked, or did not answer: who needs it asks the engine itself, which says why."""
+
+    info: dict[str, Any] = field(default_factory=dict)
+    images: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class ComputeNode:
     """A host as a lab sees it: facts for the record, `uid:gid` of containers, the shared folder, what programs are
     told, free disk in GiB, the size of /dev/shm in MiB, the interface for traffic between nodes and its address,
-    whether there is RDMA, by how many seconds its clock is ahead of this machine's, why there is no interface, and what
-    its nccl.conf sets beside it."""
+    whether there is RDMA, by how many seconds its clock is ahead of this machine's, why there is no interface, what its
+    nccl.conf sets beside it, and of its engine and images what it told with all that (`told`)."""
 
     host: Host
     machine: Machine
@@ -49,6 +59,7 @@ class ComputeNode:
     ahead: float
     no_interface: str = ""
     nccl: dict[str, str] = field(default_factory=dict)
+    told: EngineFacts = field(default_factory=EngineFacts)
 
     @property
     def node(self) -> Node:
@@ -61,9 +72,11 @@ def shared_folder(host: Host) -> Path:
     return Path(str(host.variables.get("lab_storage_path") or load(STORAGE)["lab_storage_path"]))
 
 
-def find_compute_nodes(needs: Needs, inventory: str, limit: str, count: int) -> list[ComputeNode]:
+def find_compute_nodes(
+    needs: Needs, inventory: str, limit: str, count: int, images: Sequence[str] = ()
+) -> list[ComputeNode]:
     """The first `count` hosts of the inventory that can be reached and have the GPUs that are needed, in its order;
-    where there are not so many, the first that can be reached, for a rehearsal there.
+    where there are not so many, the first that can be reached, for a rehearsal there. They are asked for `images`, too.
 
     Raises UsageError where too few can be reached, their clocks differ, or several have no way to meet.
     """
@@ -76,7 +89,7 @@ def find_compute_nodes(needs: Needs, inventory: str, limit: str, count: int) -> 
     left, few = list(hosts), max(count, 4)
     while left and len(fit) < count:  # a few at first: of a thousand hosts two are enough, unless most are off
         asked, left, few = left[:few], left[few:], few * 2
-        for compute_node in ask_compute_nodes(asked, inventory):
+        for compute_node in ask_compute_nodes(asked, inventory, images):
             if isinstance(compute_node, UsageError):
                 console.print(f"[yellow]passed over[/] {escape(compute_node.message)}")
                 trouble = compute_node
@@ -114,36 +127,31 @@ def refuse_skew(compute_nodes: list[ComputeNode]) -> None:
         )
 
 
-def ask_compute_nodes(hosts: list[Host], inventory: str) -> list[ComputeNode | UsageError]:
-    """The hosts' compute_nodes, all asked at once; where a host has none, why, and the cure."""
-    where = {h.name: [str(shared_folder(h) / "runs"), ENVIRONMENT, h.address] for h in hosts}
-    with ThreadPoolExecutor() as pool:
-        looking = pool.submit(look_at, hosts, ["system", "memory", "gpus"], inventory)
-        began = time.time()
-        answers = ask(
-            hosts,
-            lambda h: ["python3", "-", *where[h.name]],
-            stdin=LOOK.read_text(encoding="utf-8"),
-            inventory=inventory,
-        )
-        asked = (began + time.time()) / 2
-        facts = looking.result()
-    return [_compute_node(host, answers[host.name], facts[host.name], asked, inventory) for host in hosts]
+def ask_compute_nodes(hosts: list[Host], inventory: str, images: Sequence[str] = ()) -> list[ComputeNode | UsageError]:
+    """The hosts' compute_nodes, all asked at once, each once; where a host has none, why, and the cure."""
+
+    def argv(host: Host) -> list[str]:
+        node = [str(shared_folder(host) / "runs"), ENVIRONMENT, host.address]
+        asked = {"parts": PARTS, "places": hardware(host), "node": node, "images": list(images)}
+        return ["python3", "-", json.dumps(asked)]
+
+    look = program("machine_facts", "node_facts", "host_facts")
+    began = time.time()
+    answers = ask(hosts, argv, stdin=look, inventory=inventory, login="first")
+    middle = (began + time.time()) / 2
+    return [_compute_node(host, answers[host.name], middle, inventory) for host in hosts]
 
 
-def _compute_node(
-    host: Host, answer: Answer, facts: dict[str, Any] | Answer, asked: float, inventory: str
-) -> ComputeNode | UsageError:
-    for said in (answer, facts):
-        if isinstance(said, Answer) and said.problem:
-            return UsageError(f"{host.name}: {said.problem}", said.cure)
-    assert isinstance(facts, dict)  # noqa: S101 (see above)
-    found, shared = json.loads(answer.stdout), shared_folder(host)
+def _compute_node(host: Host, answer: Answer, asked: float, inventory: str) -> ComputeNode | UsageError:
+    if answer.problem:
+        return UsageError(f"{host.name}: {answer.problem}", answer.cure)
+    told = json.loads(answer.stdout)
+    found, shared = told["node"], shared_folder(host)
     if found["gid"] is None:
         return UsageError(f"{host.name} has no {shared}/runs", f"./inv provision --hosts {inventory}")
     return ComputeNode(
         host=host,
-        machine=_machine(host, facts),
+        machine=_machine(host, told["machine"]),
         user=f"{found['uid']}:{found['gid']}",
         shared=shared,
         environment=dict(re.findall(r"^(\w+)=(.*)$", found["told"], re.MULTILINE)),
@@ -155,6 +163,7 @@ def _compute_node(
         ahead=found["now"] - asked,
         no_interface=found["no_interface"],
         nccl=found["nccl"],
+        told=EngineFacts(told["engine"], told["images"]),
     )
 
 

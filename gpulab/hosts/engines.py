@@ -8,20 +8,14 @@ import re
 import shlex
 import shutil
 import subprocess
-import tempfile
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from gpulab.common.docker import Docker
 from gpulab.common.errors import UsageError
 from gpulab.common.paths import CACHE, ROOT
 from gpulab.hosts.inventory import Host
-from gpulab.hosts.ssh import ask, complaint
-from gpulab.hosts.ssh_route import options
-
-KEPT_OPEN = 60  # seconds: a docker command opens several connections, the next ones cost no login
-# A host that dies while an image is on its way: ssh gives up after 20 s of silence, instead of never.
-ALIVE = ("-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=4")
+from gpulab.hosts.ssh import ask, complaint, give_up_login
+from gpulab.hosts.ssh_route import kept_open, options
 
 REFUSED = re.compile("permission denied|cannot connect|error during connect", re.IGNORECASE)
 
@@ -38,7 +32,7 @@ class HostDocker(Docker):
         done = super().try_run(*words, timeout=timeout)
         if done.returncode and REFUSED.search(done.stderr) and "exit status 255" not in done.stderr:
             # What runs over the old login goes on; who comes now logs in anew.
-            subprocess.run(["ssh", "-O", "stop", self.of.name], env=self.env(), capture_output=True, check=False)
+            give_up_login(self.of)
             done = super().try_run(*words, timeout=timeout)
         return done
 
@@ -68,11 +62,7 @@ def engine_of(host: Host) -> Docker:
     ssh = shutil.which("ssh")
     if not ssh:
         raise UsageError("no ssh on this machine", "apt-get install openssh-client")
-    # a socket's path must be short
-    socket = Path(tempfile.gettempdir()) / f"gpulab-ssh-{os.getuid()}"
-    socket.mkdir(mode=0o700, exist_ok=True)
-    shared = ["-o", "ControlMaster=auto", "-o", f"ControlPath={socket}/%C", "-o", f"ControlPersist={KEPT_OPEN}", *ALIVE]
-    argv = [ssh, "-o", f"HostName={host.address}", *options(host), *shared]
+    argv = [ssh, "-o", f"HostName={host.address}", *options(host), *kept_open()]
     line = f'#!/bin/sh\ncd {shlex.quote(str(ROOT))} && exec {shlex.join(argv)} "$@"\n'
     folder = CACHE / "ssh" / hashlib.sha256(line.encode()).hexdigest()[:12]
     if not (folder / "ssh").is_file():

@@ -47,6 +47,8 @@ def inventory_path(hosts: str) -> Path:
     if not path.exists():
         example = shown(ROOT / "inventory.example")
         raise UsageError(f"{hosts}: no such inventory", f"cp {example} {hosts}, then edit it")
+    if path.is_dir():
+        raise UsageError(f"{hosts}: a folder, not an inventory", f"name the file in it: --hosts {path / 'gpus.ini'}")
     return path
 
 

@@ -7,8 +7,10 @@ in the same second one is told of the other. It lasts as long as the run, also b
 
 from __future__ import annotations
 
+import getpass
 import json
-from collections.abc import Mapping, Sequence
+import platform
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -22,23 +24,32 @@ from gpulab.records.read import read
 from gpulab.records.record import GOING
 
 NAME = "gpulab-claim"
+BY = "gpulab.by"  # the label that says who claims
 APPS = ("nvidia-smi", "--query-compute-apps=pid,process_name", "--format=csv,noheader")
 
 
-def claim(dockers: Mapping[str, Docker], compute_nodes: Sequence[ComputeNode], plan: Plan, image: str) -> None:
-    """Take the hosts for a run. Raises UsageError where another run, or another program, has them.
+def claim(
+    dockers: Mapping[str, Docker], compute_nodes: Sequence[ComputeNode], plan: Plan, image: str,
+    then: Callable[[], object],
+) -> None:  # fmt: skip
+    """Take the hosts for a run. Raises UsageError where another run, or another program, has them. `then`: what is done
+    as soon as the first is taken, beside the others.
 
     A rehearsal on one host takes nothing that another could miss.
     """
     gpus = plan.profile == "gpu" and plan.lab.needs.gpus > 0
     if not (gpus or any(command.rank is not None for command in plan.commands)):
+        then()
         return
     first, *others = sorted(dockers)  # the first alone: it decides between two runs, or each might have one host
     _take(first, dockers[first], plan.run, image)
     with ThreadPoolExecutor(len(dockers)) as pool:
+        beside = pool.submit(then)
         list(pool.map(lambda name: _take(name, dockers[name], plan.run, image), others))
+        beside.result()
     if gpus:
-        for name, answer in ask([compute_node.host for compute_node in compute_nodes], lambda _: APPS).items():
+        hosts = [compute_node.host for compute_node in compute_nodes]
+        for name, answer in ask(hosts, lambda _: APPS, login="kept").items():
             if answer.stdout.strip():
                 raise UsageError(
                     f"the GPUs of {name} are in use: {'; '.join(answer.stdout.strip().splitlines())}",
@@ -47,17 +58,19 @@ def claim(dockers: Mapping[str, Docker], compute_nodes: Sequence[ComputeNode], p
 
 
 def _take(name: str, docker: Docker, run: Path, image: str) -> None:
-    words = ("create", "--name", NAME, "--label", f"{RUN}={run}", image, "true")
+    by = f"{getpass.getuser()}@{platform.node()}"
+    words = ("create", "--name", NAME, "--label", f"{RUN}={run}", "--label", f"{BY}={by}", image, "true")
     while (said := docker.try_run(*words)).returncode:
         if "is already in use" not in said.stderr:
             raise docker.complaint(said.stderr)
         held = docker.try_run("inspect", "--format", "{{json .Config.Labels}}", NAME)
         if held.returncode:
             continue  # it was given up just now
-        other = Path(json.loads(held.stdout)[RUN])
+        labels = json.loads(held.stdout)
+        other, who = Path(labels[RUN]), f" of {labels[BY]}" if BY in labels else ""
         if not _is_over(other):
             raise UsageError(
-                f"{name} is in use by the run {other.parent.name}/{other.name} ({other})",
+                f"{name} is in use by the run {other.parent.name}/{other.name}{who} ({other})",
                 "wait for its end, take other hosts (--limit), or share them by a queue (docs/slurm.md); of a run "
                 f"whose record is lost: `docker rm {NAME}` there",
             )

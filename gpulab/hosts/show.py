@@ -25,12 +25,16 @@ def look_at(
     """Parts of machine.py of every host, one round trip each; the Answer with its problem where there is none."""
 
     def argv(host: Host) -> list[str]:
-        # Where the roles were told to look for hardware, so is this.
-        told = {name: host.variables.get(f"validate_{name}_path") for name in ("pci", "driver", "rdma")}
-        return ["python3", "-", *parts, *(f"{name}={path}" for name, path in told.items() if path)]
+        return ["python3", "-", *parts, *(f"{name}={path}" for name, path in hardware(host).items())]
 
     answers = ask(hosts, argv, stdin=MACHINE.read_text(encoding="utf-8"), deadline=deadline, inventory=inventory)
     return {name: answer if answer.problem else json.loads(answer.stdout) for name, answer in answers.items()}
+
+
+def hardware(host: Host) -> dict[str, str]:
+    """Where to look for a host's hardware: where the roles were told to."""
+    told = {name: host.variables.get(f"validate_{name}_path") for name in ("pci", "driver", "rdma")}
+    return {name: str(path) for name, path in told.items() if path}
 
 
 def show(hosts: str, *, limit: str) -> Outcome:

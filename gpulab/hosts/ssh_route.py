@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
 
 CONFIG = ROOT / "ansible" / "ssh_config"
 CONNECT_SECONDS = 8
+KEPT_OPEN = 60  # seconds: a docker command opens several connections, the next ones cost no login
+# A host that dies while an image is on its way: ssh gives up after 20 s of silence, instead of never.
+ALIVE = ("-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=4")
 
 
 def options(host: Host) -> list[str]:
@@ -32,6 +37,15 @@ def options(host: Host) -> list[str]:
     for name in ("ssh_common_args", "ssh_extra_args"):
         words += shlex.split(str(v.get(f"ansible_{name}", settings.get(name, ""))))
     return words
+
+
+def kept_open() -> list[str]:
+    """ssh's options for a login that is kept for a while, and that whoever goes the same way shares."""
+    # a socket's path must be short
+    socket = Path(tempfile.gettempdir()) / f"gpulab-ssh-{os.getuid()}"
+    socket.mkdir(mode=0o700, exist_ok=True)
+    shared = ["-o", "ControlMaster=auto", "-o", f"ControlPath={socket}/%C", "-o", f"ControlPersist={KEPT_OPEN}"]
+    return [*shared, *ALIVE]
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,11 @@ def testbed(*, up: str, down: bool, name: str, shared: bool, controller: bool) -
     Raises UsageError for wrong numbers, both or neither of the two, and where the machine lacks what it takes.
     """
     if bool(up) == down:
-        raise UsageError("a testbed goes either up or down", "inv testbed --up 2, or inv testbed --down")
+        raise UsageError("a testbed goes either up or down", "./inv testbed --up 2, or ./inv testbed --down")
     if up and not (up.isdigit() and 1 <= int(up) <= 16):
         raise UsageError(f"--up {up}: how many hosts?", "a number from 1 to 16")
     if down and (shared or controller):
-        raise UsageError("--shared and --controller say how hosts are made", f"inv testbed --down --name {name}")
+        raise UsageError("--shared and --controller say how hosts are made", f"./inv testbed --down --name {name}")
     missing = [program for program in NEEDS if not shutil.which(program)]
     if missing:
         raise UsageError(f"this machine has no {', '.join(missing)}", "install what tests/testbed/packages.txt lists")
@@ -33,4 +33,4 @@ def testbed(*, up: str, down: bool, name: str, shared: bool, controller: bool) -
         hosts.down(name)
         return Outcome({"name": name}, text=f"the testbed {name} is down")
     inventory: Path = hosts.up(name, int(up), gpus=2, shared=shared, controller=controller, say=console.print)
-    return Outcome({"name": name, "inventory": str(inventory)}, text=f"inv provision --hosts {shown(inventory)}")
+    return Outcome({"name": name, "inventory": str(inventory)}, text=f"./inv provision --hosts {shown(inventory)}")

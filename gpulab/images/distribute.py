@@ -97,7 +97,8 @@ def spread(image_set: ImageSet, places: Sequence[Place], registry: SiteRegistry 
             report.take({name: left}, "failed")
         elif left:
             report.states[name] = "failed"
-            report.failures.append(Failure(f"it has another {left[0].tag} than the one that was sent", where=name))
+            what = f"it has another {left[0].tag} than the one that was sent"
+            report.failures.append(Failure(what, "send it again: something else gave it that tag meanwhile", name))
     return report
 
 

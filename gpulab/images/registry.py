@@ -17,10 +17,9 @@ from gpulab.common.docker import Docker
 from gpulab.common.errors import UsageError
 from gpulab.common.paths import ROOT
 from gpulab.common.ports import free_port
-from gpulab.hosts.engines import ALIVE
 from gpulab.hosts.inventory import Host
 from gpulab.hosts.ssh import complaint
-from gpulab.hosts.ssh_route import options
+from gpulab.hosts.ssh_route import ALIVE, options
 from gpulab.images.streams import following
 
 PORT = 5000  # the role's default

@@ -91,7 +91,7 @@ def open_tarball(file: str) -> Tarball:
     """The tarball that `inv save` wrote. Raises UsageError for anything else."""
     path = Path(file).absolute()
     if not path.is_file():
-        raise UsageError(f"{file}: no such file", "inv save STACK --file FILE makes one")
+        raise UsageError(f"{file}: no such file", "./inv save STACK --file FILE makes one")
     note = beside(path)
     for unreadable in (each for each in (path, note) if each.exists() and not os.access(each, os.R_OK)):
         raise UsageError(f"no permission to read {shown(unreadable)}", "chmod a+r it, as its owner")

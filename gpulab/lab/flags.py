@@ -62,7 +62,7 @@ def unknown(argv: Sequence[str], flag: str) -> tuple[str, str] | None:
     known = list(known_flags()[name] if name else given(argv))
     if flag in known:
         return None
-    return f"{name or argv[0]} knows no flag {flag!r}", nearest(flag, known)
+    return f"{name or argv[0]} knows no flag {flag!r}", nearest(flag, known, listed="docker/flags.json" if name else "")
 
 
 def impossible(argv: Sequence[str], flag: str, value: Any) -> tuple[str, str] | None:
@@ -90,10 +90,15 @@ def _fits(word: str, kind: Kind) -> bool:
 
 
 def given(argv: Sequence[str]) -> dict[str, list[str]]:
-    """The command's flags that stand in `argv`, each with its values."""
+    """The command's flags that stand in `argv`, each with its values; a launcher's own are not among them."""
+    return in_words(argv[start(argv) :])
+
+
+def in_words(words: Sequence[str]) -> dict[str, list[str]]:
+    """The flags that stand in these words, each with its values."""
     found: dict[str, list[str]] = {}
     name = None
-    for word in argv[start(argv) :]:
+    for word in words:
         if word.startswith("--") and len(word) > 2:
             name, _, value = word[2:].partition("=")
             found[name] = [value] if value else []

@@ -124,7 +124,9 @@ def find_lab(name: str) -> Lab:
     if len(found) > 1:
         raise UsageError(f"{name!r} is the name of {len(found)} labs", f"say which: {' or '.join(found)}")
     if not found:
-        raise UsageError(f"no lab {name!r}", nearest(name, [*names, *(n.split("/")[1] for n in names)]))
+        raise UsageError(
+            f"no lab {name!r}", nearest(name, [*names, *(n.split("/")[1] for n in names)], listed="./inv labs")
+        )
     return load_lab(LABS / found[0])
 
 

@@ -30,17 +30,21 @@ def parse_settings(settings: Sequence[str], lab: Lab) -> dict[str, dict[str, str
         if not steps:
             raise UsageError(f"{name}: {lab.name} has no step {step!r}", nearest(step, lab.names))
         knowing = [each for each in steps if not flags.unknown(lab.steps[each].argv, key)]
-        if not knowing and (wrong := flags.unknown(lab.steps[steps[0]].argv, key)):
-            raise UsageError(f"{name}: {wrong[0]}", wrong[1])
-        if wrong := next(filter(None, (flags.impossible(lab.steps[s].argv, key, value) for s in knowing)), None):
-            raise UsageError(f"{name}: {wrong[0]}", wrong[1])
-        if redact.is_secret(key):
-            raise UsageError(f"{name}: {key} is a secret", "put it into the environment, not into ps")
-        if redact.text(value) != value:
-            raise UsageError(
-                f"{name}: a secret is in its value (a password in an address, or what a variable holds)",
-                "leave it out there, and give it by the environment or a file: the run's record and ps show settings",
-            )
+        for each in knowing or steps[:1]:
+            check_setting(name, lab.steps[each].argv, key, value)
         for each in knowing[:1] if step in lab.cases else knowing:
             parsed.setdefault(each, {})[key] = value
     return parsed
+
+
+def check_setting(name: str, argv: Sequence[str], key: str, value: str) -> None:
+    """Raise UsageError for a flag that the command of `argv` does not know, or not with that value, or a secret."""
+    if wrong := flags.unknown(argv, key) or flags.impossible(argv, key, value):
+        raise UsageError(f"{name}: {wrong[0]}", wrong[1])
+    if redact.is_secret(key):
+        raise UsageError(f"{name}: {key} is a secret", "put it into the environment, not into ps")
+    if redact.text(value) != value:
+        raise UsageError(
+            f"{name}: a secret is in its value (a password in an address, or what a variable holds)",
+            "leave it out there, and give it by the environment or a file: records and ps show settings",
+        )

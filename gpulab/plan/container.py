@@ -15,6 +15,7 @@ from gpulab.plan.plan import SHIPPED, Command, Plan
 # Handed on by name where they are set: the docker command reads the values, so they are in no argument list.
 HANDED_ON = (
     "HF_TOKEN", "HF_ENDPOINT", "MODELSCOPE_API_TOKEN", "MODELSCOPE_DOMAIN", "SWANLAB_API_KEY", "WANDB_API_KEY",
+    "JUPYTER_TOKEN",
     "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY",
 )  # fmt: skip
 CACHES = {"MODELSCOPE_CACHE": "~/.cache/modelscope", "HF_HOME": "~/.cache/huggingface"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,11 @@ class Machine:
     def as_dict(self) -> dict[str, Any]:
         """Plain data, for the record."""
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Machine:
+        """What `as_dict` gave. Raises TypeError for what it did not give."""
+        return cls(**{**data, "gpus": [Gpu(**gpu) for gpu in data.get("gpus", [])]})
 
     def lacks(self, needs: Needs) -> str | None:
         """Why this machine can't run a lab on its GPUs, in a few words; None when it can."""

@@ -8,8 +8,10 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from gpulab.inside.resume_files import Taken
 from gpulab.lab import flags
-from gpulab.plan.plan import Command, additions
+from gpulab.plan.layers import additions
+from gpulab.plan.plan import Command, Plan
 
 PROOF = "went on from its checkpoint"
 
@@ -27,3 +29,11 @@ def going_on(command: Command, checkpoint: Path) -> Command:
     """The command, going on from a checkpoint; it has to prove that it did."""
     argv = flags.with_flags(command.argv, flags_for(command, str(checkpoint)))
     return dataclasses.replace(command, argv=tuple(argv), proves=(*command.proves, PROOF))
+
+
+def carried_out(plan: Plan, step: str, taken: Taken) -> tuple[Command, ...]:
+    """The commands of a step as they are carried out: one that was begun before goes on from its checkpoint."""
+    commands = plan.ranks(step)
+    if step != taken.next or not taken.checkpoint:
+        return commands
+    return tuple(going_on(c, c.out / taken.checkpoint) for c in commands)

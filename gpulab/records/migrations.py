@@ -35,4 +35,9 @@ def _from_1(old: Data) -> Data:
     return {**absent, **data, "steps": steps}
 
 
-STEPS: dict[int, Callable[[Data], Data]] = {1: _from_1}
+def _from_2(old: Data) -> Data:
+    """Version 2 knew no run that is judged again."""
+    return old | {"schema_version": 3}
+
+
+STEPS: dict[int, Callable[[Data], Data]] = {1: _from_1, 2: _from_2}

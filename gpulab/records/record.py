@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from gpulab.common.profile import Profile
 from gpulab.inside.resume_files import Taken
 
-SCHEMA: Literal[2] = 2
+SCHEMA: Literal[3] = 3
 State = Literal["running", "detached", "done", "failed", "interrupted", "killed"]
 RUNNING: State = "running"
 DETACHED: State = "detached"  # nobody follows it, and it goes on
@@ -57,10 +57,19 @@ class StepRecord(Model):
     taken_over_from: str | None = None
 
 
+class Verdict(Model):
+    """How a run and each of its steps were judged."""
+
+    state: State
+    failures: list[str]
+    states: dict[str, State]
+    proofs: dict[str, list[Proof]]
+
+
 class RunRecord(Model):
     """One run: what was asked for, where it ran, its steps, how it ended."""
 
-    schema_version: Literal[2] = 2
+    schema_version: Literal[3] = 3
     run: str
     state: State = RUNNING
     lab: str
@@ -96,6 +105,18 @@ class RunRecord(Model):
     resumes: str | None = None
     resumed_by: str | None = None
     taken_over: Taken | None = None
+    judged_again: str = ""
+    """When it was last judged after its end: state, failures and proofs are of then."""
+    first_verdict: Verdict | None = None
+    """How it was judged when it ended, where it was judged again since."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """How it stands judged."""
+        return Verdict(
+            state=self.state, failures=self.failures, states={s.step: s.state for s in self.steps},
+            proofs={s.step: s.proofs for s in self.steps},
+        )  # fmt: skip
 
     @property
     def seconds(self) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date
 from pathlib import Path
@@ -19,9 +19,8 @@ from gpulab.common.outcome import Outcome
 from gpulab.common.paths import LABS, ROOT
 from gpulab.common.yamlfile import load_as
 from gpulab.lab.lab import Lab, lab_names, load_lab
-from gpulab.records.read import all_runs
 from gpulab.records.record import RunRecord
-from gpulab.reports.listings import read_or_why
+from gpulab.reports.listings import read_all
 
 STATES = {"gpu": "done on gpu", "cpu": "rehearsed on cpu", "page": "a page", "": "todo"}
 COLOURS = dict(zip(STATES.values(), ("green", "cyan", "cyan", "dim"), strict=True))
@@ -69,9 +68,9 @@ def rows() -> dict[str, Row]:
     return {f"{part}.{name}": row for part, found in parts.items() for name, row in found.items()}
 
 
-def standings(labs: Mapping[str, Lab]) -> list[Standing]:
-    """How each row stands, in the plan's order. A lab counts when all of it is done."""
-    best = best_runs(labs)
+def standings(labs: Mapping[str, Lab], records: Iterable[RunRecord | UsageError] | None = None) -> list[Standing]:
+    """How each row stands by these records or by all, in the plan's order. A lab counts when all of it is done."""
+    best = best_runs(labs, read_all().values() if records is None else records)
     found = []
     for name, row in rows().items():
         standing = Standing(name, row.en, row.zh, row.todo or row.page)
@@ -87,11 +86,10 @@ def standings(labs: Mapping[str, Lab]) -> list[Standing]:
     return found
 
 
-def best_runs(labs: Mapping[str, Lab]) -> dict[str, RunRecord]:
+def best_runs(labs: Mapping[str, Lab], records: Iterable[RunRecord | UsageError]) -> dict[str, RunRecord]:
     """Each lab's best run that is done, of all of its steps."""
     best: dict[str, RunRecord] = {}
-    for folder in all_runs():
-        record = read_or_why(folder)
+    for record in records:
         if not isinstance(record, RunRecord) or record.state != DONE or record.lab not in labs:
             continue
         whole = set(record.only) >= set(labs[record.lab].steps)

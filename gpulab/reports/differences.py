@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gpulab.lab.flags import in_words
 from gpulab.records.read import all_runs, read
 from gpulab.records.record import RunRecord
 from gpulab.reports.summary import compared
@@ -70,16 +71,8 @@ def facts(folder: Path, record: RunRecord, shared: Collection[str]) -> dict[str,
 
 
 def flags(argv: Sequence[str]) -> Args:
-    """The flags of a command line with their values."""
-    found: dict[str, list[str]] = {}
-    name = ""
-    for word in argv:
-        if word.startswith("--"):
-            name, equals, value = word[2:].partition("=")
-            found[name.replace("-", "_")] = [value] if equals else []
-        elif name:
-            found[name.replace("-", "_")].append(word)
-    return {name: " ".join(values) for name, values in found.items()}
+    """The flags of a command line, a launcher's too, with their values."""
+    return {name.replace("-", "_"): " ".join(values) for name, values in in_words(argv).items()}
 
 
 def _args(out: Path) -> Args:

@@ -21,7 +21,7 @@ from gpulab.records.record import GOING, RunRecord, StepRecord
 from gpulab.reports.differences import beside, earlier, said
 from gpulab.reports.page import chart, render
 from gpulab.reports.series import resources, training
-from gpulab.reports.summary import figures
+from gpulab.reports.summary import figures, judged_twice
 
 FILE = "report.html"
 COLOURS = {"done": "good", "failed": "bad", "killed": "bad", "interrupted": "warn"}
@@ -87,6 +87,8 @@ def warnings(record: RunRecord) -> Iterator[dict[str, str]]:
     for entry in record.steps:
         if entry.taken_over_from:
             yield {"colour": "warn", "text": f"{entry.step} was taken over from {entry.taken_over_from}"}
+    if first := record.first_verdict:
+        yield {"colour": "warn", "text": judged_twice(record, first)}
     if record.resumed_by:
         yield {"colour": "warn", "text": f"{record.resumed_by} went on with this run"}
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gpulab.common.paths import shown
-from gpulab.records.record import RunRecord, StepRecord
+from gpulab.records.record import RunRecord, StepRecord, Verdict
 
 STATES = {
     "done": "green", "failed": "red", "interrupted": "yellow", "killed": "red", "unreadable": "red", "running": "cyan",
@@ -79,15 +79,30 @@ def bench_table(levels: Mapping[str, Mapping[str, float]]) -> Table:
     return table
 
 
+def judged_twice(record: RunRecord, first: Verdict) -> str:
+    """That a run was judged again after its end, and how it was judged first."""
+    why = f": {first.failures[0]}" if first.failures else ""
+    return f"judged again {record.judged_again[:16]}; first it was {first.state}{why}"
+
+
 def run_page(record: RunRecord, folder: Path) -> Group:
     """What is printed at a run's end: its steps, the comparison where the lab makes one, how to look closer."""
+    closer = f"look closer: ./inv show {record.run}   reproduce: {again(record, folder)}"
+    return Group(run_figures(record, folder), Text(closer, style="dim"))
+
+
+def again(record: RunRecord, folder: Path) -> str:
+    """The command that runs it again without this project's verbs."""
+    return f"{'sbatch' if record.job else 'bash'} {shown(folder / 'plan.sh')}"
+
+
+def run_figures(record: RunRecord, folder: Path) -> Group:
+    """A run's steps, and what the lab compares."""
     parts: list[Any] = [run_table(record, folder)]
     parts += [bench_table(step.metrics["bench"]) for step in record.steps if "bench" in step.metrics]
     table = folder / "comparison.md"
     if table.is_file():
         parts.append(Text("\n" + table.read_text(encoding="utf-8").split("\n\n")[-1].rstrip()))
-    again = f"{'sbatch' if record.job else 'bash'} {shown(folder / 'plan.sh')}"
-    parts.append(Text(f"look closer: ./inv show {record.run}   reproduce: {again}", style="dim"))
     return Group(*parts)
 
 

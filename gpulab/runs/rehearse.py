@@ -59,7 +59,7 @@ def rehearse(pattern: str, jobs: int, breaks: str) -> Outcome:
         raise UsageError(f"--breaks {breaks}: not known", "--breaks one, or all")
     found = [load_lab(LABS / name) for name in lab_names() if pattern in name]
     if not found:
-        raise UsageError(f"no lab has {pattern!r} in its name", nearest(pattern, lab_names()))
+        raise UsageError(f"no lab has {pattern!r} in its name", nearest(pattern, lab_names(), listed="./inv labs"))
     fit = max(1, int(psutil.virtual_memory().available / 2**30 / GIB_EACH))
     backend = LocalBackend(load_stack("cpu"))
     backend.prepare()

@@ -26,11 +26,13 @@ from gpulab.plan.plan import Command, Plan
 from gpulab.records.read import find_run, read
 from gpulab.records.record import GOING, RUNNING, RunRecord, State, StepRecord
 from gpulab.records.writer import RunFolder, Writer, active_mark, end
-from gpulab.runs.execute import LabRun
+from gpulab.runs.lab_run import LabRun
 from gpulab.runs.spec import RunSpec
 
 JOBS = {"job": "%i", "user": "%u", "name": "%j", "state": "%T", "since": "%M", "nodes": "%D", "where or why": "%R"}
 NODES = {"node": "%N", "state": "%t", "gpus": "%G", "cpus": "%C", "why": "%E"}
+
+CURES = {"running": "watch", "done": "show"}  # of a run on this machine; of one that broke: resume
 
 
 def attach(run: str) -> Outcome:
@@ -153,7 +155,7 @@ def find_remote_run(run: str) -> tuple[Path, RunRecord]:
     if not record.hosts:
         raise UsageError(
             f"{record.run} ran on this machine with --engine {record.engine}, and ends with its inv",
-            f"./inv resume {record.run}, or ./inv runs",
+            f"./inv {CURES.get(record.state, 'resume')} {record.run}",
         )
     if record.state not in GOING:
         raise UsageError(f"{record.run} is over: {record.state}", f"./inv show {record.run}")

@@ -30,6 +30,7 @@ class LabRequest:
     requeue: bool = False
     only: str = ""
     traced: bool = False
+    start: str = ""
 
     def __post_init__(self) -> None:
         """Raises UsageError for what can't be asked for."""

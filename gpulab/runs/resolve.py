@@ -23,7 +23,8 @@ def resolve(request: LabRequest, *, to_show: bool = False) -> RunSpec:
     """What is to be run. Raises UsageError where that can't be; `to_show`: it may be a lab that can't be run here."""
     lab = request.lab()
     nodes = node_count(lab, request.nodes)
-    compute_nodes = compute_nodes_for(lab.needs, request.engine, request.hosts, request.limit, nodes)
+    stacks = [lab.stack, lab.rehearse.stack]
+    compute_nodes = compute_nodes_for(lab.needs, request.engine, request.hosts, request.limit, nodes, stacks)
     machines = machines_of(compute_nodes, request.engine, nodes)
     if to_show and lab.rehearse.impossible and not request.rehearse:
         profile, why = AS_WRITTEN  # there is nothing else to show

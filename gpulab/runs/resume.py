@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from rich.markup import escape
@@ -18,6 +19,7 @@ from gpulab.records.read import all_runs, find_run, read, run_name
 from gpulab.records.record import GOING, RunRecord, StepRecord
 from gpulab.records.writer import write
 from gpulab.runs.execute import begin
+from gpulab.runs.lab_run import LabRun
 from gpulab.runs.spec import RunSpec
 
 
@@ -30,17 +32,32 @@ def resume(run: str, limit: str = "") -> Outcome:
     lacks = next(filter(None, (machine.lacks(spec.lab.needs) for machine in spec.machines)), None)
     if spec.profile == "gpu" and lacks:
         raise UsageError(f"{before.run} ran on GPUs: {lacks}", "resume it where they are")
-    going = begin(spec, lambda planned: resume_request(old, before, planned))
+
+    def note_the_other(going: LabRun) -> None:
+        going.record.resumes, before.resumed_by = before.run, going.record.run
+        going.writer.save()
+        write(old, before)
+        for line in what_changed({entry.step: entry for entry in before.steps}, going.session.plan, old):
+            console.print(f"  {escape(line)}")
+
+    return carry_on(spec, before, lambda planned: resume_request(old, before, planned), note_the_other)
+
+
+def carry_on(
+    spec: RunSpec, before: RunRecord, requested: Callable[[Plan], ResumeRequest],
+    first: Callable[[LabRun], None] = lambda _: None,
+) -> Outcome:  # fmt: skip
+    """A new run with what is requested of an earlier one. `first`: what else is to be noted before its steps."""
+    going = begin(spec, requested)
 
     def note_what_was_taken() -> None:
         taken, record = going.session.taken, going.record
         entries = {entry.step: entry for entry in before.steps}
         record.steps = [entries[step].model_copy(update={"taken_over_from": before.run}) for step in taken.steps]
-        record.resumes, record.taken_over = before.run, taken
+        record.taken_over = taken
         going.writer.save()
-        before.resumed_by = record.run
-        write(old, before)
-        for line in [*what_changed(entries, going.session.plan, old), *what_was_taken(taken)]:
+        first(going)
+        for line in what_was_taken(taken):
             console.print(f"  {escape(line)}")
 
     return going.carry_out(note_what_was_taken)
@@ -73,10 +90,14 @@ def what_changed(entries: Mapping[str, StepRecord], planned: Plan, old: Path) ->
     for step, entry in entries.items():
         if step not in planned.steps or entry.url:
             continue
-        before = [word.replace(str(old), str(planned.run)) for word in entry.argv]
-        if before != redact.argv(planned.command(step).argv):
+        if in_any_run(entry.argv, old) != in_any_run(redact.argv(planned.command(step).argv), old):
             lines.append(f"{step} is another command than it was: the lab was changed since")
     return lines
+
+
+def in_any_run(words: Iterable[str], run: Path) -> list[str]:
+    """A command's words with RUN for the folder of any run of the lab: steps that were taken over name an older one."""
+    return [re.sub(f"{re.escape(str(run.parent))}/[^/]+", "RUN", word) for word in words]
 
 
 def what_was_taken(taken: Taken) -> list[str]:

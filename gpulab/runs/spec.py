@@ -13,11 +13,13 @@ from gpulab.common.git import git_state
 from gpulab.engines import Backend, choose_engine
 from gpulab.engines.slurm import SlurmBackend
 from gpulab.hosts.compute_node import ComputeNode, find_compute_nodes
+from gpulab.images.image import Image
 from gpulab.lab.lab import find_lab
 from gpulab.lab.written import Needs
 from gpulab.plan.layout.step import Devices
 from gpulab.plan.machine import Machine, this_machine
-from gpulab.plan.plan import Plan, PlanSpec, Site, plan
+from gpulab.plan.make import plan
+from gpulab.plan.plan import Plan, PlanSpec, Site
 from gpulab.records.record import RunRecord, now
 from gpulab.stacks.stack import load_stack
 
@@ -39,7 +41,7 @@ class RunSpec(PlanSpec):
         """What a record says was run, on the same hosts or those of `limit`. Raises UsageError where that can't be."""
         lab, stack = find_lab(record.lab).only(record.only), load_stack(record.stack["name"])
         compute_nodes = compute_nodes_for(
-            lab.needs, record.engine, record.inventory, limit or ",".join(record.hosts), record.nodes
+            lab.needs, record.engine, record.inventory, limit or ",".join(record.hosts), record.nodes, [stack.name]
         )
         engine = choose_engine(record.engine, stack, compute_nodes, record.inventory, requeue=record.requeue)
         return cls(
@@ -80,13 +82,17 @@ class RunSpec(PlanSpec):
         )  # fmt: skip
 
 
-def compute_nodes_for(needs: Needs, engine: str, inventory: str, limit: str, nodes: int) -> list[ComputeNode]:
-    """The hosts for so many nodes; none where the lab runs on this machine."""
+def compute_nodes_for(
+    needs: Needs, engine: str, inventory: str, limit: str, nodes: int, stacks: Sequence[str]
+) -> list[ComputeNode]:
+    """The hosts for so many nodes, and what they say of the images of the stacks that may be used; none where the lab
+    runs on this machine."""
     if not inventory:
         return []
+    images = [Image(stack).tag for stack in map(load_stack, dict.fromkeys(stacks)) if stack.lock.exists()]
     if engine == SlurmBackend.name:  # which nodes a job gets is Slurm's choice: one stands for all
-        return find_compute_nodes(needs, inventory, limit or "gpu", 1)
-    return find_compute_nodes(needs, inventory, limit, nodes)
+        return find_compute_nodes(needs, inventory, limit or "gpu", 1, images)
+    return find_compute_nodes(needs, inventory, limit, nodes, images)
 
 
 def machines_of(compute_nodes: Sequence[ComputeNode], engine: str, nodes: int) -> list[Machine]:

@@ -58,7 +58,7 @@ def check_locks(stacks: list[Stack], *, control: bool) -> Outcome:
 
 def why_not_together(names: str) -> Outcome:
     """Resolve the pins of several stacks as one: uv's reason where they conflict."""
-    stacks = [load_stack(name) for name in names.replace(",", " ").split()]
+    stacks = [load_stack(name) for name in dict.fromkeys(names.replace(",", " ").split())]
     if len(stacks) < 2:
         raise UsageError(f"--why {names}: name two stacks or more", "--why vllm,sglang")
     together = " and ".join(s.name for s in stacks)

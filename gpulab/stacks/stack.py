@@ -213,5 +213,7 @@ def load_stack(name: str) -> Stack:
     """One stack. Raises UsageError with the nearest names for an unknown one."""
     stacks = load_stacks()
     if name not in stacks:
-        raise UsageError(f"no stack {name!r} in {shown(STACKS_YML)}", nearest(name, list(stacks)))
+        raise UsageError(
+            f"no stack {name!r} in {shown(STACKS_YML)}", nearest(name, list(stacks), listed="./inv stacks")
+        )
     return stacks[name]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gpulab.common.outcome import Outcome
-from gpulab.verbs.options import HOSTS, LIMIT, TAGS, Option, flag, repeated
+from gpulab.verbs.options import ENGINE, HOSTS, LIMIT, TAGS, Option, flag, repeated
 from gpulab.verbs.verb import verb
 
 
@@ -18,6 +18,17 @@ def hosts(**options: Any) -> Outcome:
     from gpulab.hosts.show import show
 
     return show(**options)
+
+
+@verb(HOSTS, LIMIT, flag("once", "print it once, also in a terminal"))
+def top(**options: Any) -> Outcome:
+    """Show who uses which GPU: programs, reservations.
+
+    A table that refreshes until Ctrl-C.
+    """
+    from gpulab.hosts.top import top
+
+    return top(**options)
 
 
 @verb(HOSTS, LIMIT, flag("yes", "accept without asking"), repeated("forget", "drop a host's old key"))
@@ -58,7 +69,7 @@ def verify(**options: Any) -> Outcome:
 @verb(
     HOSTS.called("all of this inventory, together; this machine without it"),
     LIMIT,
-    Option("engine", "local, docker or slurm, as in inv lab"),
+    ENGINE.called("local, docker or slurm, as in inv lab"),
     Option("level", "quick, standard or burn-in: 10 s, 5 min or an hour of arithmetic on each GPU", default="quick"),
     flag("rehearse", "on the CPU, even where there is a GPU"),
 )

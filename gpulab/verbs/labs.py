@@ -4,26 +4,41 @@ from __future__ import annotations
 
 from typing import Any
 
+from gpulab.common.errors import UsageError
 from gpulab.common.outcome import Outcome
-from gpulab.verbs.options import HOSTS, LIMIT, NODES, RUN, Option, first, flag, number, repeated
+from gpulab.verbs.options import (
+    ENGINE,
+    HOSTS,
+    HUB,
+    LAB,
+    LIMIT,
+    NODES,
+    ONLY,
+    RUN,
+    SETTINGS,
+    Option,
+    first,
+    flag,
+    number,
+    repeated,
+)
 from gpulab.verbs.verb import verb
 
 
 @verb(
-    first("name", "the lab's folder: `quickstart` or `start/quickstart`"),
+    LAB,
     flag("rehearse", "on the CPU with a tiny twin, even where there is a GPU"),
     flag("dry", "print the plan as a shell script and run nothing"),
-    repeated("set", "step.key=value: a flag for one step's command; may be given again", to="settings"),
+    SETTINGS,
     flag("keep_serving", "leave the last server up when all is done, until Ctrl-C"),
-    Option("hub", "where real models come from: modelscope or hf", default="modelscope"),
-    Option(
-        "engine", "local (the stack's venv), docker (its image; usual on hosts) or slurm (a job in the hosts' queue)"
-    ),
+    HUB,
+    ENGINE,
     HOSTS.called("on a host of this inventory: gpus.ini"),
     LIMIT,
     NODES,
     flag("requeue", "a job that loses its node starts again, from its last checkpoint"),
-    Option("only", "these steps alone, and those that they refer to: ddp,zero3"),
+    ONLY,
+    Option("from_", "start at this step; those before it are kept of the lab's last run", to="start"),
 )
 def lab(**options: Any) -> Outcome:
     """Run a lab: on the GPUs it needs, else rehearsed on the CPU.
@@ -33,20 +48,23 @@ def lab(**options: Any) -> Outcome:
     from gpulab.runs.dry import dry
     from gpulab.runs.execute import run_lab
     from gpulab.runs.request import LabRequest
+    from gpulab.runs.start_from import start_from
 
     only_shown = options.pop("dry")
     request = LabRequest(**options)
-    return dry(request) if only_shown else run_lab(request)
+    if only_shown:
+        return dry(request)
+    return start_from(request) if request.start else run_lab(request)
 
 
 @verb(
-    first("name", "the lab's folder: `megatron` or `train/megatron`"),
+    LAB,
     HOSTS.called("on hosts of this inventory; they are asked for their GPUs, unless --gpus says"),
     LIMIT,
     NODES,
     number("gpus", "GPUs of each node; no host is asked, so the cluster may be one that you do not have yet"),
     number("vram_gib", "memory of each GPU in GiB, as --gpus", default=0.0),
-    repeated("set", "step.key=value, as in inv lab: train.tensor_model_parallel_size=4", to="settings"),
+    SETTINGS.called("step.key=value, as in inv lab: train.tensor_model_parallel_size=4"),
 )
 def plan(**options: Any) -> Outcome:
     """Show what a lab would do on GPUs, and start nothing.
@@ -76,8 +94,8 @@ def rehearse(**options: Any) -> Outcome:
 @verb(
     first("lab", "the lab's folder, `tuners`, or one step of it, `tuners:lora`", to="name"),
     Option("beside", "another one: where the two part", by_place=True),
-    Option("only", "these steps alone, and those that they refer to: train,infer"),
-    repeated("set", "step.key=value, as in inv lab: train.max_steps=2", to="settings"),
+    ONLY,
+    SETTINGS.called("step.key=value, as in inv lab: train.max_steps=2"),
 )
 def trace(**options: Any) -> Outcome:
     """Trace a lab's rehearsal: a flow chart of ms-swift's main line.
@@ -89,15 +107,21 @@ def trace(**options: Any) -> Outcome:
     return trace(**options)
 
 
-@verb(Option("export", "also write it as Markdown, with what is next: progress.md"))
-def curriculum(export: str) -> Outcome:
+@verb(
+    Option("export", "also write it as Markdown, with what is next: progress.md"),
+    repeated("records", "a folder of somebody's runs; given again, they stand side by side"),
+)
+def curriculum(export: str, records: list[str]) -> Outcome:
     """Show the learning plan: its rows, their labs, what is done.
 
     From the runs on record.
     """
     from gpulab.reports.curriculum import show_curriculum
+    from gpulab.reports.team import show_team
 
-    return show_curriculum(export)
+    if export and records:
+        raise UsageError("--export and --records exclude each other", "--records FOLDER --records FOLDER")
+    return show_team(records) if records else show_curriculum(export)
 
 
 @verb(
@@ -138,6 +162,17 @@ def show(**options: Any) -> Outcome:
     from gpulab.reports.listings import show_run
 
     return show_run(**options)
+
+
+@verb(RUN)
+def judge(**options: Any) -> Outcome:
+    """Judge a finished run again, after a proof changed.
+
+    From the files that are there: nothing is run. The record keeps the first verdict beside the new one.
+    """
+    from gpulab.runs.judge import judge
+
+    return judge(**options)
 
 
 @verb(RUN, LIMIT.called("on these hosts instead of those it ran on: gpu3,gpu4"))

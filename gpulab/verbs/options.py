@@ -57,4 +57,12 @@ TAGS = Option("tags", "only these roles: base,docker_engine")
 NODES = number("nodes", "how many nodes the steps that spread run on")
 RUN = first("run", "`last`, a lab's name (its last run), or a run as `inv runs` prints it")
 STACKS = first("stack", "one stack, or several: cpu,train", to="stacks")
+LAB = first("name", "the lab's folder: `quickstart` or `start/quickstart`")
+SETTINGS = repeated("set", "step.key=value: a flag for one step's command", to="settings")
+SERVER_SETTINGS = SETTINGS.called("key=value: a flag of `swift deploy`")
+ONLY = Option("only", "these steps alone, and those that they refer to: ddp,zero3")
+ENGINE = Option(
+    "engine", "local (the stack's venv), docker (its image; usual on hosts) or slurm (a job in the hosts' queue)"
+)
+HUB = Option("hub", "where real models come from: modelscope or hf", default="modelscope")
 REGISTRY = Option("registry", "its address: registry.example:5000")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gpulab.common.outcome import Outcome
-from gpulab.verbs.options import RUN, first
+from gpulab.verbs.options import RUN, Option, first, flag
 from gpulab.verbs.verb import verb
 
 
@@ -37,3 +37,17 @@ def watch(**options: Any) -> Outcome:
     from gpulab.reports.watch import watch
 
     return watch(**options)
+
+
+@verb(
+    flag("serve", "serve it on this machine until Ctrl-C"),
+    Option("to", "a folder that gets the whole site: a web server's, a stick's"),
+)
+def site(**options: Any) -> Outcome:
+    """Make a site of labs, plan, runs and documents.
+
+    English and Chinese, with a search that needs no server. Only what has changed is made anew.
+    """
+    from gpulab.reports.site.make import make_site
+
+    return make_site(**options)

@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from gpulab.common.outcome import Outcome
-from gpulab.verbs.options import Option, first, flag, number, repeated
+from gpulab.verbs.options import HUB, SERVER_SETTINGS, Option, first, flag, number, repeated
 from gpulab.verbs.verb import verb
 
 
 @verb(
     first("model", "a folder (a model, a checkpoint), a run or a lab (what its last run made), or ORG/NAME of a hub"),
     Option("backend", "transformers, vllm, sglang or lmdeploy", default="transformers"),
-    repeated("adapter", "NAME=FOLDER or NAME=RUN: served beside the model under that name; may be given again"),
+    repeated("adapter", "NAME=FOLDER or NAME=RUN: served beside the model under that name"),
     number("port", "the port; usual is the first free one from 8000 on"),
     Option("name", "what clients call it; usual is the model's or the lab's name"),
     flag("public", "also for other machines; needs a key in GPULAB_API_KEY"),
-    repeated("set", "key=value: a flag of `swift deploy`; may be given again", to="settings"),
+    SERVER_SETTINGS,
     number("within", "seconds in which it has to answer", default=600),
 )
 def serve(**options: Any) -> Outcome:
@@ -47,7 +47,7 @@ def stop(**options: Any) -> Outcome:
 
 ENDPOINT = first("endpoint", "a name of inv served, an address (http://host:8000/v1), or a run (served for so long)")
 MODEL = Option("model", "as which the server is asked; usual is its own name, or the only one it has")
-SETTINGS = repeated("set", "key=value: a flag of `swift deploy`, where a run is served", to="settings")
+SETTINGS = SERVER_SETTINGS.called("key=value: a flag of `swift deploy`, where a run is served")
 
 
 @verb(
@@ -56,7 +56,7 @@ SETTINGS = repeated("set", "key=value: a flag of `swift deploy`, where a run is 
     number("limit", "so many questions of each set's parts; usual is all"),
     MODEL,
     number("max_tokens", "the longest answer", default=512),
-    Option("hub", "where EvalScope's data sets come from: modelscope or hf", default="modelscope"),
+    HUB.called("where EvalScope's data sets come from: modelscope or hf"),
     SETTINGS,
 )
 def eval(**options: Any) -> Outcome:

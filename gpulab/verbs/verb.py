@@ -21,11 +21,11 @@ from gpulab.common import redact
 from gpulab.common.errors import UsageError
 from gpulab.common.failure import Failure
 from gpulab.common.outcome import Outcome
+from gpulab.verbs.help_page import WIDEST
 from gpulab.verbs.options import Option, flag
 
 COMMON = (flag("json", "print one JSON object on standard output"), flag("debug", "show tracebacks"))
 
-WIDEST = 100  # columns
 UNWRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT)
 
 
@@ -41,7 +41,14 @@ def verb(*options: Option) -> Callable[[Callable[..., Outcome]], Task[Any]]:
         def run(_context: Any, **values: Any) -> None:
             as_json, debug = values.pop("json"), values.pop("debug")
             given = {option.to or option.name: values[option.name] for option in options}
-            code = carry_out(functools.partial(body, **given), as_json=as_json, debug=debug)
+
+            def checked() -> Outcome:
+                if values.get("limit") and not values.get("hosts", True):
+                    cure = "--hosts gpus.ini beside it, or leave --limit out"
+                    raise UsageError(f"--limit {values['limit']}: it chooses hosts of an inventory", cure)
+                return body(**given)
+
+            code = carry_out(checked, as_json=as_json, debug=debug)
             if code:
                 raise Exit(code=code)
 

@@ -17,7 +17,8 @@ from gpulab.engines.local import stack_environment
 from gpulab.engines.rank_logs import RankLogs
 from gpulab.lab.lab import find_lab
 from gpulab.plan.container import CACHES, below, here, run_words, shipped
-from gpulab.plan.plan import Node, Plan, PlanSpec, Site, plan
+from gpulab.plan.make import plan
+from gpulab.plan.plan import Node, Plan, PlanSpec, Site
 from gpulab.plan.script import LocalShell, as_script
 from gpulab.stacks.stack import load_stack
 

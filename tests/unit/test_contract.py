@@ -30,7 +30,7 @@ USAGE = {
     "an unknown option": ("labs --nothing", "--nothing"),
     "another verb's option": ("labs --set x", "--set"),
     "an argument too many": ("labs more", "'more'"),
-    "a missing argument": ("lab", "'name'"),
+    "a missing argument": ("lab", "lab needs NAME"),
     "two verbs": ("labs stacks", "one verb at a time"),
     "no number": ("lab quickstart --nodes two", "'two' is not a whole number"),
     "no number, with =": ("plan quickstart --vram-gib=x", "'x' is not a number"),

@@ -74,6 +74,10 @@ def test_architecture_names_only_files_that_exist():
         assert (ROOT / folder).is_dir() or (ROOT / "gpulab" / folder).is_dir(), folder
 
 
+def test_architectures_lines_fit_an_editor():
+    assert [line for line in (ROOT / "docs/architecture.md").read_text().splitlines() if len(line) > 120] == []
+
+
 def test_architectures_picture_is_what_import_linter_checks():
     picture = (ROOT / "docs/architecture.md").read_text().split("```")[1]
     shown = [line.split()[0] for line in picture.strip().splitlines()]

@@ -13,7 +13,8 @@ from gpulab.common.errors import UsageError
 from gpulab.engines.local import LocalBackend
 from gpulab.inside.resume_files import Part, ResumeRequest, Taken
 from gpulab.lab.lab import load_lab
-from gpulab.plan.plan import PlanSpec, plan
+from gpulab.plan.make import plan
+from gpulab.plan.plan import PlanSpec
 from gpulab.plan.resume_flags import flags_for, going_on
 from gpulab.records.writer import Writer, write
 from gpulab.runs.resume import resume, resume_request, what_was_taken

@@ -74,6 +74,17 @@ def test_it_works_from_any_directory_and_through_a_link(clone, tmp_path):
     assert str(clone / "tasks.py") in done.stdout
 
 
+def test_a_venv_whose_python_is_gone_is_told_with_the_cure(clone):
+    (clone / ".venv/bin").mkdir(parents=True)
+    shutil.copy(clone / "gpulab/control.lock", clone / ".venv/installed.lock")
+    (clone / ".venv/bin/python").symlink_to("/nowhere/python3")
+    done = inv(clone, "hello")
+    assert done.returncode == 2
+    first, second = done.stderr.splitlines()
+    assert first == f"error: {clone}/.venv can't be used: the Python that it was made of is gone, or is another user's"
+    assert second.startswith(f"  cure: rm -r {clone}/.venv")
+
+
 def test_a_stale_lock_is_installed_anew(clone):
     inv(clone, "hello")
     with (clone / "gpulab/control.lock").open("a") as lock:
@@ -162,10 +173,20 @@ def test_a_failing_install_names_the_log_and_the_cure(clone):
 @pytest.mark.parametrize(
     ("words", "message", "cure"),
     [
-        (["lbas"], "No idea what 'lbas' is!", "did you mean lab"),
-        (["lab"], "required positional arguments: 'name'", "inv --help lab"),
-        (["lab", "quickstart", "--rehearsed"], "No idea what '--rehearsed' is!", "inv --help lab"),
+        (["lbas"], "no verb 'lbas'", "did you mean lab"),
+        (["lab"], "lab needs NAME: the lab's folder", "./inv --help lab"),
+        (["lab", "quickstart", "--rehearsed"], "lab has no option '--rehearsed'", "did you mean --rehearse"),
+        (["lab", "quickstart", "twice"], "lab takes no further word, 'twice' is one", "./inv --help lab"),
+        (["compare"], "compare needs RUN and OTHERS", "./inv --help compare"),
+        (["lab", "xyzzy"], "no lab 'xyzzy'", "./inv labs lists them"),
+        (["lab", "quickstart", "--nodes", "0"], "--nodes 0: not a positive number", "leave --nodes out"),
+        (["rehearse", "--jobs=0"], "--jobs 0: not a positive number", "leave --jobs out"),
+        (["accept", "--limit", "gpu1"], "--limit gpu1: it chooses hosts of an inventory", "--hosts gpus.ini"),
+        (["hosts", "--hosts", "/"], "/: a folder, not an inventory", "--hosts /gpus.ini"),
         (["lock", "cpuu"], "no stack 'cpuu'", "did you mean cpu"),
+        (["lock", "--check", "cpuu"], "no stack 'cpuu'", "did you mean cpu"),
+        (["runs", "--limit", "3", "quikstart"], "no lab 'quikstart'", "did you mean quickstart"),
+        (["labs", "--lab", "tuners", "twice"], "labs takes no further word, 'twice' is one", "./inv --help labs"),
         (["labs", "quikstart"], "no lab 'quikstart'", "did you mean quickstart"),
         (["lab", "quikstart"], "no lab 'quikstart'", "did you mean quickstart"),
         (["lab", "quickstart", "--hub", "github"], "no hub 'github'", "modelscope, hf"),

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from rich.console import Console
 
 from gpulab.common.errors import UsageError
 from gpulab.records.read import read
+from gpulab.records.record import Proof, StepRecord
 from gpulab.reports import labs, listings
 from gpulab.runs.recover import sweep
 from tests.records import killed, open_run
@@ -90,6 +95,46 @@ def test_no_more_records_are_opened_than_are_shown(runs, write_lab, monkeypatch)
         listings.list_runs("", -1)
 
 
+@pytest.mark.parametrize(("columns", "told"), [(80, False), (140, True)])
+def test_a_narrow_terminal_keeps_a_line_for_each_run(runs, monkeypatch, columns, told):
+    failing = open_run("start-tiny")
+    failing.record.failures.append("train does not prove «loss falls»: loss 2.1 -> 2.2 over 16 logged steps")
+    failing.close("failed")
+    printed = shown_in(columns, lambda: listings.list_runs("", 20).text, monkeypatch)
+    assert [line for line in printed if len(line.rstrip()) > columns] == []
+    (row,) = [at for at, line in enumerate(printed) if "failed" in line and failing.record.run in line]
+    assert "./inv show RUN" in printed[-1]
+    assert ("loss falls" in printed[row]) is told
+
+
+def test_a_run_is_shown_from_what_it_did_to_why_it_failed(runs, monkeypatch):
+    proof = Proof(proof="loss falls", holds=False, evidence="loss 2.1 -> 2.2")
+    failing = open_run("start-tiny", steps=[StepRecord(step="train", state="failed", proofs=[proof])])
+    failing.record.failures.append("train does not prove «loss falls»")
+    failing.close("failed")
+    printed = "\n".join(shown_in(80, lambda: listings.show_run("start-tiny").text, monkeypatch))
+    order = ["peak RSS", "holds", "train does not prove", "reproduce: bash"]
+    assert sorted(order, key=printed.index) == order
+    assert "./inv show" not in printed
+
+
+def test_the_runs_of_no_lab_name_no_lab_to_run(runs, write_lab):
+    write_lab()
+    with pytest.raises(UsageError, match="no lab 'nothing'"):
+        listings.list_runs("nothing", 20)
+    with pytest.raises(UsageError, match="no runs of start/tiny") as error:
+        listings.list_runs("tiny", 20)
+    assert error.value.cure == "./inv lab start/tiny"
+
+
+def shown_in(columns: int, text: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The lines that a terminal of that width gets."""
+    terminal = Console(width=columns, file=io.StringIO(), soft_wrap=True)
+    monkeypatch.setattr(listings, "console", terminal)
+    terminal.print(text())
+    return terminal.file.getvalue().splitlines()
+
+
 def test_a_record_of_the_first_version_is_read_with_all_that_it_says(runs):
     writer = open_run("start-tiny", steps=[{"step": "train", "state": "done", "exit": 0, "seconds": 2.5}])
     writer.close("done")
@@ -99,7 +144,7 @@ def test_a_record_of_the_first_version_is_read_with_all_that_it_says(runs):
     old |= {"schema": 1, "steps": [{**old["steps"][0], "exit": None, "url": None, "of_an_engine": 1}]}
     (writer.folder / "run.json").write_text(json.dumps(old))
     record = read(writer.folder)
-    assert (record.schema_version, record.state, record.nodes, record.hosts) == (2, "done", 1, [])
+    assert (record.schema_version, record.state, record.nodes, record.hosts) == (3, "done", 1, [])
     assert (record.steps[0].step, record.seconds) == ("train", 2.5)
     assert listings.list_runs("", 20).data["runs"][0]["seconds"] == 2.5
 

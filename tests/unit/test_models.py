@@ -8,7 +8,8 @@ import pytest
 
 from gpulab.common.errors import UsageError
 from gpulab.lab.lab import load_lab
-from gpulab.plan.plan import PlanSpec, plan
+from gpulab.plan.make import plan
+from gpulab.plan.plan import PlanSpec
 from gpulab.stacks.stack import load_stack
 
 MODELS = """\

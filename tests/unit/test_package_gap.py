@@ -22,6 +22,19 @@ def gap() -> Any:
     return ansible_module("package_gap")
 
 
+def test_what_is_offered_is_asked_once_for_all_packages(gap: Any) -> None:
+    asked = []
+    table = "   one | 2 | a main\n   one | 1 | a main\n   one | 1 | b main\n three | 3:1-1 | a main\n"
+
+    def run_command(argv: list[str]) -> tuple[int, str, str]:
+        asked.append(argv)
+        return 0, table, "N: Unable to locate package two"
+
+    found = gap.offered(SimpleNamespace(run_command=run_command), ["one", "two", "three"])
+    assert found == {"one": ["2", "1"], "two": [], "three": ["3:1-1"]}
+    assert asked == [["apt-cache", "madison", "one", "two", "three"]]
+
+
 def unpack(name: str, root: Path, path: str) -> None:
     """A small package, unpacked by dpkg."""
     info = root / name / "DEBIAN"

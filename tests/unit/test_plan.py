@@ -10,9 +10,11 @@ import pytest
 
 from gpulab.common.errors import UsageError
 from gpulab.lab.lab import find_lab, load_lab
+from gpulab.plan.layers import additions
 from gpulab.plan.layout.step import Devices
 from gpulab.plan.machine import Gpu, Machine
-from gpulab.plan.plan import Node, PlanSpec, Site, additions, plan
+from gpulab.plan.make import plan
+from gpulab.plan.plan import Node, PlanSpec, Site
 from gpulab.plan.script import LocalShell, as_script
 from gpulab.runs.dry import dry
 from gpulab.runs.execute import run_lab

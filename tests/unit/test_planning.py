@@ -15,8 +15,10 @@ from gpulab.hosts import ssh
 from gpulab.lab.lab import load_lab
 from gpulab.plan.layout.step import Devices
 from gpulab.plan.machine import Gpu, Machine
-from gpulab.plan.plan import Node, PlanSpec, Site, plan
+from gpulab.plan.make import plan
+from gpulab.plan.plan import Node, PlanSpec, Site
 from gpulab.runs import preview as planning
+from gpulab.runs.plan_page import SHOWN
 from gpulab.runs.spec import offered
 from gpulab.stacks.stack import load_stack
 
@@ -109,6 +111,7 @@ def test_people_see_the_layout_its_reasons_the_memory_and_who_is_where(lab):
     text = page(planning.show_plan("tiny", gpus=8, vram_gib=80))
     assert "2 nodes with 8 GPUs of 80 GiB each (as asked, no host is known)" in text
     assert "tensor 8: with 4 a GPU would need" in text
+    assert "\ntrain: megatron sft\n" in text
     assert "memory of a GPU: about" in text
     assert " fits" in text
     assert len([line for line in text.splitlines() if "node2" in line]) == 8
@@ -178,7 +181,7 @@ def test_a_thousand_hosts_are_shown_in_short_and_told_whole(lab, tmp_path):
     assert len(ranks) == 8000
     assert ranks[-1]["node"] == "gpu1000"
     text = page(outcome)
-    assert f"{8000 - planning.SHOWN} more" in text
+    assert f"{8000 - SHOWN} more" in text
     assert len(text.splitlines()) < 70
 
 
@@ -289,6 +292,12 @@ def test_an_export_is_laid_out_by_its_weights_alone(lab):
     lab(("megatron sft", "megatron export"), ("--micro_batch_size 1 --global_batch_size 16 ", ""))
     step = planning.show_plan("tiny", gpus=2, vram_gib=80).data["steps"][0]
     assert (step["layout"]["tensor"], step["memory_gib"]["optimizer"]) == (1, 0)
+
+
+def test_a_training_from_preferences_is_estimated_and_what_has_a_teacher_is_not():
+    steps = {s["step"]: s for name in ("dpo-kto", "gkd") for s in planning.show_plan(f"megatron/{name}").data["steps"]}
+    assert steps["train-dpo"]["memory_gib"]["weights"] == pytest.approx(2 * 0.596 / 2 * 2 * 1e9 / 2**30, abs=0.1)
+    assert steps["train"]["memory_gib"] is None
 
 
 def test_an_engine_of_inference_spreads_as_its_own_flag_says(lab):

@@ -47,7 +47,8 @@ from gpulab.engines.remote_shell import RemoteShell
 from gpulab.engines.slurm_shell import PORT, SlurmShell, nodes_of_a_job
 from gpulab.lab.lab import load_lab
 from gpulab.plan.container import here
-from gpulab.plan.plan import Node, PlanSpec, Site, plan
+from gpulab.plan.make import plan
+from gpulab.plan.plan import Node, PlanSpec, Site
 from gpulab.plan.script import LocalShell, as_script
 from gpulab.stacks.stack import load_stack
 

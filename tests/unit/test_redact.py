@@ -14,7 +14,8 @@ from gpulab.engines.rank_logs import RankLogs
 from gpulab.inside import machine_facts
 from gpulab.lab.lab import load_lab
 from gpulab.lab.settings import parse_settings
-from gpulab.plan.plan import PlanSpec, plan
+from gpulab.plan.make import plan
+from gpulab.plan.plan import PlanSpec
 from gpulab.plan.script import LocalShell, as_script
 from gpulab.stacks.stack import load_stack
 from tests.records import open_run

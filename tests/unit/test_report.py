@@ -22,7 +22,7 @@ from gpulab.reports.curves import draw
 from gpulab.reports.differences import beside, earlier, flags
 from gpulab.reports.report import page_of, show_report, write_report
 from gpulab.reports.series import MOST, resources, thinned, training
-from gpulab.runs.execute import LabRun
+from gpulab.runs.lab_run import LabRun
 from tests.records import killed, open_run
 
 SCRIPT = "<script>alert('木')</script><img src=x onerror=alert(1)>"

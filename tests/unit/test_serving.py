@@ -173,7 +173,9 @@ def test_one_that_died_later_is_told_of(model: Path) -> None:
         process.kill()
     wait_until(lambda: not services.processes(service), "its end")
     assert states() == {"Tiny-1B": "dead"}
-    assert "Tiny-1B died, its log: " in str(module.served().failures)
+    (failure,) = module.served().failures
+    assert failure.message.startswith("Tiny-1B died, its log: ")
+    assert failure.cure == "./inv stop Tiny-1B forgets it"
 
 
 @pytest.mark.usefixtures("stack")
@@ -197,6 +199,7 @@ def test_a_key_is_sent_by_clients_and_stands_on_no_command_line(model: Path, mon
         ({"settings": ["max_new_token=1"]}, "knows no flag 'max_new_token'"),
         ({"settings": ["max_new_tokens=many"]}, "takes no such value of 'max_new_tokens'"),
         ({"settings": ["port=1"]}, "--set port is inv's own to say"),
+        ({"settings": ["hub_token=abc"]}, "--set hub_token: hub_token is a secret"),
         ({"adapter": ["capitals"]}, "--adapter capitals: not NAME=FOLDER"),
     ],
 )
@@ -256,6 +259,18 @@ def test_an_adapter_that_vllm_does_not_take_is_refused_before_a_load(
 ) -> None:
     with pytest.raises(UsageError, match=why):
         serve(model, backend="vllm", adapter=[f"a={adapter(**config)}"], settings=settings)
+    assert all_services() == []
+
+
+@pytest.mark.usefixtures("stack")
+@pytest.mark.parametrize("backend", ["sglang", "lmdeploy"])
+def test_an_adapter_that_ms_swift_would_leave_out_is_refused(
+    model: Path, adapter: Callable[..., Path], backend: str
+) -> None:
+    for what, beside in ((model, [f"a={adapter()}"]), (adapter(), [])):
+        with pytest.raises(UsageError, match=f"hands {backend} no adapter") as refused:
+            serve(what, backend=backend, adapter=beside)
+        assert "merge-lora" in refused.value.cure
     assert all_services() == []
 
 

@@ -15,16 +15,18 @@ from gpulab.hosts.compute_node import ComputeNode
 from gpulab.hosts.inventory import Host
 from gpulab.lab.lab import load_lab
 from gpulab.plan.machine import Machine
-from gpulab.plan.plan import Plan, PlanSpec, plan
+from gpulab.plan.make import plan
+from gpulab.plan.plan import Plan, PlanSpec
 from gpulab.records.read import read, run_name
 from gpulab.records.writer import RunFolder, Writer
-from gpulab.runs.execute import LabRun
+from gpulab.runs.lab_run import LabRun
 from gpulab.runs.spec import RunSpec
 from gpulab.stacks.stack import load_stack
 
 COMMANDS = {
     # `docker run ... --entrypoint PROGRAM IMAGE WORDS`, without a container
     "docker": 'while [ "$1" != --entrypoint ]; do shift; done; program=$2; shift 3; exec "$program" "$@"',
+    "swift": ":",
     "sbatch": 'echo "sbatch $*" >> "$CALLS"; ${INTERRUPT:+kill -INT "$INTERRUPT"}; echo 7',
     "scancel": 'echo "scancel $*" >> "$CALLS"',
     "scontrol": "echo JobState=RUNNING",

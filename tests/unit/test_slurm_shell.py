@@ -13,7 +13,8 @@ from gpulab.engines.slurm_shell import PORT, SlurmShell, nodes_of_a_job
 from gpulab.lab.lab import load_lab
 from gpulab.plan.container import Place
 from gpulab.plan.layout.step import Devices
-from gpulab.plan.plan import TOOLS, PlanSpec, Site, plan
+from gpulab.plan.make import plan
+from gpulab.plan.plan import TOOLS, PlanSpec, Site
 from gpulab.plan.script import as_script
 from gpulab.stacks.stack import load_stack
 from tests.unit.test_checkpoints import trainer

@@ -6,6 +6,7 @@ import pytest
 
 from gpulab.common.errors import UsageError
 from gpulab.stacks import stack as module
+from gpulab.stacks.locks import why_not_together
 from gpulab.stacks.resolver import versions
 from gpulab.stacks.stack import load_stack, load_stacks
 
@@ -93,3 +94,9 @@ def test_the_compiler_is_of_the_same_cuda_release_as_the_headers_of_torch(stack)
     locked = versions(stack.lock.read_text())
     release = {name: locked[name].split(".")[:2] for name in COMPILER}
     assert release == dict.fromkeys(COMPILER, locked["nvidia-cuda-runtime"].split(".")[:2])
+
+
+def test_a_stack_is_not_resolved_with_itself(monkeypatch):
+    monkeypatch.setattr("gpulab.stacks.locks.resolve", lambda *_, **__: pytest.fail("resolved"))
+    with pytest.raises(UsageError, match="name two stacks or more"):
+        why_not_together("vllm,vllm")

@@ -13,7 +13,8 @@ import pytest
 
 from gpulab.common.errors import UsageError
 from gpulab.lab.lab import find_lab
-from gpulab.plan.plan import TRACER, PlanSpec, plan
+from gpulab.plan.make import plan
+from gpulab.plan.plan import TRACER, PlanSpec
 from gpulab.reports.traces.boxes import MOST, main_line, stations
 from gpulab.reports.traces.chart import flow_chart
 from gpulab.reports.traces.pages import tree

@@ -13,7 +13,8 @@ from gpulab.common.paths import ROOT
 from gpulab.inside import twins
 from gpulab.lab.lab import find_lab, load_lab
 from gpulab.plan.lab_twins import twin_folder
-from gpulab.plan.plan import PlanSpec, plan
+from gpulab.plan.make import plan
+from gpulab.plan.plan import PlanSpec
 from gpulab.stacks.stack import load_stack
 
 

@@ -16,8 +16,9 @@ from invoke.exceptions import Exit
 
 import tasks
 from gpulab.common.paths import ROOT
-from gpulab.verbs.options import Option, repeated
-from gpulab.verbs.verb import verb
+from gpulab.verbs.help_page import help_page
+from gpulab.verbs.options import Option, number, repeated
+from gpulab.verbs.verb import COMMON, verb
 
 VERBS = [task for group in tasks.GROUPS.values() for task in group]
 MODULES = sorted((ROOT / "gpulab/verbs").glob("*.py"))
@@ -78,14 +79,14 @@ def test_bare_inv_prints_the_verbs_by_what_one_wants_to_do_in_80_columns():
     done = inv()
     assert done.returncode == 0, done.stderr
     titles = [line for line in done.stdout.splitlines() if line and not line.startswith(" ")][:-1]
-    assert titles == ["start", "labs", "reports", "serving", "hosts", "images", "develop"]
+    assert titles == ["start", "labs", "reports", "work", "serving", "hosts", "images", "develop"]
     assert [line for line in done.stdout.splitlines() if len(line) > 80] == []
     for task in VERBS:
         assert f"  {task.name} " in done.stdout
 
 
-@pytest.mark.parametrize("words", [["--list"], ["--help", "lab"], ["--list", "--list-format", "json"]])
-def test_invokes_own_listings_work(words):
+@pytest.mark.parametrize("words", [["--list"], ["--help"], ["--help", "lab"], ["--list", "--list-format", "json"]])
+def test_listings_of_the_verbs_work(words):
     done = inv(*words)
     assert done.returncode == 0, done.stderr
     assert "lab" in done.stdout
@@ -95,7 +96,25 @@ def test_invokes_own_listings_work(words):
 def test_a_verbs_help_is_shown_wherever_it_is_asked_for(words):
     done = inv(*words)
     assert done.returncode == 0, done.stderr
-    assert f"inv [--core-opts] {words[0]} " in done.stdout
+    assert done.stdout.startswith(f"./inv {words[0]} ")
+
+
+@pytest.mark.parametrize("task", VERBS, ids=lambda task: task.name)
+def test_a_verbs_help_fits_80_columns_and_shows_what_is_given_by_its_place(task, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    usage, *told = help_page(task, [*task.options, *COMMON]).splitlines()
+    places = [f" {option.name.upper()}" for option in task.options if option.default is None]
+    assert usage.startswith(f"./inv {task.name}{''.join(places)}")
+    assert [line for line in told if len(line) > 80] == []
+
+
+def test_a_verbs_help_says_defaults_and_what_may_be_given_again(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    options = [number("jobs", "how many", default=1), repeated("set", "a=b"), Option("like", "a lab", default="tiny")]
+    rows = help_page(verb(*options)(lambda **_: None), options).splitlines()[-3:]
+    assert [" ".join(row.split()) for row in rows] == [
+        "--jobs N how many; usual is 1", "--set SET a=b; may be given again", "--like LIKE a lab; usual is tiny",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("task", VERBS[::10], ids=lambda task: task.name)

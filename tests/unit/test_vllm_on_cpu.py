@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from gpulab.plan.plan import TOOLS, environment
+from gpulab.plan.layers import environment
+from gpulab.plan.plan import TOOLS
 from gpulab.stacks.stack import load_stack
 
 ASKS = """\

@@ -23,7 +23,12 @@ from tests.wait import wait_until
 
 # ms-swift in small: the command starts a second Python for its own file, which does what its first word says.
 FILES = {
-    "swift/__init__.py": "import os\nREAD = os.environ.get('READ_EARLY')\nos.environ.get('LOCAL_RANK')\nos.environ['SET_BY_IMPORT'] = 'yes'\n",
+    "swift/__init__.py": """
+import os
+READ = os.environ.get('READ_EARLY')
+os.environ.get('LOCAL_RANK')
+os.environ['SET_BY_IMPORT'] = 'yes'
+""",
     "swift/cli/__init__.py": "",
     "swift/cli/main.py": """
 import os, subprocess, sys

@@ -1,3 +1,8 @@
 # shellcheck shell=sh
-# PROGRAM...: the first that is not on PATH.
-for program; do command -v "$program" >/dev/null || { echo "$program"; exit; }; done
+# PROGRAM... [-- WORD...]: the first program that is not on PATH, and nothing more; where all are, WORD... are left.
+while [ $# -gt 0 ]; do
+  program=$1
+  shift
+  [ "$program" = -- ] && break
+  command -v "$program" >/dev/null || { echo "$program"; exit; }
+done

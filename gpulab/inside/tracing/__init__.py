@@ -1,1 +1,1 @@
-"""The path of a traced command: PYTHONPATH names this folder (plan/plan.py)."""
+"""The path of a traced command: PYTHONPATH names this folder (plan/make.py)."""

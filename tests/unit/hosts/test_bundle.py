@@ -69,6 +69,14 @@ def test_what_is_unknown_is_refused(option: str, value: str, tmp_path: Path) -> 
         bundle(**options)
 
 
+def test_kinds_without_a_folder_to_download_to_are_refused_before_ansible_is_asked(monkeypatch) -> None:
+    monkeypatch.setattr("gpulab.hosts.bundle.ask_the_roles", lambda *_: pytest.fail("asked"))
+    with pytest.raises(UsageError, match="--only whels: not known"):
+        bundle(system="", mirror="", download="", only="whels")
+    with pytest.raises(UsageError, match="--only chooses what is downloaded"):
+        bundle(system="", mirror="", download="", only="wheels")
+
+
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[str]:
     """A real key at URL/key.asc."""

@@ -33,7 +33,7 @@ def inventory(monkeypatch):
 def test_of_a_thousand_hosts_the_first_that_answer_are_taken_after_few_rounds(inventory, monkeypatch, off):
     rounds = []
 
-    def take(hosts, _):
+    def take(hosts, *_):
         rounds.append(len(hosts))
         return [taken(h) if HOSTS.index(h) >= off else UsageError(f"{h.name} is off") for h in hosts]
 
@@ -46,17 +46,15 @@ def test_of_a_thousand_hosts_the_first_that_answer_are_taken_after_few_rounds(in
 
 def test_where_all_are_off_it_ends_with_why(inventory, monkeypatch):
     monkeypatch.setattr(
-        compute_node, "ask_compute_nodes", lambda hosts, _: [UsageError(f"{h.name} is off") for h in hosts]
+        compute_node, "ask_compute_nodes", lambda hosts, *_: [UsageError(f"{h.name} is off") for h in hosts]
     )
     with pytest.raises(UsageError, match="gpu999 is off"):
         compute_node.find_compute_nodes(Needs(gpus=0), "gpus.ini", "", 2)
 
 
 def test_a_host_that_does_not_answer_is_named(monkeypatch):
-    """Both questions are asked at once; one answer does not do."""
-    silent, known = Answer(problem="it does not answer"), {h.name: {"gpus": {}} for h in HOSTS[:3]}
+    silent = Answer(problem="it does not answer")
     monkeypatch.setattr(compute_node, "ask", lambda hosts, *_, **__: dict.fromkeys((h.name for h in hosts), silent))
-    monkeypatch.setattr(compute_node, "look_at", lambda *_: known)
     first, *_ = compute_node.ask_compute_nodes(HOSTS[:3], "gpus.ini")
     assert isinstance(first, UsageError)
     assert first.message == "gpu0: it does not answer"
@@ -79,7 +77,7 @@ def test_it_is_their_difference_that_counts_not_this_machines_clock():
 
 def test_nodes_that_can_not_meet_over_the_chosen_network_are_refused_one_alone_is_not(inventory, monkeypatch):
     cut = dataclasses.replace(taken(HOSTS[1]), interface="", address="", no_interface="/etc/nccl.conf names ib0")
-    monkeypatch.setattr(compute_node, "ask_compute_nodes", lambda hosts, _: [taken(HOSTS[0]), cut])
+    monkeypatch.setattr(compute_node, "ask_compute_nodes", lambda hosts, *_: [taken(HOSTS[0]), cut])
     assert compute_node.find_compute_nodes(Needs(gpus=0), "gpus.ini", "", 1)
     with pytest.raises(UsageError, match=r"gpu1: /etc/nccl\.conf names ib0") as caught:
         compute_node.find_compute_nodes(Needs(gpus=0), "gpus.ini", "", 2)

@@ -18,7 +18,7 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HostDocker:
     refuses = f'{{ echo "{REFUSAL}" >&2; exit 1; }}'
     for name, script in {
         "ssh": 'echo "$@" > "$0.said"',
-        "docker": f'echo . >> "$0.tries"; grep -qs "stop gpu1" "$(dirname "$0")/ssh.said" || {refuses}',
+        "docker": f'echo . >> "$0.tries"; grep -qs "stop 198.18.0.1" "$(dirname "$0")/ssh.said" || {refuses}',
     }.items():
         (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
         (tmp_path / name).chmod(0o755)

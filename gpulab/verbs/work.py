@@ -1,0 +1,42 @@
+"""The verbs that open a place to work in."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from gpulab.common.outcome import Outcome
+from gpulab.verbs.command_line import behind
+from gpulab.verbs.options import HOSTS, LIMIT, Option, first, number
+from gpulab.verbs.verb import verb
+
+PORT = number("port", "the port, on this machine's loopback; usual is the first free one from 8888 on")
+STACK = first("stack", "the stack that is opened: cpu, train")
+ENGINE = Option("engine", "local (the stack's venv) or docker (its image; usual on hosts)")
+ON_HOST = HOSTS.called("in a container on a host of this inventory: gpus.ini")
+GPUS = number("gpus", "so many GPUs; usual is all that are there")
+
+
+@verb(STACK, ENGINE, ON_HOST, LIMIT, GPUS)
+def shell(**options: Any) -> Outcome:
+    """Open a stack: a shell in it, or one command behind `--`.
+
+    inv shell cpu -- python -c 'import swift'. Its exit status is that of the command.
+    """
+    from gpulab.runs.shell import open_shell
+
+    return open_shell(command=behind(sys.argv), **options)
+
+
+@verb(
+    Option("stack", "notebook, or one that is from it; usual on hosts is notebook-gpu", by_place=True),
+    ENGINE, ON_HOST, LIMIT, GPUS, PORT,
+)  # fmt: skip
+def notebook(**options: Any) -> Outcome:
+    """Open JupyterLab in a stack, on this machine's loopback.
+
+    Its address, with the token, is shown when it answers; Ctrl-C ends it.
+    """
+    from gpulab.runs.notebook import open_notebook
+
+    return open_notebook(**options)
