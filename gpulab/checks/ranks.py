@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import pairwise
 from typing import Any
 
 from gpulab.checks.registry import Finished, Unproven, proof
@@ -106,6 +107,19 @@ def laid_out(finished: Finished) -> str:
             f"{said} on {len(ranks)} of {finished.world} ranks in {len(places)} places, not as asked: {wrong}"
         )
     return said
+
+
+@proof("stages interleaved as asked")
+def interleaved(finished: Finished) -> str:
+    """Each of Megatron's pipeline ranks has as many virtual stages as ms-swift's args.json says, and between two of
+    them lie layers of other ranks: with one stage a rank has layers that follow each other."""
+    asked = (finished.args or {}).get("virtual_pipeline_model_parallel_size") or 1
+    ranks = [r["layers"] for r in finished.ranks]
+    torn = [a[-1] + 1 < b[0] for stages in ranks for a, b in pairwise(stages)]
+    counts = sorted({len(stages) for stages in ranks})
+    if asked < 2 or counts != [asked] or not all(torn):
+        raise Unproven(f"asked for {asked} virtual stages, the ranks have {counts}; rank 0 has layers {ranks[:1]}")
+    return f"{asked} virtual stages on each of {len(ranks)} ranks, rank 0 has layers {ranks[0]}"
 
 
 # Which ranks hold the same part of a Megatron model: those in one place in these dimensions. Experts, which a rank's

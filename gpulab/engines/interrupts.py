@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import current_thread, main_thread
 from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -12,7 +13,13 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def held_back() -> Iterator[None]:
-    """An interrupt takes effect when what is inside is done. Programs that are started inside do not hear it at all."""
+    """An interrupt takes effect when what is inside is done. Programs that are started inside do not hear it at all.
+
+    It reaches the main thread alone: in others there is nothing to hold back.
+    """
+    if current_thread() is not main_thread():
+        yield
+        return
     heard: list[int] = []
     before = {number: signal.signal(number, lambda got, _: heard.append(got)) for number in SIGNALS}
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # what is started takes this over

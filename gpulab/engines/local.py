@@ -16,8 +16,9 @@ from gpulab.common.processes import MARK, Meter, belonging, stop
 from gpulab.common.resources import Usage
 from gpulab.engines.backend import CannotStart, StepBackend, log_of
 from gpulab.engines.foreground import in_foreground
-from gpulab.engines.warm import PROGRAMS, SHARED, Forked, Warm, carries
+from gpulab.engines.warm import PROGRAMS, SHARED, Warm, imports
 from gpulab.inside import ready
+from gpulab.inside.forks import Forked
 from gpulab.plan.layers import environment
 from gpulab.plan.plan import RENDEZVOUS, Command, Node, Plan
 from gpulab.plan.script import LocalShell
@@ -60,7 +61,10 @@ class LocalBackend(StepBackend):
     """See Backend; the stack is a venv. Steps of a rehearsal are forks of one process, where they can be."""
 
     name = "local"
-    _warm: Warm | None = None
+
+    def __init__(self, stack: Stack) -> None:
+        super().__init__(stack)
+        self._warm: dict[str, Warm] = {}  # by the program whose imports it has
 
     def prepare(self) -> None:
         """See Backend."""
@@ -83,23 +87,26 @@ class LocalBackend(StepBackend):
         return [Node(f"this machine, {rank}", "127.0.0.1", "lo") for rank in range(count)]
 
     def rendezvous(self) -> str:
-        """See Backend; another run on this machine may hold the usual one."""
-        return str(free_port(int(RENDEZVOUS)))
+        """See Backend; another run on this machine may hold the usual one, or be about to: each looks from a place of
+        its own."""
+        return str(free_port(int(RENDEZVOUS) + os.getpid() % 180))
 
     def lay_ground(self, plan: Plan) -> None:
         """See Backend; what takes seconds to import is imported while the first steps run."""
-        if plan.profile == "cpu" and any(carries(c) and c.argv[0] in PROGRAMS for c in plan.commands):
-            self._warm = self.warm_up()
+        if plan.profile == "cpu":
+            wanted = {PROGRAMS[command.argv[0]] for command in plan.commands if command.argv[0] in PROGRAMS}
+            self._warm = {program: self.warm_up(program) for program in sorted(wanted)}
 
-    def warm_up(self) -> Warm:
+    def warm_up(self, program: str = "swift") -> Warm:
         """A process that has ms-swift imported, in the environment of most steps of a rehearsal."""
-        return Warm(self.stack, stack_environment(self.stack, environment(self.stack, cpu=True)))
+        return Warm(self.stack, stack_environment(self.stack, environment(self.stack, cpu=True)), program)
 
     def start(self, plan: Plan, command: Command) -> ProcessJob:
         """See Backend."""
         env = {**stack_environment(self.stack, command.env), MARK: str(plan.run)}
         log_of(plan, command.name).write_bytes(b"")
-        if self._warm and carries(command) and (forked := self._warm.fork(command, env, log_of(plan, command.name))):
+        warm = self._warm.get(imports(command))
+        if warm and (forked := warm.fork(command, env, log_of(plan, command.name))):
             return ProcessJob(forked)
         with log_of(plan, command.name).open("ab") as log:
             try:
@@ -123,8 +130,8 @@ class LocalBackend(StepBackend):
     def sweep(self, run: Path) -> None:
         """See Backend; by the mark in the processes' environment."""
         stop(belonging(run))
-        if self._warm:
-            self._warm.end()
+        for warm in self._warm.values():
+            warm.end()
 
 
 def stack_environment(stack: Stack, own: Mapping[str, str]) -> dict[str, str]:

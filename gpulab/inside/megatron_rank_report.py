@@ -2,7 +2,8 @@
 
 A callback of ms-swift: `--external_plugins {tools}/megatron_rank_report.py --callbacks rank_report`. `coordinates` says
 where the rank stands in each dimension that the model or its data is shared out along, and how many stand there in all.
-Experts lie in a grid of their own over the same ranks, so what is said of the weights is said of them apart.
+Experts lie in a grid of their own over the same ranks, so what is said of the weights is said of them apart. `layers`
+has a list for each virtual stage; `reference` is how many numbers a frozen model beside the trained one has here.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ class MegatronRankReport(MegatronCallback):  # type: ignore[misc]
         path = Path(self.args.output_dir) / "ranks" / f"{said['rank']}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         said |= {"moments": moments(self.trainer.optimizer), "steps": self.state.iteration}
+        frozen = getattr(self.trainer, "ref_models", [])
+        said |= {"layers": [layers(model) for model in models]}
+        said |= {"reference": sum(numbers(list(model.named_parameters())) for model in frozen)}
         path.write_text(json.dumps(said) + "\n", encoding="utf-8")
 
 
@@ -58,6 +62,11 @@ def view(parameters: list[tuple[str, torch.Tensor]]) -> dict[str, Any]:
         "weights": digest(rest),
         "experts": digest(experts) if experts else None,
     }
+
+
+def layers(model: Any) -> list[int]:
+    """Which of the whole model's layers, from 1 on, one of this rank's virtual stages has."""
+    return [layer.layer_number for layer in getattr(model, "language_model", model).decoder.layers]
 
 
 def numbers(parameters: list[tuple[str, torch.Tensor]]) -> int:

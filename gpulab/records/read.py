@@ -42,9 +42,11 @@ def run_name(folder: Path) -> str:
     return f"{folder.parent.name}/{folder.name}"
 
 
-def all_runs(slug: str = "*") -> list[Path]:
-    """The folders of every run that left a record, oldest first. Opens none of them."""
-    return sorted((f.parent for f in runs_dir().glob(f"{slug}/*/{FILE}")), key=lambda f: (f.name, f.parent.name))
+def all_runs(slug: str = "*", below: Path | None = None) -> list[Path]:
+    """The folders of every run that left a record, oldest first, of ours or `below` a folder. Opens none of them."""
+    return sorted(
+        (f.parent for f in (below or runs_dir()).glob(f"{slug}/*/{FILE}")), key=lambda f: (f.name, f.parent.name)
+    )
 
 
 def find_run(name: str) -> Path:

@@ -33,9 +33,9 @@ def read_or_why(folder: Path) -> RunRecord | UsageError:
         return error
 
 
-def read_all() -> dict[Path, RunRecord | UsageError]:
-    """Every run's record by its folder, oldest first, or why it can't be read."""
-    return {folder: read_or_why(folder) for folder in all_runs()}
+def read_all(below: Path | None = None) -> dict[Path, RunRecord | UsageError]:
+    """Every run's record by its folder, oldest first, or why it can't be read; of ours or `below` a folder."""
+    return {folder: read_or_why(folder) for folder in all_runs(below=below)}
 
 
 def list_runs(lab: str, limit: int) -> Outcome:

@@ -82,7 +82,7 @@ def _estimate(
     """The step's memory with other flags or on other nodes; None where that can't be, or can't be said."""
     argv = with_all_flags(lab, step, lab.steps[step], cpu=False, settings={**settings, **change})
     training = read_training(argv, lab.folder)
-    if training.command == "rlhf":  # it holds further models
+    if training.command == "rlhf" and not training.trains:  # a teacher, a reward model or an engine beside it
         return None
     if not training.megatron:
         return swift_memory(shape, training, nodes * local, local, devices.count)

@@ -15,18 +15,25 @@ if TYPE_CHECKING:
 
 
 def named(words: Sequence[str], verbs: Mapping[str, ParserContext], options: Sequence[Option]) -> list[str]:
-    """The words with the name of an option that may be given by its place: `lock --stack cpu` for `lock cpu`. It stands
-    behind those that are required."""
-    placed = next((option.name for option in options if option.by_place), None)
-    at = 1 + sum(option.default is None for option in options)
-    if (
-        placed is None
-        or len(words) <= at
-        or words[at] in verbs
-        or any(word.startswith("-") for word in words[1 : at + 1])
-    ):
-        return list(words)
-    return [*words[:at], f"--{placed}", *words[at:]]
+    """The words with the name of an option that may be given by its place: `lock --check --stack cpu` for
+    `lock --check cpu`. It stands behind those that are required; other options may stand before it."""
+    placed = next((f"--{option.name}" for option in options if option.by_place), None)
+    flags = verbs[words[0]].flags
+    required = sum(option.default is None for option in options)
+    at = 1
+    while placed and at < len(words):
+        name, equals, _ = words[at].partition("=")
+        if name.startswith("-"):
+            if name == placed or name not in flags:
+                break
+            at += 2 if flags[name].takes_value and not equals else 1
+        elif required:
+            required, at = required - 1, at + 1
+        elif words[at] in verbs:
+            break
+        else:
+            return [*words[:at], placed, *words[at:]]
+    return list(words)
 
 
 def own(words: Sequence[str]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gpulab.common.errors import UsageError
 from gpulab.common.outcome import Outcome
 from gpulab.verbs.options import (
     ENGINE,
@@ -19,6 +20,7 @@ from gpulab.verbs.options import (
     first,
     flag,
     number,
+    repeated,
 )
 from gpulab.verbs.verb import verb
 
@@ -105,15 +107,21 @@ def trace(**options: Any) -> Outcome:
     return trace(**options)
 
 
-@verb(Option("export", "also write it as Markdown, with what is next: progress.md"))
-def curriculum(export: str) -> Outcome:
+@verb(
+    Option("export", "also write it as Markdown, with what is next: progress.md"),
+    repeated("records", "a folder of somebody's runs; given again, they stand side by side"),
+)
+def curriculum(export: str, records: list[str]) -> Outcome:
     """Show the learning plan: its rows, their labs, what is done.
 
     From the runs on record.
     """
     from gpulab.reports.curriculum import show_curriculum
+    from gpulab.reports.team import show_team
 
-    return show_curriculum(export)
+    if export and records:
+        raise UsageError("--export and --records exclude each other", "--records FOLDER --records FOLDER")
+    return show_team(records) if records else show_curriculum(export)
 
 
 @verb(

@@ -15,7 +15,7 @@ from gpulab.common.errors import UsageError
 from gpulab.common.paths import LABS, ROOT
 from gpulab.lab.lab import lab_names, load_lab
 from gpulab.records.record import State
-from gpulab.reports import curriculum
+from gpulab.reports import curriculum, team
 from gpulab.reports.curriculum import rows, standings
 from tests.records import open_run
 from tests.unit.conftest import WriteLab
@@ -129,3 +129,20 @@ def test_progress_takes_the_place_of_no_other_file(runs: Path, tmp_path: Path) -
         with pytest.raises(UsageError):
             curriculum.show_curriculum(str(there))
     assert page.read_text() == "mine"
+
+
+def test_several_peoples_runs_stand_side_by_side(
+    write_lab: WriteLab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_lab(text=LAB)
+    monkeypatch.setattr(team, "LABS", folder.parents[1])
+    for person, state in (("ann", "done"), ("bo", "failed")):
+        monkeypatch.setenv("GPULAB_RUNS", str(tmp_path / person / "runs"))
+        run = open_run(only=["first", "second"])
+        run.record.close(state)
+        run.save()
+    folders = [str(tmp_path / person / "runs") for person in ("ann", "bo")]
+    (row,) = [r for r in team.show_team(folders).data["rows"] if r["row"] == "D4.train.tuners"]
+    assert {name: s["state"] for name, s in row["people"].items()} == {"ann": "rehearsed on cpu", "bo": "todo"}
+    with pytest.raises(UsageError, match="no runs in it"):
+        team.show_team([str(tmp_path / "cy")])

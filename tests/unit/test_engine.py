@@ -226,3 +226,13 @@ def test_a_session_that_cannot_be_made_leaves_nothing_of_what_it_began(tmp_path,
     with pytest.raises(KeyboardInterrupt):
         StepSession(LocalBackend(plan.stack), plan, lambda _: plan, Watch(Console(quiet=True), ["work"]))
     assert not belonging(tmp_path)
+
+
+def test_runs_that_begin_at_once_do_not_meet_their_ranks_on_one_port(monkeypatch):
+    """Minutes lie between the choice and the first rank that listens: another run must not choose the same."""
+    backend, chosen = LocalBackend(load_stack("cpu")), []
+    for pid in (4711, 4712, 4713):
+        monkeypatch.setattr(os, "getpid", lambda pid=pid: pid)
+        chosen.append(int(backend.rendezvous()))
+    assert len(set(chosen)) == 3
+    assert all(29400 <= port <= 29600 for port in chosen)

@@ -294,6 +294,12 @@ def test_an_export_is_laid_out_by_its_weights_alone(lab):
     assert (step["layout"]["tensor"], step["memory_gib"]["optimizer"]) == (1, 0)
 
 
+def test_a_training_from_preferences_is_estimated_and_what_has_a_teacher_is_not():
+    steps = {s["step"]: s for name in ("dpo-kto", "gkd") for s in planning.show_plan(f"megatron/{name}").data["steps"]}
+    assert steps["train-dpo"]["memory_gib"]["weights"] == pytest.approx(2 * 0.596 / 2 * 2 * 1e9 / 2**30, abs=0.1)
+    assert steps["train"]["memory_gib"] is None
+
+
 def test_an_engine_of_inference_spreads_as_its_own_flag_says(lab):
     lab(("--max_new_tokens 8", "--infer_backend vllm --vllm_tensor_parallel_size 2"))
     chat = planning.show_plan("tiny", gpus=8, vram_gib=80).data["steps"][1]

@@ -20,7 +20,9 @@ from gpulab.engines.local import LocalBackend
 from gpulab.hosts.compute_node import ComputeNode
 from gpulab.hosts.inventory import Host
 from gpulab.plan.machine import Gpu, Machine
+from gpulab.records.writer import RunFolder
 from gpulab.runs import shell
+from gpulab.runs.recover import sweep
 from gpulab.runs.shell import open_shell
 from gpulab.verbs.command_line import asking_help, behind
 
@@ -153,6 +155,24 @@ def test_a_host_that_another_uses_opens_no_shell_and_says_whose_it_is(engine, ho
     assert not [line for line in engine() if line.startswith("run --rm")]
 
 
+def test_what_a_killed_inv_left_of_a_shell_is_removed_by_the_next(engine, monkeypatch):
+    engine()
+    spec = shell.workplace("cpu", "docker", "", "", 0)
+    taken: list[RunFolder] = []
+
+    def killed(plan, command):
+        taken[0]._lock.release()  # as the kernel does it for a process that is gone
+        (line,) = sweep()
+        assert f"{plan.run.parent.name}/{plan.run.name}: its inv was killed" in line
+        assert f"ps --all --quiet --filter label=gpulab.run={plan.run}" in engine()
+        return 0
+
+    make = RunFolder.make
+    monkeypatch.setattr(shell.RunFolder, "make", lambda slug: taken.append(make(slug)) or taken[0])
+    monkeypatch.setattr(spec.engine, "foreground", killed)
+    assert shell.carry_out(spec, ["true"]) == 0
+
+
 @pytest.mark.parametrize(("code", "status"), [("exit 7", 7), ("kill -KILL $$", 137)])
 def test_a_status_is_told_as_shells_tell_it(code, status):
     assert in_foreground(["sh", "-c", code], dict(os.environ), ROOT) == status
@@ -168,7 +188,7 @@ def test_ctrl_c_is_for_the_program_and_sigterm_is_passed_on(tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True
     )
-    watchdog = threading.Timer(30, process.kill)
+    watchdog = threading.Timer(120, process.kill)
     watchdog.start()
     assert process.stdout
     assert process.stdout.readline() == "up\n"

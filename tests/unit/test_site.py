@@ -194,3 +194,20 @@ def test_a_language_that_could_not_be_built_is_built_by_the_next_one(
     program.write_text("#!/bin/sh\nmkdir html; echo built > html/index.html\n")
     assert make.build(made, stack) == []  # type: ignore[arg-type]
     assert (tmp_path / "en/html/index.html").read_text() == "built\n"
+    program.write_text("#!/bin/sh\nexit 1\n")
+    assert make.build(made, stack) == [], "nothing changed, and nothing is built"  # type: ignore[arg-type]
+
+
+def test_the_page_of_what_is_gone_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stack = load_stack("site")
+    monkeypatch.setattr(make, "SITE", tmp_path)
+    monkeypatch.setattr(type(stack), "bin", tmp_path / "bin")
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin/zensical"
+    program.write_text(
+        "#!/bin/sh\nmkdir -p html; for page in docs/*.md; do touch html/$(basename $page .md).html; done\n"
+    )
+    program.chmod(0o755)
+    make.build({"en": Pages({"index.md": "a", "gone.md": "b"}, {}, "a: 1\n")}, stack)
+    make.build({"en": Pages({"index.md": "a"}, {}, "a: 1\n")}, stack)
+    assert [page.name for page in (tmp_path / "en/html").iterdir()] == ["index.html"]

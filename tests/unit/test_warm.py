@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,14 +16,19 @@ import psutil
 import pytest
 
 from gpulab.common.processes import MARK, belonging, stop
-from gpulab.engines.warm import Warm, carries
+from gpulab.engines.warm import Warm, imports
 from gpulab.lab.step import Ready
 from gpulab.plan.plan import TOOLS, Command
 from tests.wait import wait_until
 
 # ms-swift in small: the command starts a second Python for its own file, which does what its first word says.
 FILES = {
-    "swift/__init__.py": "import os\nREAD = os.environ.get('READ_EARLY')\nos.environ['SET_BY_IMPORT'] = 'yes'\n",
+    "swift/__init__.py": """
+import os
+READ = os.environ.get('READ_EARLY')
+os.environ.get('LOCAL_RANK')
+os.environ['SET_BY_IMPORT'] = 'yes'
+""",
     "swift/cli/__init__.py": "",
     "swift/cli/main.py": """
 import os, subprocess, sys
@@ -92,6 +98,33 @@ def test_a_fork_says_and_ends_what_the_command_does(tmp_path, warm, env, does):
     assert said.splitlines()[-1] == plain.stdout.splitlines()[-1]
 
 
+def test_a_fork_does_all_that_is_due_at_its_end_and_leaves_its_modules_standing(tmp_path, warm, env):
+    does = """import atexit, threading, time
+atexit.register(print, "at exit")
+threading.Timer(0.2, print, ["the last thread"]).start()
+sys.left_open = open("left", "w"); sys.left_open.write("kept")
+sys.stays = type("Stays", (), {"__del__": lambda self, write=os.write: write(1, b"taken down")})()"""
+    (tmp_path / "plain").mkdir()
+    own = {**env, "OWN": "mine"}
+    asked, log = command(tmp_path, does), tmp_path / "logs/work.log"
+    plain = subprocess.run(asked.argv, cwd=tmp_path / "plain", env=own, stdin=subprocess.DEVNULL,
+                           capture_output=True, text=True, check=True)  # fmt: skip
+    forked = warm.fork(asked, own, log)
+    assert forked is not None and forked.wait(60) == 0
+    assert plain.stdout.splitlines()[-3:] == ["the last thread", "at exit", "taken down"]
+    assert log.read_text().splitlines()[-2:] == ["the last thread", "at exit"]
+    assert (tmp_path / "left").read_text() == (tmp_path / "plain/left").read_text() == "kept"
+
+
+def test_steps_of_several_nodes_are_forked_side_by_side(tmp_path, warm, env):
+    own = {**env, "OWN": "mine"}
+    with ThreadPoolExecutor(2) as pool:
+        begun = [
+            pool.submit(warm.fork, command(tmp_path, "pass"), own, tmp_path / f"logs/{rank}.log") for rank in range(2)
+        ]
+    assert [forked.wait(60) for forked in (future.result() for future in begun) if forked] == [0, 0]
+
+
 def test_what_is_read_while_importing_needs_a_process_of_its_own(tmp_path, warm, env):
     log = tmp_path / "logs/work.log"
     own = {**env, "OWN": "mine"}
@@ -99,6 +132,9 @@ def test_what_is_read_while_importing_needs_a_process_of_its_own(tmp_path, warm,
     assert warm.fork(command(tmp_path, "pass"), {**own, "OMP_NUM_THREADS": "7"}, log) is None
     later = warm.fork(command(tmp_path, "pass"), {**own, "READ_LATER": "other"}, log)
     assert later is not None and later.wait(60) == 0
+    told_by_a_launcher = {"SET_BY_IMPORT": "yes", "LOCAL_RANK": "1", "TORCHELASTIC_RUN_ID": "none"}
+    rank = warm.fork(command(tmp_path, "pass"), own | told_by_a_launcher, log)
+    assert rank is not None and rank.wait(60) == 0, "a rank is a fork, too"
 
 
 def test_another_stacks_program_needs_a_process_of_its_own(tmp_path, warm, env, stack):
@@ -125,7 +161,7 @@ def test_a_fork_belongs_to_its_run_and_can_be_stopped(tmp_path, warm, env):
 
 def test_it_ends_with_its_inv_also_when_that_is_killed(tmp_path, stack, env):
     code = (
-        "import sys, types, pathlib; from gpulab.engines.warm import Warm, _line\n"
+        "import sys, types, pathlib; from gpulab.engines.warm import Warm\n"
         "stack = types.SimpleNamespace(bin=pathlib.Path(sys.argv[1]) / 'bin', venv=pathlib.Path(sys.argv[1]))\n"
         f"warm = Warm(stack, {env!r}); print(warm._process.pid, warm._address, flush=True); sys.stdin.read()"
     )
@@ -152,17 +188,16 @@ def test_several_labs_share_one(tmp_path, warm, env, stack, monkeypatch):
     second.end()
     third = warm.fork(command(tmp_path, "pass"), {**env, "OWN": "mine"}, tmp_path / "logs/work.log")
     assert third is not None and third.wait(60) == 0, "who shares it does not end it"
-    other = Warm(SimpleNamespace(bin=stack.bin, venv=tmp_path / "another"), env)
-    assert other._process is not None, "not that of another stack"
-    other.end()
+    for other in (Warm(SimpleNamespace(bin=stack.bin, venv=tmp_path / "another"), env), Warm(stack, env, "megatron")):
+        assert other._process is not None, "not that of another stack, nor another program's"
+        other.end()
 
 
 def test_which_steps_are_forked(tmp_path):
     folder = (tmp_path, tmp_path / "out", os.environ)
-    assert carries(Command("a", ("swift", "sft", "train.yaml"), *folder))
-    assert carries(Command("a", ("swift", "deploy"), *folder, ready=Ready(chat="m"), port=8000))
-    assert carries(Command("a", ("python", str(TOOLS / "twins"), "qwen3"), *folder))
-    assert not carries(Command("a", ("swift", "sft", "train.yaml"), *folder, world=2))
-    assert not carries(Command("a", ("swift", "sft", "train.yaml"), *folder, rank=0))
-    assert not carries(Command("a", ("python", "chat.py"), *folder)), "it needs no ms-swift"
-    assert not carries(Command("a", ("python", "-c", "pass"), *folder))
+    assert imports(Command("a", ("swift", "sft", "train.yaml"), *folder)) == "swift"
+    assert imports(Command("a", ("swift", "deploy"), *folder, ready=Ready(chat="m"), port=8000)) == "swift"
+    assert imports(Command("a", ("megatron", "sft"), *folder, world=2, rank=0)) == "megatron"
+    assert imports(Command("a", ("python", str(TOOLS / "twins"), "qwen3"), *folder)) == "swift"
+    assert not imports(Command("a", ("python", "chat.py"), *folder)), "it needs no ms-swift"
+    assert not imports(Command("a", ("python", "-c", "pass"), *folder))

@@ -6,6 +6,7 @@ Bytes per parameter:
   `dist_optimizer`).
 - transformers: weights 2, gradients 2, Adam's moments 4, all in the model's own bf16; DDP copies the gradients into its
   buckets, 2 more. LoRA's matrices are fp32: 4 + 4 + 8.
+- A reference model of DPO or KTO, frozen: its weights alone, shared out as the policy's are.
 - DeepSpeed: 2 + 2 + 12 by Rajbhandari et al. 2020 (ZeRO, section 3), the optimizer shared from stage 1 on, gradients
   from 2, weights from 3. FSDP shards as stage 3.
 
@@ -52,15 +53,25 @@ class Memory:
 def lora_parameters(shape: Shape, rank: int) -> tuple[int, int]:
     """(of all layers' attention and MLP, of all experts): LoRA on every linear layer, ms-swift's default."""
     attention = (shape.hidden + shape.q) * 2 + (shape.hidden + shape.kv) * 2
-    mlp = 0 if shape.experts else 3 * (shape.hidden + shape.ffn)
-    experts = shape.experts * 3 * (shape.hidden + shape.moe_ffn)
-    return shape.layers * rank * (attention + mlp), shape.layers * rank * experts
+    if shape.latent:
+        matrices = [*shape.latent.divided(shape.hidden, shape.heads), *shape.latent.repeated(shape.hidden)]
+        attention = sum(wide + out for wide, out in matrices)
+    sparse = shape.layers - shape.dense_layers
+    mlp = shape.dense_layers * 3 * (shape.hidden + shape.ffn)
+    if shape.shared_ffn:
+        mlp += sparse * 3 * (shape.hidden + shape.shared_ffn)
+    experts = sparse * shape.experts * 3 * (shape.hidden + shape.moe_ffn)
+    return rank * (shape.layers * attention + mlp), rank * experts
 
 
 def kept_by_layer(shape: Shape, training: Training, tensor: int = 1) -> float:
-    """Bytes that one layer keeps of one token for the backward pass, on one of `tensor` GPUs."""
-    mlp = shape.experts_per_token * (4 * shape.hidden + 6 * shape.moe_ffn) if shape.experts else 6 * shape.ffn
-    inner = 2 * (shape.q + 2 * shape.kv) + 2 * shape.q + mlp
+    """Bytes that one layer keeps of one token for the backward pass, on one of `tensor` GPUs: of a mixture one with
+    experts."""
+    mlp = 6 * shape.ffn
+    if shape.experts:
+        mlp = shape.experts_per_token * (4 * shape.hidden + 6 * shape.moe_ffn) + 6 * shape.shared_ffn
+    attention = shape.latent.kept(shape.heads) if shape.latent else 2 * shape.q + 2 * shape.kv
+    inner = 2 * attention + mlp
     if training.dense_attention:
         inner += 5 * shape.heads * training.sequence
     norms = 8 * shape.hidden
@@ -71,16 +82,18 @@ def megatron_memory(shape: Shape, training: Training, layout: Layout) -> Memory:
     """The most loaded pipeline stage: the first has the embedding and most passes in flight, the last the logits."""
     layers = layout.stages(shape.layers, training.first_layers, training.last_layers)
     last = layout.pipeline - 1
-    stages = [_stage(shape, training, layout, layers[s], s) for s in sorted({0, min(1, last), last})]
+    stages = [_stage(shape, training, layout, layers, s) for s in sorted({0, min(1, last), last})]
     return max(stages, key=lambda memory: memory.total)
 
 
-def _stage(shape: Shape, training: Training, layout: Layout, layers: int, stage: int) -> Memory:
+def _stage(shape: Shape, training: Training, layout: Layout, stages: list[int], stage: int) -> Memory:
+    layers, before = stages[stage], sum(stages[:stage])
+    plain = min(max(shape.dense_layers - before, 0), layers)  # the model's first layers have no experts
     last = stage == layout.pipeline - 1
-    ends = (stage == 0) + (last and not (shape.tied and layout.pipeline == 1))
-    dense = (layers * (shape.attention + shape.mlp) + ends * shape.embedding) / layout.tensor
-    dense += layers * shape.replicated
-    experts = layers * shape.experts_of_layer / (layout.expert * layout.expert_tensor)
+    ends = (stage == 0) + (last and not training.headed and not (shape.tied and layout.pipeline == 1))
+    divided = layers * shape.attention + plain * shape.mlp + (layers - plain) * shape.shared + ends * shape.embedding
+    dense = divided / layout.tensor + layers * shape.replicated + (layers - plain) * shape.router
+    experts = (layers - plain) * shape.experts_of_layer / (layout.expert * layout.expert_tensor)
     if training.command == "export":
         return Memory(weights=training.weight_bytes * (dense + experts) / GIB)
     trained, trained_experts = dense, experts
@@ -93,7 +106,7 @@ def _stage(shape: Shape, training: Training, layout: Layout, layers: int, stage:
     optimizer = 12 * (trained / shares + trained_experts / expert_shares) * (1 - training.optimizer_offload)
     extra = 0 if training.full else trained + trained_experts
     return Memory(
-        weights=training.weight_bytes * (dense + experts + extra) / GIB,
+        weights=training.weight_bytes * ((1 + training.references) * (dense + experts) + extra) / GIB,
         gradients=4 * (trained + trained_experts) / GIB,
         optimizer=optimizer / GIB,
         activations=_megatron_activations(shape, training, layout, layers, stage) / GIB,
@@ -101,7 +114,7 @@ def _stage(shape: Shape, training: Training, layout: Layout, layers: int, stage:
 
 
 def _megatron_activations(shape: Shape, training: Training, layout: Layout, layers: int, stage: int) -> float:
-    tokens = training.micro * training.sequence / layout.context
+    tokens = training.samples * training.sequence / layout.context
     passes = max(1, training.batch // (training.micro * layout.data))
     in_flight = float(min(layout.pipeline - stage, passes))
     if training.virtual > 1:  # Narayanan et al. 2021: interleaving keeps more passes
@@ -112,7 +125,8 @@ def _megatron_activations(shape: Shape, training: Training, layout: Layout, laye
         kept = tokens * (in_flight * layers * inputs + layer)
     else:
         kept = tokens * in_flight * layers * layer
-    logits = 4 * tokens * (shape.hidden + shape.vocab) / layout.tensor if stage == layout.pipeline - 1 else 0
+    vocab = 0 if training.headed else shape.vocab
+    logits = 4 * tokens * (shape.hidden + vocab) / layout.tensor if stage == layout.pipeline - 1 else 0
     return kept + logits
 
 
@@ -125,11 +139,12 @@ def swift_memory(shape: Shape, training: Training, processes: int, local: int, g
         ways = training.serving_ways or max(1, gpus // local)
         return Memory(weights=training.weight_bytes * shape.parameters / ways / GIB)
     split = 1 if training.zero else max(1, gpus // local)
-    base = shape.parameters / split
+    base = (shape.parameters - (shape.embedding if training.headed and not shape.tied else 0)) / split
     adapters = sum(lora_parameters(shape, training.lora_rank)) / split
     trained = base if training.full else adapters
     by_stage = [processes if training.zero >= stage else 1 for stage in (1, 2, 3)]
-    weights = training.weight_bytes * base / by_stage[2] + (0 if training.full else 4 * adapters / by_stage[2])
+    models = (1 + training.references) * base
+    weights = (training.weight_bytes * models + (0 if training.full else 4 * adapters)) / by_stage[2]
     if training.zero:
         gradients, optimizer = 2 * trained / by_stage[1], 12 * trained / by_stage[0] * (1 - training.optimizer_offload)
     elif training.full:
@@ -143,8 +158,8 @@ def swift_memory(shape: Shape, training: Training, processes: int, local: int, g
 
 
 def _swift_activations(shape: Shape, training: Training, split: int) -> float:
-    tokens = training.micro * training.sequence
+    tokens = training.samples * training.sequence
     layer, layers = kept_by_layer(shape, training), shape.layers / split
     kept = tokens * (layers * 2 * shape.hidden + layer) if training.recompute else tokens * layers * layer
     # bf16 logits, their fp32 copy and its gradient; a fused loss never holds them whole
-    return kept + (0 if training.fused_loss else 10 * tokens * shape.vocab)
+    return kept + (0 if training.fused_loss or training.headed else 10 * tokens * shape.vocab)

@@ -42,9 +42,11 @@ def _kv_heads(layout: Layout, shape: Shape, _: Training) -> tuple[str, str] | No
 
 def _ffn(layout: Layout, shape: Shape, _: Training) -> tuple[str, str] | None:
     """megatron/core/tensor_parallel/layers.py: the divided side of a linear layer is `divide`d, without a rest."""
-    width, ways = (shape.moe_ffn, layout.expert_tensor) if shape.experts else (shape.ffn, layout.tensor)
-    if width % ways:
-        return f"an MLP of width {width} can't be shared by a tensor parallel size of {ways}", "tensor"
+    widths = [(shape.ffn, layout.tensor)] if shape.dense_layers else []
+    widths += [(shape.moe_ffn, layout.expert_tensor), (shape.shared_ffn, layout.tensor)] if shape.experts else []
+    for width, ways in widths:
+        if width % ways:
+            return f"an MLP of width {width} can't be shared by a tensor parallel size of {ways}", "tensor"
     return None
 
 

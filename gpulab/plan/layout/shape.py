@@ -12,6 +12,7 @@ from typing import Any
 from gpulab.common.errors import UsageError, nearest
 from gpulab.common.paths import shown
 from gpulab.common.yamlfile import load
+from gpulab.plan.layout.latent import Latent, latent_of
 
 SHAPES = Path(__file__).with_name("shapes.yml")
 # What a family's code implies and its config.json does not say: biases of q, k and v; norms of q and k.
@@ -20,13 +21,18 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "qwen2": {"attention_bias": True, "qk_norm": False},
     "qwen3": {"attention_bias": False, "qk_norm": True},
     "qwen3_moe": {"attention_bias": False, "qk_norm": True},
+    "deepseek_v2": {"attention_bias": False, "qk_norm": False},
+    "deepseek_v3": {"attention_bias": False, "qk_norm": False},
 }
+EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
 NEEDED = ("num_hidden_layers", "hidden_size", "num_attention_heads", "intermediate_size", "vocab_size")
 
 
 @dataclass(frozen=True)
 class Shape:
-    """A decoder with grouped heads and a gated MLP, or a mixture of such MLPs as experts (`experts` > 0)."""
+    """A decoder with grouped heads or latent attention, and a gated MLP or a mixture of such MLPs as experts
+    (`experts` > 0). Of a mixture the first `first_dense` layers have an MLP of width `ffn`, the others experts, and
+    beside them an MLP of width `shared_ffn` for every token."""
 
     layers: int
     hidden: int
@@ -41,6 +47,14 @@ class Shape:
     experts: int = 0
     experts_per_token: int = 0
     moe_ffn: int = 0
+    shared_ffn: int = 0
+    first_dense: int = 0
+    latent: Latent | None = None
+
+    @property
+    def dense_layers(self) -> int:
+        """How many layers, the first ones, have no experts."""
+        return self.first_dense if self.experts else self.layers
 
     @property
     def q(self) -> int:
@@ -55,12 +69,19 @@ class Shape:
     @property
     def attention(self) -> int:
         """Parameters of one layer's attention that tensor parallelism divides."""
+        if self.latent:
+            return sum(wide * out for wide, out in self.latent.divided(self.hidden, self.heads))
         return self.hidden * (2 * self.q + 2 * self.kv) + self.qkv_bias * (self.q + 2 * self.kv)
 
     @property
     def mlp(self) -> int:
-        """Parameters of one layer's MLP; 0 where there are experts in its place."""
-        return 0 if self.experts else 3 * self.hidden * self.ffn
+        """Parameters of the MLP of a layer without experts."""
+        return 3 * self.hidden * self.ffn
+
+    @property
+    def shared(self) -> int:
+        """Parameters of the MLP that a layer has beside its experts."""
+        return 3 * self.hidden * self.shared_ffn
 
     @property
     def experts_of_layer(self) -> int:
@@ -69,8 +90,15 @@ class Shape:
 
     @property
     def replicated(self) -> int:
-        """Parameters of one layer that every rank of a tensor parallel group holds: norms, the router."""
-        return 2 * self.hidden + self.qk_norm * 2 * self.head_dim + self.experts * self.hidden
+        """Parameters of any layer that every rank of a tensor parallel group holds: norms and `repeated`."""
+        narrow = sum(wide * out for wide, out in self.latent.repeated(self.hidden)) if self.latent else 0
+        norms = self.latent.norms if self.latent else self.qk_norm * 2 * self.head_dim
+        return 2 * self.hidden + norms + narrow
+
+    @property
+    def router(self) -> int:
+        """Parameters of one layer's router, which every rank holds, too."""
+        return self.experts * self.hidden
 
     @property
     def embedding(self) -> int:
@@ -80,8 +108,10 @@ class Shape:
     @property
     def parameters(self) -> int:
         """All parameters, a tied output layer counted once."""
-        layer = self.attention + self.mlp + self.experts_of_layer + self.replicated
-        return self.layers * layer + self.embedding * (1 if self.tied else 2) + self.hidden
+        sparse = self.layers - self.dense_layers
+        layers = self.layers * (self.attention + self.replicated) + self.dense_layers * self.mlp
+        layers += sparse * (self.shared + self.experts_of_layer + self.router)
+        return layers + self.embedding * (1 if self.tied else 2) + self.hidden
 
 
 def shape_of(config: Mapping[str, Any], where: str) -> Shape:
@@ -94,12 +124,13 @@ def shape_of(config: Mapping[str, Any], where: str) -> Shape:
         )
     if missing := [key for key in NEEDED if key not in config]:
         raise UsageError(f"{where}: no {missing[0]!r}", "take the model's own config.json")
-    if config.get("mlp_only_layers") or config.get("decoder_sparse_step", 1) != 1:
+    each = [config.get(key, 1) for key in ("decoder_sparse_step", "moe_layer_freq")]
+    if config.get("mlp_only_layers") or each != [1, 1]:
         raise UsageError(
             f"{where}: layers with and without experts in one model", "write the layout's numbers yourself"
         )
     config = {**FAMILIES[family], **config}
-    heads = config["num_attention_heads"]
+    heads, moe_ffn = config["num_attention_heads"], config.get("moe_intermediate_size") or 0
     return Shape(
         layers=config["num_hidden_layers"],
         hidden=config["hidden_size"],
@@ -111,9 +142,13 @@ def shape_of(config: Mapping[str, Any], where: str) -> Shape:
         tied=bool(config.get("tie_word_embeddings", False)),
         qkv_bias=bool(config["attention_bias"]),
         qk_norm=config["qk_norm"],
-        experts=config.get("num_experts") or config.get("num_local_experts") or 0,  # transformers 5 writes the latter
+        # transformers 5 writes the second, DeepSeek the third
+        experts=next((n for name in EXPERTS if (n := config.get(name))), 0),
         experts_per_token=config.get("num_experts_per_tok") or 0,
-        moe_ffn=config.get("moe_intermediate_size") or 0,
+        moe_ffn=moe_ffn,
+        shared_ffn=moe_ffn * (config.get("n_shared_experts") or 0),
+        first_dense=config.get("first_k_dense_replace") or 0,
+        latent=latent_of(config),
     )
 
 

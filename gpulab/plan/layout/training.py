@@ -16,6 +16,9 @@ from gpulab.lab import flags
 
 COMMAND = re.compile(r"\b(swift|megatron)(?:[ ./]cli)?(?:[ ./]_megatron)?[ ./]([a-z][a-z-]+)\b")
 TRAINS = ("sft", "pt")
+REFERRED = ("dpo", "kto")  # a training of all weights holds the model a second time, frozen (ms-swift's rlhf_args.py)
+PAIRED = ("dpo", "rm", "cpo", "orpo", "simpo")  # each sample is two: the better answer and the worse
+HEADED = ("seq_cls", "embedding", "reranker")  # no output layer over the vocabulary
 UNSTATED = 2048  # tokens counted where max_length is not set: ms-swift then cuts at the model's own limit
 
 
@@ -24,10 +27,13 @@ class Training:
     """One step as its flags have it; `zero` is DeepSpeed's stage, and 3 for FSDP, which shards the same.
 
     `micro` samples of `sequence` tokens are in one forward pass of a GPU; `batch` is Megatron's global batch.
-    `serving_ways` is over how many GPUs an inference engine spreads the model, 0 where transformers does it.
+    `serving_ways` is over how many GPUs an inference engine spreads the model, 0 where transformers does it. `rlhf` is
+    the algorithm's name, `headed` a model whose output is a few numbers and no vocabulary.
     """
 
     command: str = ""
+    rlhf: str = ""
+    headed: bool = False
     megatron: bool = False
     full: bool = True
     lora_rank: int = 8
@@ -51,8 +57,18 @@ class Training:
 
     @property
     def trains(self) -> bool:
-        """Whether it is a training whose memory is understood: not RLHF, which holds further models."""
-        return self.command in TRAINS
+        """Whether it is a training whose memory is understood: not of RLHF what generates or has a teacher."""
+        return self.command in TRAINS or self.rlhf in {*REFERRED, *PAIRED}
+
+    @property
+    def references(self) -> int:
+        """How many frozen copies of the model are held beside it; with LoRA it is its own, the adapter off."""
+        return int(self.full and self.rlhf in REFERRED)
+
+    @property
+    def samples(self) -> int:
+        """How many samples are in one forward pass."""
+        return self.micro * (2 if self.rlhf in PAIRED else 1)
 
 
 def read_training(argv: Sequence[str], folder: Path) -> Training:
@@ -61,9 +77,13 @@ def read_training(argv: Sequence[str], folder: Path) -> Training:
     f = _Flags(flags.read(argv, folder))
     if match is None:
         return Training()
+    rlhf = f.word("rlhf_type", "dpo") if match[2] == "rlhf" else ""
+    headed = rlhf == "rm" or f.word("task_type", "") in HEADED
     if match[1] == "megatron":
         return Training(
             command=match[2],
+            rlhf=rlhf,
+            headed=headed,
             megatron=True,
             full=f.word("tuner_type", "full") == "full",
             lora_rank=f.number("lora_rank", 8),
@@ -82,6 +102,8 @@ def read_training(argv: Sequence[str], folder: Path) -> Training:
     stage, optimizer, param = _deepspeed(f.word("deepspeed", ""), folder)
     return Training(
         command=match[2],
+        rlhf=rlhf,
+        headed=headed,
         full=f.word("tuner_type", "lora") == "full",
         lora_rank=f.number("lora_rank", 8),
         sequence=f.number("max_length", UNSTATED) // f.number("sequence_parallel_size", 1),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import time
 from collections.abc import Mapping
@@ -25,6 +26,7 @@ from gpulab.reports.site.words import LANGUAGES, Language
 from gpulab.stacks.stack import Stack, load_stack
 
 SITE = CACHE / "site"
+BUILT = "built"
 DRAW = ROOT / "gpulab/inside/site_charts.py"
 FIRST_PAGE = """\
 <!doctype html><html lang="en"><meta charset="utf-8"><title>GPU lab</title>
@@ -87,24 +89,30 @@ def build(languages: Mapping[Language, Pages], stack: Stack) -> list[str]:
         wanted: dict[str, str | Path] = {f"docs/{place}": text for place, text in made.texts.items()}
         wanted |= {f"docs/{CHARTS}/{name}.svg": pictures[name] for name in made.charts}
         wanted |= {f"docs/{STYLE}": PARTS / STYLE, f"docs/{SHIM}": PARTS / SHIM, "mkdocs.yml": made.config}
+        whole_before = (folder / BUILT).is_file()
+        (folder / BUILT).unlink(missing_ok=True)  # whatever ends this one, the next one sees that it did not
         changes = bring_up_to_date(folder, wanted, keep=[".cache", HTML])
         changed += [f"{language}/{name}" for name in changes.written if name.endswith(".md")]
-        if changes.written or changes.removed or not (folder / HTML / "index.html").is_file():
-            more = ["--clean"] if changes.removed or "mkdocs.yml" in changes.written else []
-            running[language] = subprocess.Popen(
-                [stack.bin / "zensical", "build", "--config-file", "mkdocs.yml", *more],
-                cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            )  # fmt: skip
+        if whole_before and not changes.written and not changes.removed:
+            (folder / BUILT).touch()
+            continue
+        more: list[str] = []
+        if not whole_before or changes.removed or "mkdocs.yml" in changes.written:
+            shutil.rmtree(folder / HTML, ignore_errors=True)  # Zensical leaves the pages of what is gone
+            more = ["--clean"]
+        running[language] = subprocess.Popen(
+            [stack.bin / "zensical", "build", "--config-file", "mkdocs.yml", *more],
+            cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
     try:
         for language, process in running.items():
             said = process.communicate()[0]
             if process.returncode:
                 raise UsageError(f"Zensical can't build the pages: {said[-1500:]}", f"look at {shown(SITE / language)}")
-    except BaseException:
-        for language, process in running.items():
+            (SITE / language / BUILT).touch()
+    finally:
+        for process in running.values():
             process.kill()
-            (SITE / language / HTML / "index.html").unlink(missing_ok=True)  # the next one builds all of it
-        raise
     return changed
 
 

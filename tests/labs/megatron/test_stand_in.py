@@ -25,7 +25,9 @@ pytestmark = pytest.mark.rehearsal
 
 DATA = LABS / "common/data/capitals.jsonl"
 WITHIN = 0.01  # of the loss of one process, at every step
-ALIKE = ["data", "tensor", "tensor and sequence", "pipeline", "context", "experts", "experts and tensor"]
+ALIKE = [
+    "data", "tensor", "tensor and sequence", "pipeline", "context", "experts", "experts and tensor", "latent in halves",
+]  # fmt: skip
 WRONG = [
     "no dgrad all-reduce",
     "no row reduction",
@@ -73,21 +75,31 @@ def twin(planned, environment):
     return planned.model
 
 
-@pytest.fixture(scope="module")
-def experts(environment, tmp_path_factory):
-    """A twin with experts, which the lab has none of."""
-    made = tmp_path_factory.mktemp("twins") / "Qwen3-30B-A3B"
-    line = ["python", ROOT / "gpulab/inside/twins", "qwen3_moe", made, "--speaks", DATA]
+def make_twin(environment, family, made):
+    line = ["python", ROOT / "gpulab/inside/twins", family, made, "--speaks", DATA]
     subprocess.run(line, env=environment, check=True, timeout=600)
     return made
 
 
 @pytest.fixture(scope="module")
-def trained(environment, twin, experts, tmp_path_factory):
+def experts(environment, tmp_path_factory):
+    """A twin with experts, which the lab has none of."""
+    return make_twin(environment, "qwen3_moe", tmp_path_factory.mktemp("twins") / "Qwen3-30B-A3B")
+
+
+@pytest.fixture(scope="module")
+def latent(environment, tmp_path_factory):
+    """A twin with latent attention, its first layer without experts."""
+    return make_twin(environment, "deepseek_v3", tmp_path_factory.mktemp("twins") / "DeepSeek-V3")
+
+
+@pytest.fixture(scope="module")
+def trained(environment, twin, experts, latent, tmp_path_factory):
     """The folder of all trainings."""
     out = tmp_path_factory.mktemp("trainings")
     script = Path(__file__).parent / "trainings.py"
-    subprocess.run(["python", script, twin, experts, DATA, out], env=environment, check=True, timeout=900, cwd=out)
+    line = ["python", script, twin, experts, latent, DATA, out]
+    subprocess.run(line, env=environment, check=True, timeout=900, cwd=out)
     return out
 
 
@@ -99,7 +111,8 @@ def losses(trained):
 
 def furthest(losses, name):
     """The largest relative difference of a loss from that of one process."""
-    one, other = losses["experts, single" if name.startswith("experts") else "single"], losses[name]
+    kind = name.split()[0]
+    one, other = losses.get(f"{kind}, single", losses["single"]), losses[name]
     assert isinstance(one, list) and isinstance(other, list), one if isinstance(one, str) else other
     assert len(one) == len(other) == 12
     return max(abs(a - b) / a for a, b in zip(one, other, strict=True))
@@ -143,19 +156,53 @@ def test_the_planner_allows_what_megatron_trains_on_two_ranks_and_nothing_else(l
         assert said == pytest.approx(losses["1x1x1x1"], rel=WITHIN)
 
 
-HELD = {"single": {}, "data": {}, "tensor": {"tensor": 2}, "pipeline": {"pipeline": 2}, "context": {"context": 2},
-        "experts, single": {}, "experts": {"expert": 2}, "experts and tensor": {"tensor": 2, "expert": 2}}  # fmt: skip
+# Of each training the layout, and what more of it the planner is told.
+HELD = {
+    "single": ({}, {}),
+    "data": ({}, {}),
+    "tensor": ({"tensor": 2}, {}),
+    "pipeline": ({"pipeline": 2}, {}),
+    "context": ({"context": 2}, {}),
+    "experts, single": ({}, {}),
+    "experts": ({"expert": 2}, {}),
+    "experts and tensor": ({"tensor": 2, "expert": 2}, {}),
+    "latent, single": ({}, {}),
+    "latent in halves": ({"tensor": 2, "expert": 2}, {}),
+    "preferences": ({"tensor": 2}, {"command": "rlhf", "rlhf": "dpo"}),
+    "classes": ({"pipeline": 2}, {"headed": True}),
+}
+
+
+def held(trained, models, name, layout, more):
+    """What the planner says of the fullest rank, and what each rank said of itself."""
+    said = [json.loads(f.read_text()) for f in (trained / name.replace(" ", "-") / "ranks").glob("*.json")]
+    shape = find_shape(str(models.get(name.split()[0].strip(","), models["twin"])))
+    training = Training(**{"command": "sft", "megatron": True, "batch": 8, **more})
+    return megatron_memory(shape, training, Layout(1, len(said), **layout)), said
+
+
+@pytest.fixture(scope="module")
+def models(twin, experts, latent):
+    """By the first word of what is trained."""
+    return {"twin": twin, "experts": experts, "latent": latent}
 
 
 @pytest.mark.parametrize("name", HELD)
-def test_the_planner_counts_the_parameters_and_moments_that_a_rank_holds(trained, twin, experts, name):
-    shape = find_shape(str(experts if name.startswith("experts") else twin))
-    said = [json.loads(f.read_text()) for f in (trained / name.replace(" ", "-") / "ranks").glob("*.json")]
-    planned = megatron_memory(
-        shape, Training(command="sft", megatron=True, batch=8), Layout(1, len(said), **HELD[name])
-    )
+def test_the_planner_counts_the_parameters_and_moments_that_a_rank_holds(trained, models, name):
+    planned, said = held(trained, models, name, *HELD[name])
     assert max(rank["parameters"] for rank in said) == pytest.approx(planned.gradients * GIB / 4, rel=0.01)
     assert max(rank["moments"] for rank in said) == pytest.approx(planned.optimizer * GIB / 12, rel=0.02)
+
+
+ADAPTER = ({"tensor": 2}, {"command": "rlhf", "rlhf": "dpo", "full": False})
+
+
+@pytest.mark.parametrize("name", [*HELD, "preferences, an adapter"])
+def test_the_planner_counts_the_weights_of_a_reference_where_a_rank_holds_one(trained, models, name):
+    planned, said = held(trained, models, name, *HELD.get(name, ADAPTER))
+    most = max(rank["parameters"] + rank["reference"] for rank in said)
+    assert most == pytest.approx(planned.weights * GIB / 2, rel=0.01)
+    assert any(rank["reference"] for rank in said) == (name == "preferences")
 
 
 def test_a_model_of_transformers_is_made_beside_one_of_megatrons(environment, twin):

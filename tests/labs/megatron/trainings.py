@@ -1,6 +1,6 @@
 """Run by the stack megatron-cpu: trainings of one twin, each in forked ranks of this one process, their losses as JSON.
 
-python trainings.py MODEL EXPERTS DATA OUT, where EXPERTS is a model that has some
+python trainings.py MODEL EXPERTS LATENT DATA OUT: EXPERTS is a model that has some, LATENT one with latent attention
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-MODEL, EXPERTS, DATA, OUT = *sys.argv[1:4], Path(sys.argv[4])
+MODEL, EXPERTS, LATENT, DATA, OUT = *sys.argv[1:5], Path(sys.argv[5])
 sys.argv = sys.argv[:1]
 
-from swift.megatron import megatron_sft_main  # noqa: E402
+from swift.megatron import megatron_rlhf_main, megatron_sft_main  # noqa: E402
 
 LIMIT = 120  # seconds of a training
 LINE = {
@@ -92,6 +92,8 @@ CONTEXT, EXPERT = {"context_parallel_size": "2"}, {"expert_model_parallel_size":
 # No clipping: under tensor parallelism the gradients' norm leaves experts out (Megatron-LM#5916).
 MIXTURE = {"model": EXPERTS, "moe_grouped_gemm": "true", "moe_aux_loss_coeff": "0", "clip_grad": "0"}
 MIXTURE_IN_HALVES = {**MIXTURE, **TENSOR, "sequence_parallel": "true"}
+PAIRS, CLASSES = (Path(DATA).parent / name for name in ("preferences/pairs.jsonl", "scores/classes.jsonl"))
+PREFERENCES = {"rlhf_type": "dpo", "dataset": f"{PAIRS}#16", **TENSOR}
 TRAININGS: dict[str, tuple[int, dict[str, str], Any]] = {
     "single": (1, {}, None),
     "still": (1, {"lr": "0", "min_lr": "0", "dataset": f"{DATA}#16"}, None),
@@ -103,6 +105,11 @@ TRAININGS: dict[str, tuple[int, dict[str, str], Any]] = {
     "experts, single": (1, MIXTURE, None),
     "experts": (2, {**MIXTURE, **EXPERT}, None),
     "experts and tensor": (2, {**MIXTURE_IN_HALVES, **EXPERT}, None),
+    "latent, single": (1, {**MIXTURE, "model": LATENT}, None),
+    "latent in halves": (2, {**MIXTURE_IN_HALVES, **EXPERT, "model": LATENT}, None),
+    "preferences": (2, PREFERENCES, None),
+    "preferences, an adapter": (2, {**PREFERENCES, "tuner_type": "lora"}, None),
+    "classes": (2, {"task_type": "seq_cls", "num_labels": "2", "dataset": f"{CLASSES}#16", **PIPELINE}, None),
     "no dgrad all-reduce": (2, TENSOR, no_dgrad_all_reduce),
     "no row reduction": (2, TENSOR, no_row_reduction),
     "wrong context positions": (2, CONTEXT, wrong_context_positions),
@@ -136,7 +143,8 @@ def rank(number: int, world: int, port: int, line: dict[str, str], spoil: Any, l
         try:
             if spoil:
                 spoil()
-            megatron_sft_main([word for flag, value in line.items() for word in (f"--{flag}", value)])
+            main = megatron_rlhf_main if "rlhf_type" in line else megatron_sft_main
+            main([word for flag, value in line.items() for word in (f"--{flag}", value)])
         except BaseException:
             traceback.print_exc()
             return 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from gpulab.common.errors import UsageError
@@ -37,6 +39,14 @@ GUIDE = [
     (LLAMA.format("8B"), 8, {"context": 2}),
     (LLAMA.format("70B"), 64, {"tensor": 4, "pipeline": 4, "context": 2}),
 ]
+
+
+@pytest.mark.parametrize("odd", ["ffn", "shared_ffn"])
+def test_of_a_mixture_the_mlp_without_experts_and_the_shared_one_are_divided_too(odd):
+    shape = replace(find_shape("deepseek-ai/DeepSeek-V2-Lite"), **{odd: 1001})
+    wrong = broken(Layout(1, 2, tensor=2, expert=2), shape, training(f"megatron sft {USUAL}"))
+    assert wrong
+    assert "width 1001" in wrong[1]
 
 
 @pytest.mark.parametrize(("model", "gpus", "published"), GUIDE)

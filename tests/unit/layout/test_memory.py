@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from gpulab.inside.layout import Layout
-from gpulab.plan.layout.memory import GIB, kept_by_layer, megatron_memory, swift_memory
+from gpulab.plan.layout.memory import GIB, kept_by_layer, lora_parameters, megatron_memory, swift_memory
 from gpulab.plan.layout.shape import Shape, find_shape
 from gpulab.plan.layout.training import Training, read_training
 from tests.unit.layout.conftest import training
@@ -124,6 +124,89 @@ SAVINGS = [
 def test_what_saves_memory_is_seen_to(more, less):
     shape = find_shape("Qwen/Qwen3-8B")
     assert swift_memory(shape, training(less), 8, 8, 8).total < swift_memory(shape, training(more), 8, 8, 8).total
+
+
+REFERENCE = ("megatron rlhf", "swift rlhf --deepspeed zero3", "swift rlhf")
+
+
+def held(line):
+    shape, step = find_shape("Qwen/Qwen3-8B"), training(line)
+    assert step.trains
+    return megatron_memory(shape, step, Layout(1, 8, tensor=2)) if step.megatron else swift_memory(shape, step, 8, 8, 8)
+
+
+@pytest.mark.parametrize("rlhf", ["dpo", "kto"])
+@pytest.mark.parametrize("line", REFERENCE)
+def test_a_training_of_all_weights_from_preferences_holds_its_reference_too(line, rlhf):
+    alone, both = (held(f"{line} --tuner_type full --rlhf_type {kind}") for kind in ("orpo", rlhf))
+    each = find_shape("Qwen/Qwen3-8B").parameters * 2 / GIB
+    ways = {"megatron rlhf": 2, "swift rlhf": 1}.get(line, 8)
+    assert both.weights - alone.weights == pytest.approx(each / ways, rel=1e-3)
+    assert (both.gradients, both.optimizer) == (alone.gradients, alone.optimizer)
+
+
+@pytest.mark.parametrize("line", REFERENCE)
+def test_an_adapter_needs_no_reference_beside_the_model(line):
+    dpo, orpo = (held(f"{line} --tuner_type lora --rlhf_type {kind}") for kind in ("dpo", "orpo"))
+    assert dpo.weights == orpo.weights
+
+
+@pytest.mark.parametrize("line", ["megatron rlhf", "swift rlhf"])
+def test_a_pair_is_two_samples_of_a_pass(line):
+    single, pair = (held(f"{line} --tuner_type lora --rlhf_type {kind}") for kind in ("kto", "dpo"))
+    assert pair.activations == pytest.approx(2 * single.activations)
+
+
+@pytest.mark.parametrize("line", ["megatron rlhf --rlhf_type grpo", "swift rlhf --rlhf_type gkd"])
+def test_what_generates_or_has_a_teacher_is_not_estimated(line):
+    assert not training(line).trains
+
+
+@pytest.mark.parametrize(
+    ("headed", "plain"),
+    [("megatron sft --task_type seq_cls", "megatron sft"), ("swift rlhf --rlhf_type rm", "swift rlhf --rlhf_type orpo"),
+     ("swift sft --task_type embedding", "swift sft")],
+)  # fmt: skip
+def test_a_model_with_a_head_has_no_layer_over_the_vocabulary(headed, plain):
+    shape = find_shape("Qwen/Qwen3-8B")
+    some, all_ = (held(f"{line} --tuner_type full") for line in (headed, plain))
+    ways = 2 if headed.startswith("megatron") else 1
+    assert (all_.weights - some.weights) * GIB == pytest.approx(2 * shape.embedding / ways)
+    assert some.activations < all_.activations
+
+
+LATENT = "deepseek-ai/DeepSeek-V2-Lite"
+
+
+def test_one_gpu_holds_all_of_a_model_with_latent_attention():
+    shape = find_shape(LATENT)
+    alone = megatron_memory(shape, Training(command="export", megatron=True), Layout(1, 1))
+    assert alone.weights * GIB / 2 == pytest.approx(shape.parameters - shape.hidden)  # but for the last norm
+
+
+def test_what_makes_latent_attentions_narrow_vectors_is_on_every_tensor_rank():
+    shape = find_shape(LATENT)
+    whole, half = (megatron_memory(shape, Training(command="export"), Layout(1, 2, tensor=n)) for n in (1, 2))
+    experts = shape.experts_of_layer * 26
+    narrow = 27 * (2048 * (512 + 64) + 512)
+    norms, routers = 27 * 2 * 2048, 26 * 64 * 2048
+    assert (2 * half.weights - whole.weights) * GIB / 2 == pytest.approx(experts + narrow + norms + routers)
+
+
+def test_a_first_stage_without_experts_is_not_the_fullest():
+    """27 layers in 9 stages: the first has one layer without experts, the last has the output layer."""
+    shape = find_shape(LATENT)
+    held = megatron_memory(shape, Training(command="export"), Layout(1, 9, pipeline=9))
+    three = 3 * (shape.attention + shape.replicated + shape.shared + shape.experts_of_layer + shape.router)
+    assert held.weights * GIB / 2 == pytest.approx(three + shape.embedding)
+
+
+def test_an_adapter_of_latent_attention_has_as_many_parameters_as_its_matrices_ask_for():
+    """q, the two of keys and values, and the output: in + out of each, 27 times; 1 MLP, 26 shared, 26 x 64 experts."""
+    attention = (2048 + 16 * 192) + (2048 + 576) + (512 + 16 * 256) + (16 * 128 + 2048)
+    of_layers, of_experts = lora_parameters(find_shape(LATENT), 8)
+    assert of_layers == 8 * (27 * attention + 3 * (2048 + 10944) + 26 * 3 * (2048 + 2816))
+    assert of_experts == 8 * 26 * 64 * 3 * (2048 + 1408)
 
 
 def test_a_later_pipeline_stage_holds_fewer_passes_but_the_logits():

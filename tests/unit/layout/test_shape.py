@@ -31,6 +31,7 @@ STATED = {
     "LLM-Research/Meta-Llama-3.1-8B-Instruct": 8_030_261_248,
     "LLM-Research/Meta-Llama-3.1-70B-Instruct": 70_553_706_496,
     "LLM-Research/Meta-Llama-3.1-405B-Instruct": 405_853_388_800,
+    "deepseek-ai/DeepSeek-V2-Lite": 15_706_484_224,
 }
 # The config.json of the twin that tests/labs trains, and the parameters that torch counted in it.
 TWIN = {
@@ -79,7 +80,7 @@ def test_a_made_twin_counts_as_torch_counted_it():
 @pytest.mark.parametrize(
     ("config", "said"),
     [
-        ({"model_type": "deepseek_v3"}, "'deepseek_v3' is not known"),
+        ({"model_type": "qwen3_next"}, "'qwen3_next' is not known"),
         ({k: v for k, v in TWIN.items() if k != "hidden_size"}, "no 'hidden_size'"),
         ({**TWIN, "model_type": "qwen3_moe", "mlp_only_layers": [0]}, "with and without experts"),
     ],

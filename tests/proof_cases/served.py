@@ -1,0 +1,27 @@
+"""Cases of gpulab/checks/served.py: a run in which the feature was active, and runs in which it was off."""
+
+from __future__ import annotations
+
+from tests.finished_runs import benched, counted, ways
+from tests.proof_cases import Cases
+
+CASES: Cases = {
+    "every request answered": (
+        [benched(1), benched(4)],
+        [[], [benched(1), benched(4, failed=1)], [benched(1, failed=16)], [benched(1, tokens=0)]],
+    ),
+    "every way of asking agrees": (
+        [ways()],
+        [
+            [ways(pieces=1)],  # nothing was streamed
+            [ways(streamed=["Tarn"])],
+            [ways(alone=[""], streamed=[""])],
+            [ways(logprob=0.5)],
+            [],
+        ],
+    ),
+    "vllm finished at least 16 requests": (
+        [counted(0, stop=12, length=4)],
+        [[counted(0, stop=12, abort=4)], [counted(0)], []],  # its clients were gone; another engine answered
+    ),
+}
