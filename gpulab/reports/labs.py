@@ -23,7 +23,7 @@ from gpulab.reports.listings import UNREADABLE, read_or_why
 from gpulab.reports.summary import state_text
 
 HERE = {"yes": "gpu", "rehearse": "cpu", "no": "no"}
-LEGEND = "here: gpu as written, cpu as a rehearsal, no: on a GPU alone. ./inv labs NAME shows one."
+LEGEND = "here: gpu as written, cpu as a rehearsal, no: needs a GPU. One: ./inv labs NAME"
 WITH_TITLES = 120  # columns of a terminal that has room for the labs' titles, too
 
 

@@ -141,8 +141,9 @@ class Stack:
 
     @property
     def installed(self) -> bool:
-        """Whether the venv is complete: its mark is written last."""
-        return (self.venv / "complete").is_file()
+        """Whether the venv is complete: its mark is written last, and says where: programs in it name that folder."""
+        mark = self.venv / "complete"
+        return mark.is_file() and mark.read_text(encoding="utf-8") == str(self.venv.resolve())
 
     def packages(self) -> dict[str, str]:
         """Name (as the index normalises it) -> version of everything installed in the venv."""
@@ -176,7 +177,7 @@ class Stack:
             console.print(f"making the stack [bold]{self.name}[/] in {shown(self.venv)} (once)")
             shutil.rmtree(self.venv, ignore_errors=True)
             installer.install(self)
-            (self.venv / "complete").touch()
+            (self.venv / "complete").write_text(str(self.venv.resolve()), encoding="utf-8")
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:

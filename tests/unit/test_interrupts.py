@@ -16,6 +16,7 @@ from gpulab.engines.session import StepSession
 from gpulab.records.read import read
 from gpulab.records.record import RunRecord
 from gpulab.runs import execute
+from gpulab.runs.lab_run import told
 from gpulab.runs.request import LabRequest
 from gpulab.stacks.stack import Stack
 from tests.unit.conftest import WriteLab
@@ -103,7 +104,7 @@ def test_a_second_interrupt_while_the_record_is_closed_does_nothing(
     monkeypatch.setattr("gpulab.reports.curves.draw", again)
     record = run_lab()
     assert (record.state, record.failures) == ("interrupted", ["interrupted"])
-    assert [str(failure) for failure in execute.told(record)] == [f"interrupted (cure: ./inv resume {record.run})"]
+    assert [str(failure) for failure in told(record)] == [f"interrupted (cure: ./inv resume {record.run})"]
     assert [step.state for step in record.steps] == ["interrupted"]
 
 

@@ -101,7 +101,7 @@ def copy(tmp_path_factory) -> tuple[Path, dict]:
         program.parent.mkdir(parents=True, exist_ok=True)
         program.write_text(STUB)
         program.chmod(0o755)
-    (venv / "complete").touch()
+    (venv / "complete").write_text(str(venv.resolve()))
     (root / "way").mkdir()
     return root, made
 

@@ -100,3 +100,14 @@ def test_a_stack_is_not_resolved_with_itself(monkeypatch):
     monkeypatch.setattr("gpulab.stacks.locks.resolve", lambda *_, **__: pytest.fail("resolved"))
     with pytest.raises(UsageError, match="name two stacks or more"):
         why_not_together("vllm,vllm")
+
+
+def test_a_venv_that_was_moved_is_made_anew(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "STACKS", tmp_path / "first")
+    monkeypatch.setattr(module.installer, "install", lambda stack: stack.venv.mkdir(parents=True))
+    made = load_stack("cpu")
+    made.ensure()
+    assert made.installed
+    (tmp_path / "first").rename(tmp_path / "second")
+    monkeypatch.setattr(module, "STACKS", tmp_path / "second")
+    assert made.venv.is_dir() and not made.installed, "its programs begin with a path that is gone"
