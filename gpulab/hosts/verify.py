@@ -71,7 +71,8 @@ def verify(hosts: str, *, limit: str, only: str) -> Outcome:
     results = try_promises(there, inventory_path(hosts), folder, only) if there else []
     seconds = round(time.monotonic() - began, 1)
     if there and not results:
-        failures.append(Failure(f"no check was carried out, see {shown(folder / 'pytest.log')}"))
+        cure = f"--only {only}: say a part of a check's name, such as nvidia_driver" if only else ""
+        failures.append(Failure(f"no check was carried out, see {shown(folder / 'pytest.log')}", cure))
     failures += [Failure(f"{r.check}: {r.evidence}", cure_of(r, hosts), r.host) for r in bad(results)]
     failures += unexplained(results)
     data = {

@@ -102,6 +102,14 @@ def test_a_host_without_sudo_is_one_line_and_no_check_is_tried_on_it(
     assert "may not use sudo there without a password" in str(failure)
 
 
+def test_where_no_check_is_meant_it_says_how_one_is(sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
+    inventory = sshd.inventory()
+    trust.trust(str(inventory), limit="", yes=True, forget=[])
+    monkeypatch.setattr(verify, "ROOT_WITHOUT_ASKING", "true")
+    (failure,) = verify.verify(str(inventory), limit="", only="nosuch").failures
+    assert "no check was carried out" in failure.line and failure.cure.startswith("--only nosuch:")
+
+
 def test_every_check_is_broken_by_some_scenario() -> None:
     written = "".join(path.read_text() for path in sorted((ROOT / "tests/hosts").glob("test_*.py")))
     checks = re.findall(r'^@check\(\s*"([\w.-]+)"', written, re.MULTILINE)
