@@ -17,11 +17,8 @@ from gpulab.plan.plan import TOOLS, Command
 from gpulab.stacks.stack import Stack
 
 SHARED = "GPULAB_WARM"  # the stack and the address of another inv's: `inv rehearse` runs many labs through it
-PROGRAMS = {
-    "swift": "swift",
-    "evalscope": "swift",
-    "megatron": "megatron",
-}  # what it is worth while for, and whose imports
+# What it is worth while for, and whose imports that needs.
+PROGRAMS = {"swift": "swift", "evalscope": "swift", "megatron": "megatron"}
 
 
 def imports(command: Command) -> str:

@@ -18,12 +18,11 @@ from gpulab.common.console import console
 from gpulab.common.failure import Failure
 from gpulab.common.listing import lines
 from gpulab.common.outcome import Outcome
-from gpulab.common.paths import ROOT
 from gpulab.hosts.inventory import Host, load_hosts
 from gpulab.hosts.reservation import NAME
+from gpulab.hosts.shipped import program as program_of
 from gpulab.hosts.ssh import ask
 
-LOOK = ROOT / "gpulab/inside/gpu_use.py"
 EACH = 3.0  # seconds between two looks
 
 
@@ -48,7 +47,7 @@ def top(hosts: str, limit: str, *, once: bool) -> Outcome:
 
 def look(hosts: Sequence[Host], inventory: str) -> list[dict[str, Any]]:
     """What each host says of its GPUs; `problem` and `cure` where it says nothing."""
-    text = LOOK.read_text(encoding="utf-8")
+    text = program_of("machine_facts", "gpu_use")
     answers = ask(hosts, lambda _: ["python3", "-", NAME], stdin=text, inventory=inventory)
     found = []
     for name, answer in answers.items():

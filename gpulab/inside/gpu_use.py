@@ -1,6 +1,6 @@
-"""Who uses a host's GPUs, as one JSON object: read only, the standard library only, sent over ssh.
+"""Who uses a host's GPUs, as one JSON object: read only, the standard library only, sent over ssh with machine_facts.
 
-`python3 - CLAIM < gpu_use.py`: its GPUs, the programs on them, and the run that has claimed the host by a container of
+`python3 - CLAIM`: its GPUs, the programs on them, and the run that has claimed the host by a container of
 that name.
 """
 
@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import pwd
 import re
-import subprocess
 import sys
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
+
+from gpulab.inside import machine_facts
 
 GPU = ("index", "uuid", "name", "utilization.gpu", "memory.used", "memory.total")
 PROGRAM = ("gpu_uuid", "pid", "process_name", "used_gpu_memory")
@@ -23,31 +24,14 @@ RUN, BY = "gpulab.run", "gpulab.by"  # labels, as common/docker.py and hosts/res
 
 def said(*argv: str) -> tuple[int, str]:
     """(status, what it said) of a program; 127 where there is none."""
-    try:
-        done = subprocess.run(argv, capture_output=True, text=True, errors="replace", timeout=15, check=False)
-    except OSError:
-        return 127, f"no {argv[0]}"
-    except subprocess.TimeoutExpired:
-        return 124, f"{argv[0]} gave no answer within 15 s"
-    return done.returncode, (done.stdout if done.returncode == 0 else done.stderr or done.stdout).strip()
+    status, out, complaint = machine_facts.said(*argv, seconds=15)
+    return status, out if status == 0 else complaint or out
 
 
 def table(text: str, fields: tuple[str, ...]) -> list[dict[str, str]]:
     """nvidia-smi's lines, a dictionary each."""
-    return [
-        dict(
-            zip(
-                fields,
-                map(
-                    str.strip,
-                    line.split(","),
-                ),
-                strict=False,
-            )
-        )
-        for line in text.splitlines()
-        if line
-    ]
+    rows = ([part.strip() for part in line.split(",")] for line in text.splitlines() if line)
+    return [dict(zip(fields, row, strict=False)) for row in rows]
 
 
 def number(text: str) -> float | None:

@@ -204,9 +204,8 @@ def attend(link: socket.socket) -> list[str]:
     if child:
         say(link, pid=child)
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        below = (
-            request["argv"][0] in ("swift", "megatron") and status < 0
-        )  # as the command passes on the end of its own process
+        # ms-swift's command runs below itself, and passes the end of that on.
+        below = request["argv"][0] in LOADED and status < 0
         say(link, status=status % 256 if below else status)
         os._exit(0)
     link.close()
