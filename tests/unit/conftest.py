@@ -55,3 +55,10 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A runs folder of the test's own."""
     monkeypatch.setenv("GPULAB_RUNS", str(tmp_path / "runs"))
     return tmp_path / "runs"
+
+
+@pytest.fixture
+def no_stack(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps of this machine's own programs: no venv is made, and none is asked for its packages."""
+    monkeypatch.setattr("gpulab.engines.local.LocalBackend.prepare", lambda _: None)
+    monkeypatch.setattr("gpulab.stacks.stack.Stack.packages", lambda _: {})

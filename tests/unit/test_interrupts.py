@@ -18,7 +18,6 @@ from gpulab.records.record import RunRecord
 from gpulab.runs import execute
 from gpulab.runs.lab_run import told
 from gpulab.runs.request import LabRequest
-from gpulab.stacks.stack import Stack
 from tests.unit.conftest import WriteLab
 
 LAB = """\
@@ -38,11 +37,9 @@ RunLab = Callable[[], RunRecord]
 
 
 @pytest.fixture
-def run_lab(write_lab: WriteLab, runs: Path, monkeypatch: pytest.MonkeyPatch) -> RunLab:
+def run_lab(write_lab: WriteLab, runs: Path, no_stack: None, monkeypatch: pytest.MonkeyPatch) -> RunLab:
     """Run two steps of nothing without a stack; the record that is left."""
     write_lab(text=LAB)
-    monkeypatch.setattr(LocalBackend, "prepare", lambda _: None)
-    monkeypatch.setattr(Stack, "packages", lambda _: {})
     monkeypatch.setattr("gpulab.runs.spec.git_state", dict)
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 

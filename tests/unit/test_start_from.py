@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from gpulab.common.errors import UsageError
-from gpulab.engines.local import LocalBackend
 from gpulab.records.read import all_runs, read
 from gpulab.records.record import RunRecord
 from gpulab.records.writer import write
@@ -17,7 +16,6 @@ from gpulab.runs.dry import dry
 from gpulab.runs.execute import run_lab
 from gpulab.runs.request import LabRequest
 from gpulab.runs.start_from import start_from
-from gpulab.stacks.stack import Stack
 from tests.unit.conftest import WriteLab
 
 LAB = """\
@@ -41,13 +39,11 @@ rehearse: {}
 
 
 @pytest.fixture
-def lab(write_lab: WriteLab, runs: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def lab(write_lab: WriteLab, runs: Path, no_stack: None) -> Path:
     """The lab's folder; it ran once."""
     folder = write_lab(text=LAB)
     (folder / "note.txt").write_text("old")
     os.utime(folder / "note.txt", (0, 0))
-    monkeypatch.setattr(LocalBackend, "prepare", lambda _: None)
-    monkeypatch.setattr(Stack, "packages", lambda _: {})
     assert run_lab(request()).code == 0
     return folder
 
