@@ -14,12 +14,12 @@ from gpulab.common.paths import LABS, ROOT
 from gpulab.inside.layout import AXES, Layout
 from gpulab.lab.lab import find_lab
 from gpulab.plan.layout.memory import GIB, megatron_memory
-from gpulab.plan.layout.rules import broken
 from gpulab.plan.layout.shape import find_shape
 from gpulab.plan.layout.training import Training
 from gpulab.plan.make import plan
 from gpulab.plan.plan import PlanSpec
 from gpulab.stacks.stack import load_stack
+from tests.labs.megatron.agreement import disagreement
 
 pytestmark = pytest.mark.rehearsal
 
@@ -142,18 +142,17 @@ def test_a_mistake_in_a_layout_shows_in_the_losses(losses, mistake):
     assert furthest(losses, mistake) > 2 * WITHIN
 
 
-@pytest.mark.parametrize(
-    "sizes", list(itertools.product((1, 2), repeat=len(AXES))), ids=lambda s: "x".join(map(str, s))
-)
-def test_the_planner_allows_what_megatron_trains_on_two_ranks_and_nothing_else(losses, experts, sizes):
-    layout = Layout(1, 2, **dict(zip(AXES, sizes, strict=True)))
-    training = Training(command="sft", megatron=True, micro=4, batch=8, sequence_parallel=True)
-    refused = broken(layout, find_shape(str(experts)), training)
-    said = losses["x".join(map(str, sizes))]
-    apart = bool(refused) and "trained apart" in refused[1]  # Megatron trains such a layout, and wrongly
-    assert isinstance(said, list) == (not refused or apart), (refused, said)
-    if not refused:
-        assert said == pytest.approx(losses["1x1x1x1"], rel=WITHIN)
+TRIED = {
+    2: ["x".join(sizes) for sizes in itertools.product("12", repeat=len(AXES))],  # all that there are
+    3: ["1x1x3x1"],
+    4: ["2x2x1x2", "2x1x1x4", "1x2x2x1"],
+}
+
+
+@pytest.mark.parametrize(("ranks", "layout"), [(ranks, layout) for ranks, some in TRIED.items() for layout in some])
+def test_the_planner_allows_what_megatron_trains_as_one_process_and_nothing_else(losses, experts, ranks, layout):
+    said, one = (losses[f"{count} ranks, {sizes}"] for count, sizes in ((ranks, layout), (1, "1x1x1x1")))
+    assert disagreement(find_shape(str(experts)), ranks, layout, said, one) is None
 
 
 # Of each training the layout, and what more of it the planner is told.
