@@ -162,7 +162,7 @@ def test_a_huge_log_is_read_from_its_end(tmp_path):
         stream.write("\n10%\r20%\nthe end 完\n".encode())
     tracemalloc.start()
     try:
-        assert [line.lstrip("\0") for line in tail(log, 3)] == ["", "20%", "the end 完"]
+        assert tail(log, 3) == ["20%", "the end 完"]
         assert tracemalloc.get_traced_memory()[1] < 2**24, "no more of it is held than its end"
     finally:
         tracemalloc.stop()
