@@ -12,7 +12,7 @@ from gpulab.common import causes, overwrite, redact
 from gpulab.common.errors import UsageError
 from gpulab.engines import service as services
 from gpulab.engines.rank_logs import RankLogs
-from gpulab.inside import machine_facts
+from gpulab.inside.machine.environment import environment
 from gpulab.lab.lab import load_lab
 from gpulab.lab.settings import parse_settings
 from gpulab.plan.make import plan
@@ -247,4 +247,4 @@ def test_a_script_names_a_secret_of_the_environment_and_runs_with_it(write_lab, 
 def test_the_doctor_tells_no_password_of_a_proxy(monkeypatch):
     monkeypatch.delenv("SSH_CONNECTION", raising=False)
     monkeypatch.setenv("https_proxy", f"http://me:{MARK[:4]}/@{MARK[4:]}@proxy:3128")
-    assert machine_facts.environment()["variables"]["https_proxy"] == "http://***@proxy:3128"
+    assert environment()["variables"]["https_proxy"] == "http://***@proxy:3128"
