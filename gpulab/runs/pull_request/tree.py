@@ -38,7 +38,10 @@ class Repository:
     def of_installed(cls, folder: Path) -> Repository:
         """A new one of the installed package, with the style that ms-swift is written in."""
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise UsageError(f"--to {shown(folder)} is there already", f"a new folder; --source {shown(folder)} where it is a repository")
+            raise UsageError(
+                f"--to {shown(folder)} is there already",
+                f"a new folder; --source {shown(folder)} where it is a repository",
+            )
         stack = load_stack(SWIFT)
         stack.ensure()
         (package,) = stack.venv.glob("lib/python3*/site-packages/swift")
