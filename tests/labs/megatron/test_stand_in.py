@@ -19,14 +19,14 @@ from gpulab.plan.layout.training import Training
 from gpulab.plan.make import plan
 from gpulab.plan.plan import PlanSpec
 from gpulab.stacks.stack import load_stack
-from tests.labs.megatron.agreement import disagreement
+from tests.labs.megatron.agreement import WITHIN, disagreement
 
 pytestmark = pytest.mark.rehearsal
 
 DATA = LABS / "common/data/capitals.jsonl"
-WITHIN = 0.01  # of the loss of one process, at every step
 ALIKE = [
-    "data", "tensor", "tensor and sequence", "pipeline", "context", "experts", "experts and tensor", "latent in halves",
+    "data", "tensor", "tensor and sequence", "pipeline", "sharded", "context", "experts", "experts and tensor",
+    "latent in halves",
 ]  # fmt: skip
 WRONG = [
     "no dgrad all-reduce",
@@ -155,6 +155,29 @@ def test_the_planner_allows_what_megatron_trains_as_one_process_and_nothing_else
     assert disagreement(find_shape(str(experts)), ranks, layout, said, one) is None
 
 
+def held_by(trained, name):
+    """What each rank of a training said of itself."""
+    folder = trained / name.replace(" ", "-") / "ranks"
+    return [json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))]
+
+
+def test_megatron_fsdp_shares_out_what_data_parallelism_keeps_whole(trained, losses):
+    plain, parts = (held_by(trained, name) for name in ("data", "sharded"))
+    assert losses["sharded"] == pytest.approx(losses["data"], rel=1e-5)
+    assert [{rank["data_parallel"] for rank in said} for said in (plain, parts)] == [
+        {"DistributedDataParallel"}, {"FullyShardedDataParallel"},
+    ]  # fmt: skip
+    assert sum(rank["moments"] for rank in parts) == plain[0]["parameters"]
+
+
+def test_muon_updates_the_matrices_and_adam_the_rest(trained, losses):
+    assert isinstance(losses["muon"], list), losses["muon"]
+    assert losses["muon"][1] < losses["muon"][0]
+    for rank in held_by(trained, "muon"):
+        assert rank["optimizer"] == "TensorParallelMuon"
+        assert 0 < rank["moments"] < rank["parameters"] / 2  # of the vocabulary's half, and of norms
+
+
 # Of each training the layout, and what more of it the planner is told.
 HELD = {
     "single": ({}, {}),
@@ -174,7 +197,7 @@ HELD = {
 
 def held(trained, models, name, layout, more):
     """What the planner says of the fullest rank, and what each rank said of itself."""
-    said = [json.loads(f.read_text()) for f in (trained / name.replace(" ", "-") / "ranks").glob("*.json")]
+    said = held_by(trained, name)
     shape = find_shape(str(models.get(name.split()[0].strip(","), models["twin"])))
     training = Training(**{"command": "sft", "megatron": True, "batch": 8, **more})
     return megatron_memory(shape, training, Layout(1, len(said), **layout)), said

@@ -88,6 +88,11 @@ def experts_swapped() -> None:
     GroupedLinear.forward = swapped
 
 
+def more_connections() -> None:
+    """Megatron-FSDP refuses the one that ms-swift sets."""
+    os.environ["CUDA_DEVICE_MAX_CONNECTIONS"] = "8"
+
+
 AXES = (
     "tensor_model_parallel_size", "pipeline_model_parallel_size", "context_parallel_size", "expert_model_parallel_size",
 )  # fmt: skip
@@ -105,6 +110,12 @@ TRAININGS: dict[str, tuple[int, dict[str, str], Any]] = {
     "tensor": (2, TENSOR, None),
     "tensor and sequence": (2, {**TENSOR, "sequence_parallel": "true"}, None),
     "pipeline": (2, PIPELINE, None),
+    "sharded": (2, {"use_megatron_fsdp": "true"}, more_connections),
+    "muon": (
+        2,
+        {"optimizer": "dist_muon", "bf16": "true", "torch_dtype": "bfloat16", "dataset": f"{DATA}#16", **TENSOR},
+        None,
+    ),
     "context": (2, CONTEXT, None),
     "experts, single": (1, MIXTURE, None),
     "experts": (2, {**MIXTURE, **EXPERT}, None),
