@@ -35,15 +35,14 @@ def main(what: str, *words: str) -> None:
             train(page, given)
     else:
         rows, result = Path(given.pop("rows")), Path(given.pop("result"))
-        with opened(pages, "app", given) as page:
+        with opened(pages, "app", {**given, "port": free_port()}) as page:
             chat(page, rows, result)
 
 
 @contextmanager
 def opened(pages: str, name: str, flags: dict[str, str]):
     """The page, from when it answers until this is left."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = str(probe.getsockname()[1])
+    port = free_port()
     words = [word for flag, value in {**flags, "server_port": port}.items() for word in (f"--{flag}", value)]
     process = subprocess.Popen([sys.executable, pages, name, *words], start_new_session=True)
     deadline = time.monotonic() + START
@@ -57,6 +56,12 @@ def opened(pages: str, name: str, flags: dict[str, str]):
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
         process.wait()
+
+
+def free_port() -> str:
+    """One that nobody has, and that no other server looks for."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return str(probe.getsockname()[1])
 
 
 def client(port: str) -> Client | None:
