@@ -60,11 +60,11 @@ def read_call(line: str) -> Function | None:
     if not called:
         return None
     arguments, end = {}, called.end()
-    while name := ARGUMENT.match(line, end):
-        try:
+    try:
+        while name := ARGUMENT.match(line, end):
             arguments[name[1]], end = json.JSONDecoder().raw_decode(line, name.end())
-        except json.JSONDecodeError:
-            return None
+    except json.JSONDecodeError:
+        return None
     return Function(name=called[1], arguments=arguments) if not line[end:].strip() else None
 
 
