@@ -9,7 +9,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -121,6 +121,10 @@ class RemoteBackend(StepBackend):
         """See Backend; asked on the host."""
         host = self._first.host
         return not ask([host], lambda _: ["python3", "-c", BIND, str(port)])[host.name].problem
+
+    def hold(self, port: int) -> AbstractContextManager[object] | None:
+        """See Backend; a port that another run is about to take looks free there."""
+        return nullcontext() if self.is_free(port) else None
 
     def answers(self, plan: Plan, command: Command, timeout: float) -> bool:
         """See Backend."""

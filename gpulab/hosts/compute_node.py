@@ -27,7 +27,7 @@ from gpulab.plan.plan import Node
 STORAGE = ROOT / "ansible" / "roles" / "lab_storage" / "defaults" / "main.yml"
 ENVIRONMENT = "/etc/gpu-lab.env"  # what the role lab_storage tells programs
 SKEW = 30.0  # seconds by which the clocks of a run's hosts may differ: no less can be told over a busy ssh
-PARTS = ["system", "memory", "gpus"]  # of machine_facts
+PARTS = ["system", "memory", "gpus"]  # of what a machine is
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def ask_compute_nodes(hosts: list[Host], inventory: str, images: Sequence[str] =
         asked = {"parts": PARTS, "places": hardware(host), "node": node, "images": list(images)}
         return ["python3", "-", json.dumps(asked)]
 
-    look = program("machine_facts", "node_facts", "host_facts")
+    look = program("host_facts")
     began = time.time()
     answers = ask(hosts, argv, stdin=look, inventory=inventory, login="first")
     middle = (began + time.time()) / 2

@@ -54,7 +54,8 @@ def test_a_row_names_only_labs_that_are_there_and_have_another_row() -> None:
     assert not wrong, "no such lab, or its lab.yaml says the row already"
 
 
-THE_PLANS = ("D1.map", "D5.flow", "D5.paths", "D6.chooser", "D7.rlhf", "D7.multimodal", "D9.dataset", "milestone.draw")
+THE_PLANS = ("D1.map", "D5.flow", "D5.paths", "D6.chooser", "D7.rlhf", "D7.multimodal", "D8.tests", "D9.dataset",
+             "milestone.draw", "milestone.submit")  # fmt: skip
 
 
 def test_every_output_is_a_file_or_comes_from_a_lab_or_a_verb() -> None:
