@@ -50,22 +50,22 @@ class Lines(BaseAgentTemplate):
 
     def get_toolcall(self, response: str) -> list[Function]:
         """The calls in what a model said: a server answers with them as `tool_calls`."""
-        read = [read_call(line) for line in response.splitlines()]
+        read = [self._read_call(line) for line in response.splitlines()]
         return [call for call in read if call]
 
-
-def read_call(line: str) -> Function | None:
-    """The call that a line is; None for any other line."""
-    called = CALL.match(line)
-    if not called:
-        return None
-    arguments, end = {}, called.end()
-    try:
-        while name := ARGUMENT.match(line, end):
-            arguments[name[1]], end = json.JSONDecoder().raw_decode(line, name.end())
-    except json.JSONDecodeError:
-        return None
-    return Function(name=called[1], arguments=arguments) if not line[end:].strip() else None
+    @staticmethod
+    def _read_call(line: str) -> Function | None:
+        """The call that a line is; None for any other line."""
+        called = CALL.match(line)
+        if not called:
+            return None
+        arguments, end = {}, called.end()
+        try:
+            while name := ARGUMENT.match(line, end):
+                arguments[name[1]], end = json.JSONDecoder().raw_decode(line, name.end())
+        except json.JSONDecodeError:
+            return None
+        return Function(name=called[1], arguments=arguments) if not line[end:].strip() else None
 
 
 agent_template_map["lines"] = Lines

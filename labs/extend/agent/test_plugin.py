@@ -12,13 +12,13 @@ WEATHER = {
 }
 
 
-def call(**arguments):
-    return {"role": "tool_call", "content": json.dumps({"name": "weather", "arguments": arguments})}
-
-
 class TestLines(unittest.TestCase):
     def setUp(self):
         self.template = agent_template_map["lines"]()
+
+    @staticmethod
+    def call(**arguments):
+        return {"role": "tool_call", "content": json.dumps({"name": "weather", "arguments": arguments})}
 
     def test_it_is_registered(self):
         self.assertIsInstance(self.template, plugin.Lines)
@@ -31,12 +31,12 @@ class TestLines(unittest.TestCase):
 
     def test_a_call_that_is_written_is_read_as_it_was(self):
         for arguments in ({"city": "Melvik"}, {"city": 'a "b" = c', "days": 0}, {"at": [1, {"a b": None}]}, {}):
-            written = self.template._format_tool_calls([call(**arguments)])
+            written = self.template._format_tool_calls([self.call(**arguments)])
             (read,) = self.template.get_toolcall(f"I look.\n{written}\n")
             self.assertEqual((read.name, json.loads(read.arguments)), ("weather", arguments))
 
     def test_several_calls_are_several_lines(self):
-        written = self.template._format_tool_calls([call(city="Melvik"), call(city="Tarn")])
+        written = self.template._format_tool_calls([self.call(city="Melvik"), self.call(city="Tarn")])
         self.assertEqual(written.splitlines(), ['@weather city="Melvik"', '@weather city="Tarn"'])
         self.assertEqual(len(self.template.get_toolcall(written)), 2)
 
