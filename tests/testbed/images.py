@@ -14,46 +14,22 @@ from tests.testbed.paths import CACHE, exclusive
 DEBIAN, UBUNTU = ("bookworm", "trixie"), ("jammy", "noble")
 # What a host has after its installer: enough for ssh, sudo and Ansible, nothing of the lab.
 BASE = (
-    "systemd", "systemd-sysv", "dbus", "openssh-server", "sudo", "python3", "python3-apt",
+    "apt", "systemd", "systemd-sysv", "dbus", "openssh-server", "sudo", "python3", "python3-apt",
     "iproute2", "iputils-ping", "ca-certificates", "procps", "kmod", "gpg", "gpgv",
 )  # fmt: skip
 LABINIT = Path(__file__).with_name("labinit")
 # The release alone: mmdebstrap would add its updates, from servers of their own.
 RELEASE = r'''sed -i '/^deb [^ ]* [a-z]* /!d' "$1/etc/apt/sources.list"'''
-# What no role installs. With all packages in its lists apt takes a second of the processor each time it is asked.
-SECTIONS = (
-    "cli-mono", "debug", "devel", "doc", "education", "electronics", "embedded", "fonts", "games", "gnome", "gnu-r",
-    "gnustep", "golang", "graphics", "hamradio", "haskell", "interpreters", "java", "javascript", "kde", "libdevel",
-    "lisp", "localization", "math", "news", "ocaml", "php", "ruby", "rust", "science", "sound", "tex", "text", "video",
-    "x11", "xfce", "zope",
-)  # fmt: skip
-FEW_PACKAGES = f"""\
-#!/bin/sh
-set -e
-cd /var/lib/apt/lists
-for list in *_Packages; do
-    [ -s "$list" ] || continue
-    awk -v RS= -v ORS='\\n\\n' '!/\\nSection: (universe\\/)?({"|".join(SECTIONS)})\\n/' "$list" >partial/few
-    chmod 644 partial/few
-    cmp -s partial/few "$list" || mv partial/few "$list"
-done
-"""
 # The testbed speaks for hosts only; the kernel is the machine's, so the units that manage hardware have no work. Hosts
-# that are thrown away need not survive a power cut: dpkg does not wait for the disk.
-RECIPE = f"""\
+# that are thrown away need not survive a power cut: dpkg does not wait for the disk; nor do they translate packages.
+RECIPE = """\
 set -e
 cd "$ROOT"
-sed -i '/ubuntu/{{p;s/ \\([a-z]*\\) main/ \\1-updates main/}}' etc/apt/sources.list
+sed -i '/ubuntu/{p;s/ \\([a-z]*\\) main/ \\1-updates main/}' etc/apt/sources.list
 rm -f etc/ssh/ssh_host_* etc/machine-id var/cache/apt/archives/*.deb
 : > etc/machine-id
 echo force-unsafe-io > etc/dpkg/dpkg.cfg.d/testbed
-cat > usr/lib/few-packages <<'END'
-{FEW_PACKAGES}END
-chmod 755 usr/lib/few-packages
-cat > etc/apt/apt.conf.d/99testbed <<'END'
-Acquire::Languages "none";
-APT::Update::Post-Invoke {{"/usr/lib/few-packages";}};
-END
+echo 'Acquire::Languages "none";' > etc/apt/apt.conf.d/99testbed
 ln -sf /dev/null etc/systemd/system/systemd-udevd.service
 ln -sf /dev/null etc/systemd/system/systemd-udev-trigger.service
 ln -sf /dev/null etc/systemd/system/getty.target
