@@ -1,4 +1,4 @@
-"""Images of real Debian and Ubuntu hosts: mmdebstrap, then `docker import`. No image is ever pulled."""
+"""Images of real Debian and Ubuntu hosts: debootstrap, then `docker import`. No image is ever pulled."""
 
 import base64
 import hashlib
@@ -14,14 +14,12 @@ from tests.testbed.paths import CACHE, exclusive
 DEBIAN, UBUNTU = ("bookworm", "trixie"), ("jammy", "noble")
 # What a host has after its installer: enough for ssh, sudo and Ansible, nothing of the lab.
 BASE = (
-    "apt", "systemd", "systemd-sysv", "dbus", "openssh-server", "sudo", "python3", "python3-apt",
+    "systemd", "systemd-sysv", "dbus", "openssh-server", "sudo", "python3", "python3-apt",
     "iproute2", "iputils-ping", "ca-certificates", "procps", "kmod", "gpg", "gpgv",
 )  # fmt: skip
 LABINIT = Path(__file__).with_name("labinit")
-# The release alone: mmdebstrap would add its updates, from servers of their own.
-RELEASE = r'''sed -i '/^deb [^ ]* [a-z]* /!d' "$1/etc/apt/sources.list"'''
 # The testbed speaks for hosts only; the kernel is the machine's, so the units that manage hardware have no work. Hosts
-# that are thrown away need not survive a power cut: dpkg does not wait for the disk; nor do they translate packages.
+# that are thrown away need not survive a power cut: dpkg does not wait for the disk.
 RECIPE = """\
 set -e
 cd "$ROOT"
@@ -29,7 +27,6 @@ sed -i '/ubuntu/{p;s/ \\([a-z]*\\) main/ \\1-updates main/}' etc/apt/sources.lis
 rm -f etc/ssh/ssh_host_* etc/machine-id var/cache/apt/archives/*.deb
 : > etc/machine-id
 echo force-unsafe-io > etc/dpkg/dpkg.cfg.d/testbed
-echo 'Acquire::Languages "none";' > etc/apt/apt.conf.d/99testbed
 ln -sf /dev/null etc/systemd/system/systemd-udevd.service
 ln -sf /dev/null etc/systemd/system/systemd-udev-trigger.service
 ln -sf /dev/null etc/systemd/system/getty.target
@@ -47,9 +44,8 @@ def identity(suite: str, packages: tuple[str, ...], recipe: str) -> str:
 
 
 def rootfs(suite: str, packages: tuple[str, ...] = BASE, recipe: str = RECIPE) -> Path:
-    """The cached file system of a suite, made when its recipe is new; as it is: to compress it takes longer than it
-    saves."""
-    tarball = CACHE / f"rootfs-{suite}-{identity(suite, packages, recipe)}.tar"
+    """The cached file system of a suite, made when its recipe is new."""
+    tarball = CACHE / f"rootfs-{suite}-{identity(suite, packages, recipe)}.tar.gz"
     with exclusive(tarball.name):
         if not tarball.exists():
             _make_rootfs(tarball, suite, packages, recipe)
@@ -60,14 +56,23 @@ def _make_rootfs(tarball: Path, suite: str, packages: tuple[str, ...], recipe: s
     work = Path(tempfile.mkdtemp(prefix=f"rootfs-{suite}-", dir=CACHE))
     try:
         root = work / "root"
-        options = [] if suite in DEBIAN else [f"--keyring={ubuntu_keyring()}", "--components=main,universe"]
-        words = ["--variant=minbase", f"--include={','.join(packages)}", f"--setup-hook={RELEASE}", *options]
-        run(["mmdebstrap", *words, suite, str(root)])
+        options, script = _of_distribution(suite)
+        run(
+            ["debootstrap", "--variant=minbase", f"--include={','.join(packages)}", *options, suite, str(root), *script]
+        )
         run(["env", f"ROOT={root}", "sh", "-c", recipe])
-        run(["tar", "-C", str(root), "--one-file-system", "-cf", str(work / "rootfs.tar"), "."])
-        (work / "rootfs.tar").rename(tarball)
+        run(["tar", "-C", str(root), "--one-file-system", "-czf", str(work / "rootfs.tar.gz"), "."])
+        (work / "rootfs.tar.gz").rename(tarball)
     finally:
         shutil.rmtree(work)
+
+
+def _of_distribution(suite: str) -> tuple[list[str], list[str]]:
+    """What debootstrap is told of a suite: options before its name, arguments after the folder."""
+    if suite in DEBIAN:
+        return [], []
+    # One script for all of Ubuntu's releases, also those that this debootstrap is too old to know.
+    return [f"--keyring={ubuntu_keyring()}", "--components=main,universe"], ["", "/usr/share/debootstrap/scripts/jammy"]
 
 
 def ubuntu_keyring() -> Path:

@@ -16,12 +16,10 @@ ALL = ("head", *NODES)
 
 @pytest.fixture
 def cluster(slurm_cluster: Lab) -> Lab:
-    """The controller runs jobs, too, as a small team may want it; all have the stack's real image in the place of a
-    stand-in, the nodes as the controller's: an engine's second image would be loaded, which takes half a minute."""
+    """The controller runs jobs, too, as a small team may want it; all have the stack's real image, also where a
+    stand-in was."""
     slurm_cluster.bed.sh("head", "usermod --append --groups docker lab")
     slurm_cluster.converged("--tags", "slurm", "--extra-vars", json.dumps({"slurm_nodes": ALL}))
-    for node in NODES:
-        slurm_cluster.bed.sh(node, "docker image prune --all --force")
     give(slurm_cluster.bed, ALL, built("cpu"))
     return slurm_cluster
 
