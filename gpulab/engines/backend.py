@@ -5,14 +5,14 @@ from __future__ import annotations
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from gpulab.checks import verdict as checks
 from gpulab.common.errors import UsageError
 from gpulab.common.paths import runs_dir, shown
-from gpulab.common.ports import is_free
+from gpulab.common.ports import hold, is_free
 from gpulab.common.resources import Usage, this_machines_gpus
 from gpulab.common.yamlfile import fault
 from gpulab.inside.resume_files import ResumeRequest, Taken
@@ -129,6 +129,9 @@ class Backend(ABC):
         """How many seconds a command took, where that is known better than by whoever began to follow it later."""
         return None
 
+    def discard(self, plan: Plan) -> None:  # noqa: B027 (on this machine they are the run's own)
+        """Remove a run's files where its steps were, as if it had never been. Raises UsageError where it can't be."""
+
     @abstractmethod
     def sweep(self, run: Path) -> None:
         """Stop whatever of the run in that folder is left, also what escaped its step."""
@@ -148,6 +151,10 @@ class StepBackend(Backend):
     def is_free(self, port: int) -> bool:
         """Whether a server could take the port now."""
         return is_free(port)
+
+    def hold(self, port: int) -> AbstractContextManager[object] | None:
+        """The port for a server, kept from other runs while what is returned is open; None where it is taken."""
+        return hold(port)
 
     @abstractmethod
     def answers(self, plan: Plan, command: Command, timeout: float) -> bool:
@@ -173,6 +180,3 @@ class StepBackend(Backend):
     @abstractmethod
     def foreground(self, plan: Plan, command: Command) -> int:
         """Run a command with this terminal (see in_foreground); its exit status."""
-
-    def discard(self, plan: Plan) -> None:
-        """Remove a run's files where its steps were, as if it had never been."""
