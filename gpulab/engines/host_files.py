@@ -58,7 +58,7 @@ class HostFiles:
         """Put what a run reads into its new folder on the host, and make these folders below it. Raises UsageError
         where the image lacks one of the plan's programs: the container that unpacks has them at hand."""
         if program := self._put(plan, shipped(plan), folders, plan.programs):
-            raise no_program(plan, program)
+            raise no_program(plan, plan.starting(program))
 
     def ship(self, plan: Plan, files: Sequence[tuple[Path, str]]) -> None:
         """Put files into the run's folder on the host, by names relative to it."""

@@ -29,14 +29,17 @@ INSIDE = ROOT / "gpulab/inside"
 
 
 def stack(path: Path, lab: LabFile) -> None:
-    """The stack is there, and the one that it is rehearsed in, which is for a CPU."""
+    """The stack is there, and those that it is rehearsed in, which are for a CPU."""
     stacks = load_stacks()
     if lab.stack not in stacks:
         raise fault(path, ["stack"], f"no stack {lab.stack!r}", nearest(lab.stack, list(stacks)))
     cpu = [name for name, one in stacks.items() if one.pins.torch == "cpu"]
-    if lab.rehearse.stack not in cpu:
-        wrong = f"no stack {lab.rehearse.stack!r} for a CPU"
-        raise fault(path, ["rehearse", "stack"], wrong, f"take one of {', '.join(cpu)}")
+    asked: list[tuple[Place, str | None]] = [(["rehearse"], lab.rehearse.stack)]
+    asked += [(["rehearse", name], own.stack) for name, own in lab.rehearse.steps.items()]
+    for place, name in asked:
+        if name is not None and name not in cpu:
+            wrong = f"no stack {name!r} for a CPU"
+            raise fault(path, [*place, "stack"], wrong, f"take one of {', '.join(cpu)}")
 
 
 def names(path: Path, lab: LabFile, made: Expanded) -> None:
