@@ -23,7 +23,7 @@ from gpulab.stacks.stack import load_stacks
 
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 OWN_FILE = re.compile(r"[^/{}:][^{}:]*\.(ya?ml|jsonl?|py|txt|csv|parquet)")  # relative: a file of the lab's folder
-MADE = "--output_file"  # names what a step makes, and not what it reads
+MADE = ("--output_file", "--result-filename")  # name what a step makes, and not what it reads
 TOOLS, COMMON = "{tools}/", "../../common/"
 INSIDE = ROOT / "gpulab/inside"
 
@@ -140,7 +140,7 @@ def _config(path: Path, where: Place, step: Step) -> None:
     flags.check(argv, flags.given(argv), path, where)
     _secrets(path, where, flags.given(argv))
     for before, word in pairwise(argv):
-        if before != MADE:
+        if before not in MADE:
             _own_file(path, where, word)
     if file := flags.config(argv):
         config = folder / file

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,12 @@ import pytest
 from gpulab.common.errors import UsageError
 from gpulab.common.outcome import Outcome
 from gpulab.common.ports import free_port
+from gpulab.common.yamlfile import load_mapping
 from gpulab.records.service import ServiceRecord, all_services
 from gpulab.runs import serve, serve_target
 from gpulab.runs.bench import bench
 from gpulab.runs.endpoint import KEY, NotServed, reached
-from gpulab.runs.evaluate import chosen, evaluate
+from gpulab.runs.evaluate import OWN, chosen, evaluate
 from gpulab.stacks import stack as stacks
 from gpulab.stacks.stack import load_stack
 from tests.openai_server import serving
@@ -137,6 +139,16 @@ def test_own_sets_come_with_their_folder_and_others_by_their_names() -> None:
     assert (folder / f"{arguments['general_mcq']['subset_list'][0]}_val.jsonl").is_file()
     with pytest.raises(UsageError, match="twice"):
         chosen(["choice", "general_mcq"])
+
+
+@pytest.mark.parametrize("name", load_mapping(OWN))
+def test_every_own_set_has_its_questions_and_their_pictures(name: str) -> None:
+    _, arguments = chosen([name])
+    (about,) = arguments.values()
+    files = [f for subset in about["subset_list"] for f in Path(about["local_path"]).glob(f"{subset}*.jsonl")]
+    rows = [json.loads(line) for file in files for line in file.read_text(encoding="utf-8").splitlines()]
+    assert rows
+    assert all((OWN.parent / row["image_1"]).is_file() for row in rows if "image_1" in row), "as `inv eval` runs it"
 
 
 @pytest.mark.parametrize("levels", ["", "0", "1,1", "1,two", "-1"])
