@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+from gpulab.common import redact
 from gpulab.common.diagnosis import diagnose
 
 LINES = 200
@@ -11,14 +13,19 @@ LAST = 2**20  # bytes that are read of a log, however large it is
 
 
 def tail(log: Path, lines: int) -> list[str]:
-    """The last lines of a log, progress bars reduced to their last state."""
+    """The last lines of a log without the secrets in them, progress bars reduced to their last state; of a long log the
+    line in which its end begins is left out: a secret may be cut there."""
     if not log.is_file():
         return []
     with log.open("rb") as stream:
-        stream.seek(max(log.stat().st_size - LAST, 0))
-        text = stream.read().decode("utf-8", errors="replace")
+        before = log.stat().st_size - LAST
+        stream.seek(max(before, 0))
+        end = stream.read()
+    if before > 0:
+        end = re.sub(rb"\A[^\r\n]*[\r\n]?", b"", end)
+    text = end.decode("utf-8", errors="replace")
     last = text.removesuffix("\n").split("\n")[-lines:] if text else []
-    return [line.rstrip("\r").rsplit("\r", 1)[-1] for line in last]
+    return [redact.text(line.rstrip("\r").rsplit("\r", 1)[-1]) for line in last]
 
 
 def likely_cause(log: Path, ending: str = "") -> str | None:

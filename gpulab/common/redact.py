@@ -124,6 +124,11 @@ def variables(env: Mapping[str, str] | None = None) -> dict[str, str]:
     return found
 
 
+def values() -> list[str]:
+    """What `text` looks for of this process's environment, the longest first."""
+    return _forms(tuple(os.environ.items()))
+
+
 def _values(env: Mapping[str, str]) -> Iterator[str]:
     """The values to be looked for: of secret variables, and passwords in the addresses that others hold."""
     for value in variables(env).values():
@@ -146,9 +151,15 @@ def _tells(value: str) -> bool:
 
 
 @lru_cache(maxsize=8)
-def _known(env: tuple[tuple[str, str], ...]) -> re.Pattern[str] | None:
+def _forms(env: tuple[tuple[str, str], ...]) -> list[str]:
     every = {form for value in _values(dict(env)) for form in (value, quote(value, safe=""))}
-    return re.compile("|".join(map(re.escape, sorted(every, key=len, reverse=True)))) if every else None
+    return sorted(every, key=len, reverse=True)
+
+
+@lru_cache(maxsize=8)
+def _known(env: tuple[tuple[str, str], ...]) -> re.Pattern[str] | None:
+    every = _forms(env)
+    return re.compile("|".join(map(re.escape, every))) if every else None
 
 
 def _hides(name: str, value: str) -> bool:

@@ -130,6 +130,9 @@ class Backend(ABC):
         """How many seconds a command took, where that is known better than by whoever began to follow it later."""
         return None
 
+    def discard(self, plan: Plan) -> None:  # noqa: B027 (on this machine they are the run's own)
+        """Remove a run's files where its steps were, as if it had never been. Raises UsageError where it can't be."""
+
     @abstractmethod
     def sweep(self, run: Path) -> None:
         """Stop whatever of the run in that folder is left, also what escaped its step."""
@@ -174,6 +177,3 @@ class StepBackend(Backend):
     @abstractmethod
     def foreground(self, plan: Plan, command: Command) -> int:
         """Run a command with this terminal (see in_foreground); its exit status."""
-
-    def discard(self, plan: Plan) -> None:
-        """Remove a run's files where its steps were, as if it had never been."""

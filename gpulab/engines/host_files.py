@@ -49,6 +49,7 @@ class HostFiles:
     def __init__(self, docker: Docker, compute_node: ComputeNode, image: str) -> None:
         self._docker, self._image = docker, image
         self._user, self._shared = compute_node.user, compute_node.shared
+        self._begun = False
 
     def folder(self, run: Path) -> Path:
         """A run's folder on the host."""
@@ -57,6 +58,7 @@ class HostFiles:
     def begin(self, plan: Plan, folders: Sequence[str]) -> None:
         """Put what a run reads into its new folder on the host, and make these folders below it. Raises UsageError
         where the image lacks one of the plan's programs: the container that unpacks has them at hand."""
+        self._begun = True
         if program := self._put(plan, shipped(plan), folders, plan.programs):
             raise no_program(plan, plan.starting(program))
 
@@ -85,8 +87,10 @@ class HostFiles:
         unpack(data, plan)
 
     def discard(self, plan: Plan) -> None:
-        """Remove the run's folder on the host."""
-        with self._tar(self._shared, 'rm -r -- "$1"', [str(self.folder(plan.run))]) as (into, _):
+        """Remove the run's folder on the host, where one was begun."""
+        if not self._begun:
+            return
+        with self._tar(self._shared, 'rm -rf -- "$1"', [str(self.folder(plan.run))]) as (into, _):
             into.close()
 
     def ask(self, place: Place, module: str, question: Asked) -> str:

@@ -52,6 +52,7 @@ class JobSession(Session):
             if self.job and not backend.attaches:
                 backend.cancel(self.job)
             self.close()
+            self._leave_nothing()
             raise
         self._opened.callback(self._end)
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import psutil
 
+from gpulab.common import overwrite
 from gpulab.common.ports import can_listen
 from gpulab.common.processes import MARK, belonging, stop
 from gpulab.inside import ready
@@ -43,5 +44,6 @@ def end(service: ServiceRecord) -> int:
     """Let it end what it has begun, then end it; how many processes there were."""
     found = processes(service)
     stop(found, grace=GRACE)
+    overwrite.secrets_in(service.log)
     service.forget()
     return len(found)

@@ -7,11 +7,12 @@ import signal
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from gpulab.checks import verdict as checks
+from gpulab.common.errors import UsageError
 from gpulab.common.ports import free_port
 from gpulab.common.resources import Sampler
 from gpulab.engines.backend import Backend, CannotStart, Job, StepBackend, log_of, question
@@ -46,8 +47,7 @@ class Session(ABC):
             self.sampler = Sampler(plan.run / "resources.csv", self._opened.enter_context(backend.gpus()))
         except BaseException:
             self._opened.close()
-            if not backend.attaches:
-                backend.sweep(plan.run)
+            self._leave_nothing()
             raise
         self._opened.callback(self.sampler.close)
         self._opened.callback(backend.sweep, plan.run)
@@ -111,6 +111,15 @@ class Session(ABC):
         """Stop all that is left; a second Ctrl-C does not interrupt it."""
         with ignored():
             self._opened.close()
+
+    def _leave_nothing(self) -> None:
+        """Where the steps would have been nothing is left of a run that has not begun."""
+        if self._on.attaches:
+            return
+        with ignored():
+            self._on.sweep(self.plan.run)
+            with suppress(UsageError):  # its host can't be asked any more
+                self._on.discard(self.plan)
 
     def _take_over(self, resume: ResumeRequest) -> Taken:
         taken = self._on.take_over(self.plan, resume)

@@ -100,6 +100,10 @@ class SlurmBackend(Backend):
     def sweep(self, run: Path) -> None:
         """See Backend; what there is belongs to the job."""
 
+    def discard(self, plan: Plan) -> None:
+        """See Backend."""
+        self._files.discard(plan)
+
     def folder(self, plan: Plan) -> Path:
         """The run's folder, on the nodes and on the login host."""
         return self._files.folder(plan.run)

@@ -27,7 +27,7 @@ from gpulab.plan.plan import Node
 STORAGE = ROOT / "ansible" / "roles" / "lab_storage" / "defaults" / "main.yml"
 ENVIRONMENT = "/etc/gpu-lab.env"  # what the role lab_storage tells programs
 SKEW = 30.0  # seconds by which the clocks of a run's hosts may differ: no less can be told over a busy ssh
-PARTS = ["system", "memory", "gpus"]  # of machine_facts
+PARTS = ["system", "memory", "gpus"]  # of what a machine is
 
 
 @dataclass(frozen=True)
@@ -73,10 +73,11 @@ def shared_folder(host: Host) -> Path:
 
 
 def find_compute_nodes(
-    needs: Needs, inventory: str, limit: str, count: int, images: Sequence[str] = ()
+    needs: Needs, inventory: str, limit: str, count: int, images: Sequence[str] = (), less: Sequence[Needs] = ()
 ) -> list[ComputeNode]:
     """The first `count` hosts of the inventory that can be reached and have the GPUs that are needed, in its order;
-    where there are not so many, the first that can be reached, for a rehearsal there. They are asked for `images`, too.
+    where there are not so many, those that do with the first of `less` that so many do with; else the first that can
+    be reached, for a rehearsal there. They are asked for `images`, too.
 
     Raises UsageError where too few can be reached, their clocks differ, or several have no way to meet.
     """
@@ -99,7 +100,8 @@ def find_compute_nodes(
                 fit.append(compute_node)
     if len(reached) < count:
         raise trouble
-    chosen = (fit if len(fit) >= count else reached)[:count]
+    with_less = ([node for node in reached if not node.machine.lacks(fewer)] for fewer in less)
+    chosen = next((enough for enough in (fit, *with_less) if len(enough) >= count), reached)[:count]
     refuse_skew(chosen)
     if count > 1:
         refuse_no_fabric(chosen)
@@ -135,7 +137,7 @@ def ask_compute_nodes(hosts: list[Host], inventory: str, images: Sequence[str] =
         asked = {"parts": PARTS, "places": hardware(host), "node": node, "images": list(images)}
         return ["python3", "-", json.dumps(asked)]
 
-    look = program("machine_facts", "node_facts", "host_facts")
+    look = program("host_facts")
     began = time.time()
     answers = ask(hosts, argv, stdin=look, inventory=inventory, login="first")
     middle = (began + time.time()) / 2

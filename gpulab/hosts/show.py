@@ -12,22 +12,20 @@ from rich.table import Table
 from gpulab.common.console import console
 from gpulab.common.failure import Failure
 from gpulab.common.outcome import Outcome
-from gpulab.common.paths import ROOT
 from gpulab.hosts.inventory import Host, load_hosts
+from gpulab.hosts.shipped import program
 from gpulab.hosts.ssh import Answer, ask
-
-MACHINE = ROOT / "gpulab/inside/machine_facts.py"
 
 
 def look_at(
     hosts: list[Host], parts: list[str], inventory: str, deadline: float = 30
 ) -> dict[str, dict[str, Any] | Answer]:
-    """Parts of machine.py of every host, one round trip each; the Answer with its problem where there is none."""
+    """Parts of what every host is, one round trip each; the Answer with its problem where there is none."""
 
     def argv(host: Host) -> list[str]:
         return ["python3", "-", *parts, *(f"{name}={path}" for name, path in hardware(host).items())]
 
-    answers = ask(hosts, argv, stdin=MACHINE.read_text(encoding="utf-8"), deadline=deadline, inventory=inventory)
+    answers = ask(hosts, argv, stdin=program("machine.facts"), deadline=deadline, inventory=inventory)
     return {name: answer if answer.problem else json.loads(answer.stdout) for name, answer in answers.items()}
 
 

@@ -47,7 +47,7 @@ def top(hosts: str, limit: str, *, once: bool) -> Outcome:
 
 def look(hosts: Sequence[Host], inventory: str) -> list[dict[str, Any]]:
     """What each host says of its GPUs; `problem` and `cure` where it says nothing."""
-    text = program_of("machine_facts", "gpu_use")
+    text = program_of("gpu_use")
     answers = ask(hosts, lambda _: ["python3", "-", NAME], stdin=text, inventory=inventory)
     found = []
     for name, answer in answers.items():

@@ -1,4 +1,4 @@
-"""Who uses a host's GPUs, as one JSON object: read only, the standard library only, sent over ssh with machine_facts.
+"""Who uses a host's GPUs, as one JSON object: read only, the standard library only.
 
 `python3 - CLAIM`: its GPUs, the programs on them, and the run that has claimed the host by a container of
 that name.
@@ -14,7 +14,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from gpulab.inside import machine_facts
+from gpulab.inside.machine import reading
 
 GPU = ("index", "uuid", "name", "utilization.gpu", "memory.used", "memory.total")
 PROGRAM = ("gpu_uuid", "pid", "process_name", "used_gpu_memory")
@@ -24,7 +24,7 @@ RUN, BY = "gpulab.run", "gpulab.by"  # labels, as common/docker.py and hosts/res
 
 def said(*argv: str) -> tuple[int, str]:
     """(status, what it said) of a program; 127 where there is none."""
-    status, out, complaint = machine_facts.said(*argv, seconds=15)
+    status, out, complaint = reading.said(*argv, seconds=15)
     return status, out if status == 0 else complaint or out
 
 

@@ -11,16 +11,18 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from gpulab.inside import machine_facts, node_facts
+from gpulab.inside import node_facts
+from gpulab.inside.machine.facts import look
+from gpulab.inside.machine.reading import PLACES, said
 
 
 def facts(parts: list[str], places: dict[str, str], node: list[str], images: list[str]) -> dict[str, Any]:
-    """`parts` of machine_facts, which looks for hardware at `places`; what node_facts says, given `node`; the engine,
-    and those of `images` that it has. All looked for at once."""
-    machine_facts.PLACES.update(places)
+    """`parts` of what the machine is, its hardware looked for at `places`; what node_facts says, given `node`; the
+    engine, and those of `images` that it has. All looked for at once."""
+    PLACES.update(places)
     runs, environment, address = node
     with ThreadPoolExecutor() as pool:
-        machine = pool.submit(machine_facts.look, parts)
+        machine = pool.submit(look, parts)
         about, found = pool.submit(engine), pool.submit(having, images)
         here = node_facts.facts(Path(runs), Path(environment), address, Path("/etc/nccl.conf"))
         return {"machine": machine.result(), "node": here, "engine": about.result(), "images": found.result()}
@@ -41,7 +43,7 @@ def having(tags: list[str]) -> dict[str, Any]:
 def objects(*words: str) -> list[dict[str, Any]]:
     """The JSON objects that `docker WORDS` prints, a line each."""
     with contextlib.suppress(ValueError):
-        return [json.loads(line) for line in machine_facts.said("docker", *words)[1].splitlines()]
+        return [json.loads(line) for line in said("docker", *words)[1].splitlines()]
     return []
 
 

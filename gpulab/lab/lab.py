@@ -13,15 +13,16 @@ from gpulab.lab import check
 from gpulab.lab.cases import Expanded, expand
 from gpulab.lab.rehearsals import by_step
 from gpulab.lab.settings import parse_settings
+from gpulab.lab.sizes import check_sizes
 from gpulab.lab.step import Step
-from gpulab.lab.written import Break, LabFile, Needs, Rehearse, Twin
+from gpulab.lab.written import Break, LabFile, Needs, Rehearse, Smaller, Twin
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lab:
     """A lab and its folder, every case expanded: `steps` has all of them, `groups` those behind the name of a case or
     of a step of each case, `compare` what stands side by side: a name, and the steps whose figures stand under it;
-    `models` by their placeholders."""
+    `models` by their placeholders, `smaller` those that may take the place of `model`."""
 
     folder: Path
     title: str
@@ -37,6 +38,7 @@ class Lab:
     groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
     breaks: Sequence[Break] = ()
     figures: Sequence[str] = ()
+    smaller: Sequence[Smaller] = ()
 
     @property
     def name(self) -> str:
@@ -57,6 +59,28 @@ class Lab:
     def model(self) -> str | None:
         """Its model, where it has one: {model} in its lines."""
         return self.models.get("model")
+
+    @property
+    def sizes(self) -> list[Lab]:
+        """The lab with each of its models and what it then needs: as written, then with smaller ones."""
+        return [replace(self, smaller=()), *map(self._with, self.smaller)]
+
+    def _with(self, size: Smaller) -> Lab:
+        needs = self.needs.model_copy(update={"vram_gib": size.vram_gib})
+        return replace(self, models={**self.models, "model": size.model}, needs=needs, smaller=())
+
+    def of_model(self, name: str) -> Lab:
+        """The lab with that one of its models, named with or without its organization.
+
+        Raises UsageError where it has no such model.
+        """
+        by_name = {size.model: size for size in self.sizes if size.model}
+        for model, size in by_name.items():
+            if name in (model, model.split("/")[-1]):
+                return size
+        known = [*by_name, *(model.split("/")[-1] for model in by_name)]
+        cure = nearest(name, known) if by_name else "it has no model"
+        raise UsageError(f"{self.name} has no model {name!r}", cure)
 
     def twin_of(self, key: str) -> Twin | None:
         """What stands for one of its models in a rehearsal: `rehearse.twins` says, else all have the same."""
@@ -135,6 +159,7 @@ def load_lab(folder: Path) -> Lab:
     path = folder / "lab.yaml"
     written = load_as(LabFile, path)
     check.stack(path, written)
+    check_sizes(path, written)
     made = expand(path, written)
     check.names(path, written, made)
     check.steps(path, written, made)
@@ -145,7 +170,7 @@ def load_lab(folder: Path) -> Lab:
         folder=folder, title=written.title, upstream=written.upstream, curriculum=written.curriculum,
         stack=written.stack, models=models, needs=written.needs, steps=made.steps, rehearse=rehearse,
         compare=_compared(path, written, made), cases=list(written.cases), groups=made.groups, breaks=written.breaks,
-        figures=written.figures,
+        figures=written.figures, smaller=written.smaller,
     )  # fmt: skip
     for number, broken in enumerate(lab.breaks):
         _check_break(lab, broken, number)

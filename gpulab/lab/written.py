@@ -39,6 +39,13 @@ class Needs(Strict):
         return nodes + gpus
 
 
+class Smaller(Strict):
+    """A smaller model for a GPU with less memory, and about how much it takes on each GPU in GiB."""
+
+    model: str
+    vram_gib: float = Field(gt=0, le=100_000)
+
+
 class Rehearsal(BaseModel):
     """How one step is rehearsed, only what differs: flags, environment, how many ranks (`processes`), the `stack` where
     it is not the one of the lab's rehearsal. `impossible` says why it is left out.
@@ -159,6 +166,7 @@ class LabFile(Strict):
     model: str | None = None
     models: dict[str, str] = Field(default_factory=dict)  # further ones: {teacher} in a line is models.teacher
     needs: Needs
+    smaller: list[Smaller] = Field(default_factory=list)  # of its family, the largest first
     steps: dict[str, Step] = Field(default_factory=dict)
     cases: dict[str, CaseStep] = Field(default_factory=dict)
     each: dict[str, Step] = Field(default_factory=dict)

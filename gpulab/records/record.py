@@ -76,6 +76,8 @@ class RunRecord(Model):
     title: str
     curriculum: str
     profile: Profile
+    model: str = ""
+    """The one of the lab's models that it ran with; none in a rehearsal."""
     why: str
     started: str
     ended: str = ""

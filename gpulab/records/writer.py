@@ -11,7 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from gpulab.common import redact
+from gpulab.common import overwrite, redact
 from gpulab.common.errors import UsageError
 from gpulab.common.files import write_atomically
 from gpulab.common.paths import runs_dir, shown
@@ -29,6 +29,12 @@ def end(folder: Path, record: RunRecord, state: State, failure: str) -> None:
     record.close(state)
     record.failures = [failure]
     write(folder, record)
+    _clean_logs(folder)
+
+
+def _clean_logs(folder: Path) -> None:
+    for log in (folder / "logs").glob("*.log"):
+        overwrite.secrets_in(log)
 
 
 class RunFolder:
@@ -96,10 +102,11 @@ class Writer:
         write(self.folder, self.record)
 
     def close(self, state: State) -> None:
-        """The last write: state, end; gives the lock back."""
+        """The last write: state, end; no secret is left in the logs; gives the lock back."""
         self.record.close(state)
         try:
             self.save()
+            _clean_logs(self.folder)
         finally:
             self._folder.let_go()
 

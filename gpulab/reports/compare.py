@@ -22,7 +22,7 @@ from gpulab.reports.report import COLOURS
 from gpulab.reports.series import Curve, training
 
 FILE = "compare.html"
-WIDEST = 36  # letters of a value in the table; the page has them all
+WIDEST = 100  # letters of a value in the table; the page has them all
 
 
 def compare(run: str, others: str) -> Outcome:
@@ -34,7 +34,9 @@ def compare(run: str, others: str) -> Outcome:
     groups = beside(runs)
     parts: list[Any] = [Text(line) for line in told(runs)]
     for group, rows in groups.items():
-        table = listing(group, *(str(n) for n in range(1, len(runs) + 1)), wraps="1")
+        table = listing(group, *(str(n) for n in range(1, len(runs) + 1)), wraps=group)
+        for column in table.columns:  # a path has no words to break between
+            column.no_wrap, column.overflow = False, "fold"
         for row in rows:
             table.add_row(Text(row.name), *(Text(value(one)) for one in row.values))
         parts += [table] if rows else []
@@ -51,9 +53,9 @@ def told(runs: Sequence[tuple[Path, RunRecord]]) -> list[str]:
 
 
 def value(one: object) -> str:
-    """A value as the table has room for it."""
+    """A value as the table has room for it: of a long one its begin and its end."""
     text = "-" if one is None else f"{one:.4g}" if isinstance(one, (int, float)) else str(one)
-    return text if len(text) <= WIDEST else f"{text[: WIDEST - 1]}…"
+    return text if len(text) <= WIDEST else f"{text[: WIDEST // 2]}…{text[1 - WIDEST // 2 :]}"
 
 
 def page_of(runs: Sequence[tuple[Path, RunRecord]]) -> str:

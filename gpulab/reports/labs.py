@@ -35,28 +35,34 @@ def list_labs(name: str = "") -> Outcome:
         lab = find_lab(name)
         entry = row(lab, machine, last.get(lab.slug))
         return Outcome({"labs": [entry]}, text=page(lab, machine, entry))
+    labs, failures = all_labs()
+    rows = [row(lab, machine, last.get(lab.slug)) for lab in labs]
+    return Outcome({"labs": rows}, failures=failures, text=table(labs, rows))
+
+
+def all_labs() -> tuple[list[Lab], list[str]]:
+    """Every lab that can be read, and what is wrong with the others: one broken lab does not hide them."""
     labs: list[Lab] = []
     failures: list[str] = []
     for each in lab_names():
         try:
             lab = load_lab(LABS / each)
-        except UsageError as error:  # one broken lab does not hide the others
+        except UsageError as error:
             failures.append(error.message)
             continue
         labs.append(lab)
-    rows = [row(lab, machine, last.get(lab.slug)) for lab in labs]
-    return Outcome({"labs": rows}, failures=failures, text=table(labs, rows))
+    return labs, failures
 
 
 def row(lab: Lab, machine: Machine, run: Path | None) -> dict[str, Any]:
     """A lab as --json has it."""
-    lacks = machine.lacks(lab.needs)
+    lacks = machine.lacks(lab.sizes[-1].needs)
     here = "no" if lacks and lab.rehearse.impossible else "rehearse" if lacks else "yes"
     record = read_or_why(run) if run else None
     state, profile = (record.state, record.profile) if isinstance(record, RunRecord) else (UNREADABLE, "")
     last = {"state": state if run else "never", "profile": profile, "run": run}
     return {"lab": lab.name, "title": lab.title, "stack": lab.stack, "needs": lab.needs.model_dump(), "here": here,
-            "last": last}  # fmt: skip
+            "smaller": [size.model_dump() for size in lab.smaller], "last": last}  # fmt: skip
 
 
 def table(labs: list[Lab], rows: list[dict[str, Any]]) -> Group:
@@ -68,6 +74,12 @@ def table(labs: list[Lab], rows: list[dict[str, Any]]) -> Group:
             lab.name, str(lab.needs), HERE[entry["here"]], ending(entry["last"]), *([lab.title] if wide else [])
         )
     return Group(listed, Text(LEGEND, style="dim"))
+
+
+def models(lab: Lab) -> str:
+    """Its model, and the smaller ones that may take its place, with the memory that they take."""
+    smaller = [f"{size.model} with {size.vram_gib:g} GiB" for size in lab.smaller]
+    return ", else ".join([lab.model or "", *smaller])
 
 
 def ending(last: dict[str, Any]) -> Text:
@@ -89,9 +101,11 @@ def day_of(run: Path) -> str:
 def page(lab: Lab, machine: Machine, entry: dict[str, Any]) -> Table:
     """All that is to know of a lab before it runs."""
     run: Path | None = entry["last"]["run"]
-    lacks = machine.lacks(lab.needs)
+    lacks = machine.lacks(lab.sizes[-1].needs)
+    fits = next((size for size in lab.sizes if not machine.lacks(size.needs)), lab)
+    how = "as written" if fits.model == lab.model else f"with {fits.model}"
     here = {
-        "yes": "as written, on this machine's GPUs",
+        "yes": f"{how}, on this machine's GPUs",
         "rehearse": f"as a rehearsal on the CPU: {lacks}",
         "no": f"no: {lacks}; its rehearsal is impossible: {lab.rehearse.impossible}",
     }[entry["here"]]
@@ -100,7 +114,7 @@ def page(lab: Lab, machine: Machine, entry: dict[str, Any]) -> Table:
         "needs": f"{lab.needs}; {lab.needs.disk_gib:g} GiB of disk, about {lab.needs.minutes:g} minutes",
         "here": here,
         "stack": lab.stack,
-        "model": lab.model or "",
+        "model": models(lab),
         "steps": ", ".join(lab.steps),
         "last run": f"{ending(entry['last'])}: ./inv show {run.parent.name}/{run.name}" if run else "never",
         "more": shown(lab.folder / "README.md"),

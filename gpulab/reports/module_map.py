@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
-from packaging.requirements import Requirement
 from pydantic import BaseModel, ConfigDict
 
 from gpulab.common.files import write_atomically
@@ -27,7 +26,7 @@ HEAD = """\
 # The modules of ms-swift
 
 {name} {version}, as the stack `cpu` installs it; files are below `site-packages`. What a command does with them, and in
-which order: [the main line](main-line.md).
+which order: [the main line](main-line.md). How it is packed and started: [ms-swift as a project](swift-project.md).
 """
 
 
@@ -72,8 +71,9 @@ class Module:
 
 @dataclass
 class Source:
-    """The installed package: its modules, and where each name of a module's top is defined."""
+    """The installed package: the folder it is in, its modules, and where each name of a module's top is defined."""
 
+    site: Path
     modules: list[Module]
     distribution: Distribution
     places: dict[str, list[tuple[str, ast.stmt]]] = field(default_factory=dict)
@@ -88,7 +88,7 @@ class Source:
             package = place.parts[1] if len(place.parts) > 2 else ""
             modules.append(Module(ast.parse(text), str(place), package, len(text.splitlines())))
         (found,) = distributions(path=[str(site)], name=NAME)
-        source = cls(modules, found)
+        source = cls(site, modules, found)
         for module in modules:
             for part in module.tree.body:
                 for name in names(part):
@@ -111,27 +111,6 @@ def names(part: ast.stmt) -> list[str]:
         return [part.name]
     targets = part.targets if isinstance(part, ast.Assign) else [part.target] if isinstance(part, ast.AnnAssign) else []
     return [target.id for target in targets if isinstance(target, ast.Name)]
-
-
-def packaging(source: Source) -> str:
-    """What the package says of itself: its programs, what it needs, its extras."""
-    programs = [e for e in source.distribution.entry_points if e.group == "console_scripts"]
-    rows = [[f"`{e.name}`", f"`{e.value}`", f"`{entry(source, e.value)}`"] for e in sorted(programs)]
-    needs = [Requirement(line) for line in source.distribution.requires or []]
-    always = [need.name for need in needs if not need.marker or "extra" not in str(need.marker)]
-    extras = source.distribution.metadata.get_all("Provides-Extra") or []
-    of = {e: list(dict.fromkeys(n.name for n in needs if f'extra == "{e}"' in str(n.marker))) for e in extras}
-    of = {extra: [name for name in names if name not in always] for extra, names in of.items()}
-    parts = [
-        "## Packaging",
-        "Installed, ms-swift is a package `swift` and these programs. Each looks the command up in a table of its file "
-        "and starts that command's module in a new Python, or under torchrun where `NPROC_PER_NODE` is set.",
-        markdown(["program", "entry point", "where"], rows),
-        f"It always needs {len(always)} packages: {', '.join(f'`{name}`' for name in sorted(always, key=str.lower))}. "
-        "What else a backend needs is an extra:",
-        markdown(["extra", "brings"], [[f"`{e}`", ", ".join(f"`{n}`" for n in of[e])] for e in sorted(of) if of[e]]),
-    ]  # fmt: skip
-    return "\n\n".join(parts)
 
 
 def entry(source: Source, value: str) -> str:
@@ -205,7 +184,7 @@ def page(source: Source) -> str:
     """The page."""
     written = load_as(MapFile, Path(__file__).with_suffix(".yml"))
     parts = [
-        HEAD.format(name=NAME, version=source.distribution.version).rstrip(), packaging(source),
+        HEAD.format(name=NAME, version=source.distribution.version).rstrip(),
         "## Commands", commands(source),
         "## Packages", packages(source, written),
         "## Registries", "A file of `--external_plugins` puts what it adds into one of these, and a flag names it.",

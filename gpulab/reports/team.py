@@ -27,7 +27,7 @@ def show_team(folders: Sequence[str]) -> Outcome:
             raise UsageError(
                 f"--records {folder}: no runs in it", "name a folder like runs/: CHAPTER-LAB/TIME/run.json"
             )
-        people[_name(folder, people)] = standings(labs, records.values())
+        people[_name(folder, people)] = standings(labs, records)
     table = lines("row", "what", *people, wraps="what")
     rows = []
     for found in zip(*people.values(), strict=True):

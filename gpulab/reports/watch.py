@@ -11,7 +11,6 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from gpulab.common import redact
 from gpulab.common.causes import tail
 from gpulab.common.console import console
 from gpulab.common.listing import lines
@@ -83,6 +82,6 @@ def _log(folder: Path, record: RunRecord) -> list[Text]:
     step = record.steps[-1] if record.steps else None
     if not step or not step.log:
         return []
-    last = [redact.text(line) for line in tail(folder / step.log, LINES)]
+    last = tail(folder / step.log, LINES)
     shown = [Text.from_ansi(line, style="dim", no_wrap=True, overflow="ellipsis") for line in last]
     return [Text(step.log, "bold"), *shown]

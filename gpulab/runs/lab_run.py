@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 
-from gpulab.common import redact
+from gpulab.common import overwrite, redact
 from gpulab.common.causes import likely_cause, tail
 from gpulab.common.console import console
 from gpulab.common.failure import Failure
@@ -137,6 +137,8 @@ class LabRun:
     def _judge(self, entry: StepRecord, command: Command, ended: Ended) -> list[str]:
         """What failed about a step: its exit, its artefacts, its proofs. Fills the record's entry."""
         log = self.session.log(command.step)
+        for name in {command.step, *(rank.name for rank in self.session.ranks(command.step))}:
+            overwrite.secrets_in(self.session.log(name))
         self._described(entry, command)
         entry.exit = ended.exit
         with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):  # they show, they don't judge
@@ -159,7 +161,7 @@ class LabRun:
         )
         if failure:
             for line in tail(ended.log or log, TAIL):
-                console.print(f"    {redact.text(line)}", markup=False, style="dim")
+                console.print(f"    {line}", markup=False, style="dim")
         return failures
 
     def _serve_on(self, server: str) -> None:

@@ -30,7 +30,7 @@ MOST_GPUS, MOST_GIB = 1024, 4096  # of a node, of a GPU: more is a slip of the h
 
 
 def show_plan(
-    name: str, *, hosts: str = "", limit: str = "", nodes: int = 0, gpus: int = 0, vram_gib: float = 0,
+    name: str, *, hosts: str = "", limit: str = "", nodes: int = 0, gpus: int = 0, vram_gib: float = 0, model: str = "",
     settings: Sequence[str] = (),
 ) -> Outcome:  # fmt: skip
     """The plan of a lab on GPUs. Exit 1 where a step can't fit, with what would help.
@@ -40,8 +40,10 @@ def show_plan(
     positive("--gpus", gpus, MOST_GPUS)
     positive("--vram-gib", vram_gib, MOST_GIB)
     lab = find_lab(name)
+    lab = lab.of_model(model) if model else lab
     count = node_count(lab, nodes)
     cluster = find_cluster(lab, count, hosts=hosts, limit=limit, gpus=gpus, vram_gib=vram_gib)
+    written, lab = lab.model, largest_for(lab, cluster.devices)
     by_step = parse_settings(settings, lab)
     ports = asked_ports(lab, by_step)  # which are free is found out when it runs
     spec = PlanSpec(lab=lab, profile="gpu", stack=load_stack(lab.stack), settings=by_step, ports=ports)
@@ -53,10 +55,19 @@ def show_plan(
     ]  # fmt: skip
     failures = [planned.failure for planned in steps if planned.failure]
     data, page = plan_data(lab, cluster, steps), plan_page(lab, cluster, steps)
+    if lab.model != written:
+        fits = f"with {lab.model}, the largest of the lab's models that fits; as written it is {written}"
+        page = Group(Text(fits), page)
     if made.left_out:
         data["left_out"] = dict(made.left_out)
         page = Group(page, *(Text(f"\n{step} is left out: {why}") for step, why in made.left_out.items()))
     return Outcome(data, failures, page)
+
+
+def largest_for(lab: Lab, devices: Devices) -> Lab:
+    """The lab with the largest of its models for which such GPUs suffice; as written where none does."""
+    fitting = (s for s in lab.sizes if s.needs.vram_gib <= devices.vram_gib and s.needs.gpus <= devices.count)
+    return next(fitting, lab)
 
 
 def find_cluster(lab: Lab, count: int, *, hosts: str, limit: str, gpus: int, vram_gib: float) -> Cluster:
@@ -70,7 +81,8 @@ def find_cluster(lab: Lab, count: int, *, hosts: str, limit: str, gpus: int, vra
             raise UsageError(f"{count} nodes are asked for, {hosts} has {len(listed)}", "take fewer: --nodes N")
         return Cluster([Node(h.name, h.address, "") for h in listed[:count]], needed, f"{hosts}, no host was asked")
     if hosts:
-        compute_nodes = find_compute_nodes(lab.needs, hosts, limit, count)
+        needs, *less = (size.needs for size in lab.sizes)
+        compute_nodes = find_compute_nodes(needs, hosts, limit, count, less=less)
         found = offered([n.machine for n in compute_nodes])
         places = [compute_node.node for compute_node in compute_nodes]
         lacking = "" if found else "; they lack the GPUs that the lab needs, which are planned with"

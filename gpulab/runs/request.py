@@ -20,6 +20,7 @@ class LabRequest:
 
     name: str
     rehearse: bool = False
+    model: str = ""
     settings: Sequence[str] = ()
     keep_serving: bool = False
     hub: str = HUBS[0]
@@ -36,12 +37,15 @@ class LabRequest:
         """Raises UsageError for what can't be asked for."""
         if self.hub not in HUBS:
             raise UsageError(f"no hub {self.hub!r}", f"one of {', '.join(HUBS)}")
+        if self.model and self.rehearse:
+            raise UsageError("--model and --rehearse exclude each other", "a rehearsal takes a tiny twin of the model")
         if self.engine == SlurmBackend.name and self.keep_serving:
             raise UsageError("a job ends with its last step", "leave --keep-serving out, or take --engine docker")
 
     def lab(self) -> Lab:
-        """The lab, with the steps that are asked for. Raises UsageError where there is none."""
-        return find_lab(self.name).only(self.only.split(",") if self.only else [])
+        """The lab, with the model and the steps that are asked for. Raises UsageError where there is none."""
+        lab = find_lab(self.name).only(self.only.split(",") if self.only else [])
+        return lab.of_model(self.model) if self.model else lab
 
 
 def node_count(lab: Lab, asked: int) -> int:

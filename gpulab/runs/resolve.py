@@ -24,12 +24,13 @@ def resolve(request: LabRequest, *, to_show: bool = False) -> RunSpec:
     lab = request.lab()
     nodes = node_count(lab, request.nodes)
     either = [lab.stack, lab.rehearse.stack]
-    compute_nodes = compute_nodes_for(lab.needs, request.engine, request.hosts, request.limit, nodes, either)
+    needs = [size.needs for size in lab.sizes]
+    compute_nodes = compute_nodes_for(needs, request.engine, request.hosts, request.limit, nodes, either)
     machines = machines_of(compute_nodes, request.engine, nodes)
-    if to_show and lab.rehearse.impossible and not request.rehearse:
+    if to_show and (request.model or lab.rehearse.impossible) and not request.rehearse:
         profile, why = AS_WRITTEN  # there is nothing else to show
     else:
-        profile, why = choose_profile(lab, machines, nodes, rehearse=request.rehearse)
+        lab, profile, why = choose_profile(lab, machines, nodes, rehearse=request.rehearse, asked=request.model)
     stack = load_stack(lab.rehearse.stack if profile == "cpu" else lab.stack)
     stacks = stacks_of(lab, profile, stack)
     engine = choose_engine(
@@ -43,20 +44,36 @@ def resolve(request: LabRequest, *, to_show: bool = False) -> RunSpec:
     )  # fmt: skip
 
 
-def choose_profile(lab: Lab, machines: Sequence[Machine], nodes: int = 1, *, rehearse: bool) -> tuple[Profile, str]:
-    """(`gpu` or `cpu`, why in a line). Raises UsageError when the lab can't run here at all."""
-    lacks = next(filter(None, (machine.lacks(lab.needs) for machine in machines)), None)
-    if not lacks and len(machines) < nodes:
-        lacks = f"{len(machines)} machine here, the lab needs {nodes} (--hosts gpus.ini)"
+def choose_profile(
+    lab: Lab, machines: Sequence[Machine], nodes: int = 1, *, rehearse: bool, asked: str = ""
+) -> tuple[Lab, Profile, str]:
+    """(the lab with the largest of its models that fits, `gpu` or `cpu`, why in a line). `asked`: the model that was
+    asked for, which the lab has already. Raises UsageError when the lab can't run here at all."""
+    sizes = lab.sizes
+    fitted = next((size for size in sizes if not lacking(size, machines, nodes)), sizes[-1])
+    lacks = lacking(fitted, machines, nodes)
     if not lacks and not rehearse:
         gpus = ", ".join(sorted({g.name for machine in machines for g in machine.gpus})) or "no GPU needed"
-        return "gpu", f"running {lab.model or 'it'} as written ({gpus})"
+        how = "as asked" if asked else "as written"
+        if fitted.model != lab.model:
+            how = f"the largest of its models that fits; as written {lab.model} with {lab.needs.vram_gib:g} GiB"
+        return fitted, "gpu", f"running {fitted.model or 'it'} {how} ({gpus})"
+    if asked:
+        raise UsageError(f"{lab.name} can't run with {asked}: {lacks}", "a rehearsal takes a twin: leave --model out")
     if lab.rehearse.impossible:
         raise UsageError(
             f"{lab.name} can't be rehearsed on a CPU: {lab.rehearse.impossible}", lacks or "run it without --rehearse"
         )
     of = f" with a tiny twin of {lab.model}" if lab.rehearse.twin else ""
-    return "cpu", f"{lacks or 'as asked'}: rehearsing on the CPU{of}"
+    return lab, "cpu", f"{lacks or 'as asked'}: rehearsing on the CPU{of}"
+
+
+def lacking(lab: Lab, machines: Sequence[Machine], nodes: int = 1) -> str | None:
+    """Why the machines can't run a lab on their GPUs, in a few words; None when they can."""
+    lacks = next(filter(None, (machine.lacks(lab.needs) for machine in machines)), None)
+    if not lacks and len(machines) < nodes:
+        return f"{len(machines)} machine here, the lab needs {nodes} (--hosts gpus.ini)"
+    return lacks
 
 
 def asked_ports(lab: Lab, settings: Mapping[str, Mapping[str, str]]) -> dict[str, int]:

@@ -76,7 +76,7 @@ def serve(
     if why:
         services.end(service)
         for line in tail(service.log, 12):
-            console.print(f"    {redact.text(line)}", markup=False, style="dim")
+            console.print(f"    {line}", markup=False, style="dim")
         cause = likely_cause(service.log)
         return Outcome(
             failures=[

@@ -76,7 +76,7 @@ def workplace(stack: str, engine: str, hosts: str, limit: str, gpus: int) -> Run
     if gpus and not takes_gpus:
         raise UsageError(f"the stack {stack} uses no GPU", "leave --gpus out, or take another stack: ./inv stacks")
     asked = Needs.model_validate({"gpus": gpus})
-    compute_nodes = compute_nodes_for(asked, engine, hosts, limit, 1, [stack])
+    compute_nodes = compute_nodes_for([asked], engine, hosts, limit, 1, [stack])
     machines = machines_of(compute_nodes, engine, 1)
     there = len(machines[0].gpus)
     if gpus > there:

@@ -41,9 +41,10 @@ class RunSpec(PlanSpec):
     def again(cls, record: RunRecord, why: str, limit: str = "") -> RunSpec:
         """What a record says was run, on the same hosts or those of `limit`. Raises UsageError where that can't be."""
         lab, stack = find_lab(record.lab).only(record.only), load_stack(record.stack["name"])
+        lab = lab.of_model(record.model) if record.model else lab
         stacks = stacks_of(lab, record.profile, stack)
         compute_nodes = compute_nodes_for(
-            lab.needs, record.engine, record.inventory, limit or ",".join(record.hosts), record.nodes, [stack.name]
+            [lab.needs], record.engine, record.inventory, limit or ",".join(record.hosts), record.nodes, [stack.name]
         )
         engine = choose_engine(
             record.engine, stack, compute_nodes, record.inventory, others=stacks.values(), requeue=record.requeue
@@ -76,7 +77,8 @@ class RunSpec(PlanSpec):
         lab, machines = self.lab, self.machines
         return RunRecord(
             run=run, lab=lab.name, title=lab.title, curriculum=lab.curriculum, profile=self.profile,
-            why=self.why, started=now(), argv=["inv", *redact.argv(sys.argv[1:])],
+            model=(self.profile == "gpu" and lab.model) or "", why=self.why, started=now(),
+            argv=["inv", *redact.argv(sys.argv[1:])],
             settings={step: dict(flags) for step, flags in self.settings.items()}, hub=self.hub,
             ports=dict(self.ports), nodes=self.nodes, only=list(lab.steps), keep_serving=self.keep_serving,
             engine=self.engine.name, hosts=[compute_node.host.name for compute_node in self.compute_nodes],
@@ -95,16 +97,17 @@ def stacks_of(lab: Lab, profile: Profile, stack: Stack) -> dict[str, Stack]:
 
 
 def compute_nodes_for(
-    needs: Needs, engine: str, inventory: str, limit: str, nodes: int, stacks: Sequence[str]
+    needs: Sequence[Needs], engine: str, inventory: str, limit: str, nodes: int, stacks: Sequence[str]
 ) -> list[ComputeNode]:
-    """The hosts for so many nodes, and what they say of the images of the stacks that may be used; none where the lab
-    runs on this machine."""
+    """The hosts for so many nodes, those that meet the first of `needs` that enough of them meet, and what they say of
+    the images of the stacks that may be used; none where the lab runs on this machine."""
     if not inventory:
         return []
     images = [Image(stack).tag for stack in map(load_stack, dict.fromkeys(stacks)) if stack.lock.exists()]
+    most, *less = needs
     if engine == SlurmBackend.name:  # which nodes a job gets is Slurm's choice: one stands for all
-        return find_compute_nodes(needs, inventory, limit or "gpu", 1, images)
-    return find_compute_nodes(needs, inventory, limit, nodes, images)
+        return find_compute_nodes(most, inventory, limit or "gpu", 1, images, less)
+    return find_compute_nodes(most, inventory, limit, nodes, images, less)
 
 
 def machines_of(compute_nodes: Sequence[ComputeNode], engine: str, nodes: int) -> list[Machine]:

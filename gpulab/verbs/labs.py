@@ -12,6 +12,7 @@ from gpulab.verbs.options import (
     HUB,
     LAB,
     LIMIT,
+    MODEL,
     NODES,
     ONLY,
     RUN,
@@ -29,6 +30,7 @@ from gpulab.verbs.verb import verb
     LAB,
     flag("rehearse", "on the CPU with a tiny twin, even where there is a GPU"),
     flag("dry", "print the plan as a shell script and run nothing"),
+    MODEL,
     SETTINGS,
     flag("keep_serving", "leave the last server up when all is done, until Ctrl-C"),
     HUB,
@@ -43,7 +45,8 @@ from gpulab.verbs.verb import verb
 def lab(**options: Any) -> Outcome:
     """Run a lab: on the GPUs it needs, else rehearsed on the CPU.
 
-    A rehearsal runs the real ms-swift with a tiny twin of the model.
+    It takes the largest of the lab's models that fits. A rehearsal runs
+    the real ms-swift with a tiny twin of the model.
     """
     from gpulab.runs.dry import dry
     from gpulab.runs.execute import run_lab
@@ -64,6 +67,7 @@ def lab(**options: Any) -> Outcome:
     NODES,
     number("gpus", "GPUs of each node; no host is asked, so the cluster may be one that you do not have yet"),
     number("vram_gib", "memory of each GPU in GiB, as --gpus", default=0.0),
+    MODEL,
     SETTINGS.called("step.key=value, as in inv lab: train.tensor_model_parallel_size=4"),
 )
 def plan(**options: Any) -> Outcome:
@@ -126,14 +130,18 @@ def curriculum(export: str, records: list[str]) -> Outcome:
 
 @verb(
     Option("lab", "one lab, at length: `quickstart` or `start/quickstart`", to="name", by_place=True),
+    Option("gpu", "which labs run on a GPU of so many GiB, and with which model: 12, or 2x24 for two"),
     flag("write", "bring the READMEs' tables of labs up to date"),
 )
-def labs(write: bool, **options: Any) -> Outcome:
+def labs(name: str, gpu: str, write: bool) -> Outcome:
     """List the labs: what they need, how their last runs ended."""
     from gpulab.reports.labs import list_labs
+    from gpulab.reports.labs_by_gpu import labs_on
     from gpulab.reports.new_lab import write_tables
 
-    return write_tables() if write else list_labs(**options)
+    if sum(map(bool, (name, gpu, write))) > 1:
+        raise UsageError("--lab, --gpu and --write exclude each other", "one of them alone")
+    return write_tables() if write else labs_on(gpu) if gpu else list_labs(name)
 
 
 @verb(

@@ -61,6 +61,7 @@ LAB = first("name", "the lab's folder: `quickstart` or `start/quickstart`")
 SETTINGS = repeated("set", "step.key=value: a flag for one step's command", to="settings")
 SERVER_SETTINGS = SETTINGS.called("key=value: a flag of `swift deploy`")
 ONLY = Option("only", "these steps alone, and those that they refer to: ddp,zero3")
+MODEL = Option("model", "one of the lab's models, and not the largest that fits: ./inv labs NAME has them")
 ENGINE = Option(
     "engine", "local (the stack's venv), docker (its image; usual on hosts) or slurm (a job in the hosts' queue)"
 )

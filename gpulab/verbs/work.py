@@ -40,3 +40,19 @@ def notebook(**options: Any) -> Outcome:
     from gpulab.runs.notebook import open_notebook
 
     return open_notebook(**options)
+
+
+@verb(
+    first("plugin", "what labs/extend registers: stops_at_loss", to="name"),
+    Option("source", "a clone of ms-swift, which gets the branch; its own folder stays as it is"),
+    Option("to", "without a clone: a new folder that gets a repository of the installed ms-swift"),
+    Option("branch", "its name; usual is add-stops-at-loss"),
+)
+def pr_draft(**options: Any) -> Outcome:
+    """Draft a pull request to ms-swift of a plugin.
+
+    A branch with the change, its test and documentation, which passes ms-swift's own checks. Nothing is pushed.
+    """
+    from gpulab.runs.pull_request.draft import draft
+
+    return draft(**options)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gpulab.reports import module_map
+from gpulab.reports import module_map, swift_project
 from gpulab.runs import main_line
 from gpulab.stacks.stack import load_stack
 from tests.labs.conftest import ROOT
@@ -32,6 +32,7 @@ def test_the_main_line_of_sft_is_that_of_a_fresh_trace(tmp_path):
     assert committed == fresh, "python -m gpulab.runs.main_line brings it up to date"
 
 
-def test_the_map_of_modules_is_that_of_the_installed_package():
-    fresh = module_map.page(module_map.Source.of(load_stack("cpu")))
-    assert module_map.PAGE.read_text() == fresh, "python -m gpulab.reports.module_map brings it up to date"
+@pytest.mark.parametrize("made", [module_map, swift_project])
+def test_the_page_is_that_of_the_installed_package(made):
+    fresh = made.page(module_map.Source.of(load_stack("cpu")))
+    assert fresh == made.PAGE.read_text(), f"python -m {made.__name__} brings it up to date"

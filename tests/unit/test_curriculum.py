@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from invoke.collection import Collection
 from rich.console import Console
 
+import tasks
 from gpulab.common.errors import UsageError
 from gpulab.common.paths import LABS, ROOT
 from gpulab.lab.lab import lab_names, load_lab
@@ -50,6 +52,40 @@ def test_a_row_names_only_labs_that_are_there_and_have_another_row() -> None:
     own = {name: load_lab(LABS / name).curriculum for name in lab_names()}
     wrong = [(name, lab) for name, row in rows().items() for lab in row.labs if own.get(lab, name) == name]
     assert not wrong, "no such lab, or its lab.yaml says the row already"
+
+
+THE_PLANS = ("D1.map", "D5.flow", "D5.paths", "D6.chooser", "D7.rlhf", "D7.multimodal", "D8.tests", "D9.dataset",
+             "milestone.draw", "milestone.submit")  # fmt: skip
+
+
+def test_every_output_is_a_file_or_comes_from_a_lab_or_a_verb() -> None:
+    found = {standing.row: standing.output for standing in standings({n: load_lab(LABS / n) for n in lab_names()}, {})}
+    assert not [row for row in THE_PLANS if not found[row]], "the plan asks for an output of it"
+    verbs = Collection.from_module(tasks).task_names
+    for row, outputs in found.items():
+        for output in outputs:
+            program, *words = output.split()
+            if program == "./inv":
+                assert words[0] in verbs, f"{row}: {output}"
+            else:
+                assert (ROOT / output).is_file(), f"{row}: {output}"
+
+
+def test_an_output_of_a_run_is_a_command_until_there_is_one(
+    write_lab: WriteLab, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = load_lab(write_lab(text=LAB))
+    row = curriculum.Row(en="a", zh="a", output=["README.md", "{run}/run.json"])
+    monkeypatch.setattr(curriculum, "rows", lambda: {"D4.train.tuners": row})
+    assert standings({lab.name: lab})[0].output == ["README.md", f"./inv lab {lab.name}"]
+    run = open_run(slug=lab.slug, only=["first", "second"])
+    run.record.close("done")
+    run.save()
+    (standing,) = standings({lab.name: lab})
+    assert Path(standing.output[1]).samefile(run.folder / "run.json")
+    assert f"| D4.train.tuners | a · a | `README.md`<br/>`{standing.output[1]}` |" in curriculum.as_markdown(
+        [standing], {lab.name: lab}
+    )
 
 
 def test_a_lab_stands_in_its_own_row_and_in_those_that_name_it(

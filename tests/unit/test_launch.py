@@ -12,9 +12,12 @@ import socket
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from gpulab.common.errors import UsageError
+from gpulab.engines.progress import Watch
 from gpulab.engines.remote import RemoteBackend
+from gpulab.engines.session import StepSession
 from gpulab.hosts.compute_node import ComputeNode, ask_compute_nodes
 from gpulab.hosts.inventory import Host
 from gpulab.hosts.preflight import must_be_one
@@ -50,6 +53,8 @@ DOCKER = """\
 case "$1" in
   info) [ -z "$ENGINE_IS_OFF" ] || { echo "Cannot connect to the Docker daemon" >&2; exit 1; }; echo "$INFO" ;;
   image) echo "$IMAGE" ;;
+  create) [ "$DOCKER_HOST" != "ssh://$CLAIMED" ] || { echo "The container name is already in use" >&2; exit 1; } ;;
+  inspect) echo '{"gpulab.run": "/elsewhere/runs/train-dpo/now"}' ;;
   run) while [ "$1" != --entrypoint ]; do shift; done; program=$2; shift 3; exec "$program" "$@" ;;
 esac
 """
@@ -126,6 +131,19 @@ def test_a_program_that_the_image_lacks_is_named_with_its_line_and_nothing_is_un
     with pytest.raises(UsageError, match=r"lab\.yaml:8: the stack cpu has no program 'swiift'"):
         backend.lay_ground(planned(backend, write_lab, tmp_path, program="swiift"))
     assert not list((tmp_path / "shared" / "runs").iterdir())
+
+
+def test_a_run_that_is_refused_after_its_files_were_shipped_leaves_none(
+    hosts: list[Host], write_lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLAIMED", "gpu2")
+    backend = RemoteBackend(load_stack("cpu"), asked(hosts))
+    backend.prepare()
+    made = planned(backend, write_lab, tmp_path)
+    with pytest.raises(UsageError, match="gpu2 is in use by the run train-dpo/now"):
+        StepSession(backend, made, lambda _: made, Watch(Console(quiet=True), ["say"]))
+    assert "docker run" in calls(tmp_path, "gpu1"), "its files were shipped beside the claim"
+    assert not list((tmp_path / "shared" / "runs").glob("*/*"))
 
 
 def test_a_taken_port_of_the_master_is_said(hosts: list[Host], write_lab, tmp_path: Path) -> None:

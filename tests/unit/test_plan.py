@@ -94,13 +94,13 @@ def test_the_hub_is_ms_swifts_own_switch(write_lab, tmp_path):
 
 def test_a_gpu_that_meets_the_needs_runs_the_real_model_and_rehearse_overrides_it():
     lab = find_lab("quickstart")
-    assert choose_profile(lab, [machine(H100)], rehearse=False)[0] == "gpu"
-    assert choose_profile(lab, [machine(H100)], rehearse=True)[0] == "cpu"
+    assert choose_profile(lab, [machine(H100)], rehearse=False)[1] == "gpu"
+    assert choose_profile(lab, [machine(H100)], rehearse=True)[1] == "cpu"
 
 
 @pytest.mark.parametrize("gpus", [(), (Gpu("small", 4.0, 4.0, "GPU-2"),), (Gpu("busy", 80.0, 1.0, "GPU-3"),)])
 def test_without_a_fitting_gpu_it_says_in_a_line_that_it_rehearses(gpus):
-    profile, why = choose_profile(find_lab("quickstart"), [machine(*gpus)], rehearse=False)
+    _, profile, why = choose_profile(find_lab("quickstart"), [machine(*gpus)], rehearse=False)
     assert profile == "cpu"
     assert "needs 1 GPU with 8 GiB" in why
     assert "rehearsing on the CPU with a tiny twin of Qwen/Qwen3-0.6B" in why

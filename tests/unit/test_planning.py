@@ -189,7 +189,7 @@ def test_hosts_are_asked_where_no_gpus_are_named(lab, tmp_path, monkeypatch):
     lab()
     asked = []
 
-    def compute_nodes(needs, hosts, limit, count):
+    def compute_nodes(needs, hosts, limit, count, less):
         asked.append((needs.gpus, limit, count))
         raise UsageError("no host can be reached", "")
 

@@ -8,18 +8,35 @@ import subprocess
 
 import pytest
 
-from gpulab.common import redact
+from gpulab.common import causes, overwrite, redact
 from gpulab.common.errors import UsageError
+from gpulab.engines import service as services
 from gpulab.engines.rank_logs import RankLogs
-from gpulab.inside import machine_facts
+from gpulab.inside.machine.environment import environment
 from gpulab.lab.lab import load_lab
 from gpulab.lab.settings import parse_settings
 from gpulab.plan.make import plan
 from gpulab.plan.plan import PlanSpec
 from gpulab.plan.script import LocalShell, as_script
+from gpulab.records.service import ServiceRecord
+from gpulab.runs import execute, recover
+from gpulab.runs.request import LabRequest
 from gpulab.stacks.stack import load_stack
-from tests.records import open_run
+from tests.records import killed, open_run
 
+TWO_STEPS = """\
+title: One step says a secret, the next one reads its log
+upstream: examples/none
+curriculum: none
+stack: cpu
+needs: {}
+steps:
+  say:
+    run: /bin/sh say.sh
+  look:
+    run: /bin/sh look.sh {say}/../logs/say.log
+rehearse: {}
+"""
 # Names and forms under which people keep secrets; MARK stands in each.
 SECRETS = {
     "SSHPASS": "MARK", "OPENAI_KEY": "MARK", "GITHUB_PAT": "MARK", "MYSQL_PWD": "MARK", "MINIMAX_TOKEN": "MARK",
@@ -109,6 +126,55 @@ def test_a_record_is_its_owners_alone_and_has_no_secret(runs, monkeypatch):
     assert [stat.S_IMODE(path.stat().st_mode) for path in (file, writer.folder / "logs")] == [0o600, 0o700]
 
 
+@pytest.mark.parametrize("block", range(1, 40))
+def test_a_secret_is_overwritten_in_a_file_wherever_a_block_of_it_ends(tmp_path, monkeypatch, block):
+    """One secret begins like another, and the file keeps its length: who follows it has read a part already."""
+    monkeypatch.setattr(overwrite, "BLOCK", block)
+    monkeypatch.setenv("OPENAI_KEY", MARK)
+    monkeypatch.setenv("GITHUB_PAT", f"{MARK}-and-more")
+    log = tmp_path / "step.log"
+    log.write_text(f"10%\r{MARK} 完\nlogin: {MARK}-and-more\n{MARK}{MARK}")
+    overwrite.secrets_in(log)
+    stars = "*" * len(MARK)
+    assert log.read_text() == f"10%\n{stars} 完\nlogin: {stars}*********\n{stars}{stars}"
+
+
+def test_the_end_of_a_log_does_not_begin_with_the_rest_of_a_secret(tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENAI_KEY", MARK)
+    monkeypatch.setattr(causes, "LAST", len(f"{MARK[4:]}\nnext {MARK}\n"))
+    log = tmp_path / "step.log"
+    log.write_text(f"key: {MARK}\nnext {MARK}\n")
+    assert causes.tail(log, 9) == ["next ***"]
+
+
+def test_a_steps_log_has_no_secret_as_soon_as_the_step_has_ended(runs, write_lab, no_stack, monkeypatch):
+    monkeypatch.setattr("gpulab.runs.spec.git_state", dict)
+    folder = write_lab(text=TWO_STEPS)
+    (folder / "say.sh").write_text('echo "hello $OPENAI_KEY"\n')
+    (folder / "look.sh").write_text('grep -c "hello [*]" "$1"\n')
+    monkeypatch.setenv("OPENAI_KEY", MARK)
+    assert execute.run_lab(LabRequest("tiny", rehearse=True)).code == 0
+    said = {log.name: log.read_text() for log in runs.glob("*/*/logs/*.log")}
+    assert said == {"say.log": f"hello {'*' * len(MARK)}\n", "look.log": "1\n"}
+
+
+def test_a_run_that_is_closed_by_another_inv_has_no_secret_in_its_logs(runs, monkeypatch):
+    monkeypatch.setenv("OPENAI_KEY", MARK)
+    folder = killed(open_run())
+    (folder / "logs/server.log").write_text(f"hello {MARK}\n")
+    recover.sweep()
+    assert not tells((folder / "logs/server.log").read_text())
+
+
+def test_a_service_that_is_stopped_leaves_no_secret_in_its_log(runs, monkeypatch):
+    monkeypatch.setenv("OPENAI_KEY", MARK)
+    service = ServiceRecord(name="s", model="m", backend="vllm", stack="vllm", port=1)
+    service.write()
+    service.log.write_text(f"hello {MARK}\n")
+    services.end(service)
+    assert not tells(service.log.read_text())
+
+
 def test_the_merged_log_of_nodes_has_no_secret(tmp_path, monkeypatch):
     monkeypatch.setenv("GITHUB_PAT", MARK)
     (tmp_path / "0").write_text(f"logging in with {MARK}\n")
@@ -181,4 +247,4 @@ def test_a_script_names_a_secret_of_the_environment_and_runs_with_it(write_lab, 
 def test_the_doctor_tells_no_password_of_a_proxy(monkeypatch):
     monkeypatch.delenv("SSH_CONNECTION", raising=False)
     monkeypatch.setenv("https_proxy", f"http://me:{MARK[:4]}/@{MARK[4:]}@proxy:3128")
-    assert machine_facts.environment()["variables"]["https_proxy"] == "http://***@proxy:3128"
+    assert environment()["variables"]["https_proxy"] == "http://***@proxy:3128"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import io
 import json
 import re
 import tracemalloc
@@ -12,12 +13,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from gpulab.common.causes import tail
 from gpulab.common.errors import UsageError
 from gpulab.records.read import read
 from gpulab.records.writer import Writer
-from gpulab.reports.compare import compare
+from gpulab.reports.compare import compare, value
 from gpulab.reports.curves import draw
 from gpulab.reports.differences import beside, earlier, flags
 from gpulab.reports.report import page_of, show_report, write_report
@@ -162,7 +164,7 @@ def test_a_huge_log_is_read_from_its_end(tmp_path):
         stream.write("\n10%\r20%\nthe end 完\n".encode())
     tracemalloc.start()
     try:
-        assert [line.lstrip("\0") for line in tail(log, 3)] == ["", "20%", "the end 完"]
+        assert tail(log, 3) == ["20%", "the end 完"]
         assert tracemalloc.get_traced_memory()[1] < 2**24, "no more of it is held than its end"
     finally:
         tracemalloc.stop()
@@ -229,6 +231,22 @@ def test_compare_shows_figures_of_all_and_their_curves(run, runs):
     page = Page(found.data["page"].read_text())
     assert [c["label"] for c in page.charts[0]["curves"]] == ["1 train", "2 train"]
     assert found.data["page"].parent == run.folder
+
+
+def test_compare_cuts_no_path_on_a_narrow_terminal(runs):
+    for release in ("12.8", "13.0"):
+        open_run(environment={"CUDA_HOME": f"/usr/local/cuda-{release}/targets/x86_64-linux/lib64"}).close("done")
+    names = sorted(folder.name for folder in runs.glob("start-tiny/*"))
+    narrow = Console(width=80, file=io.StringIO())
+    narrow.print(compare(*(f"start-tiny/{name}" for name in names)).text)
+    rows = [line[line.index("/usr") :] for line in narrow.file.getvalue().splitlines() if "/usr" in line]
+    assert "…" not in narrow.file.getvalue() and "12.8" in rows[0] and "13.0" in rows[0]
+
+
+@pytest.mark.parametrize("length", [100, 101, 5000])
+def test_a_long_value_is_compared_by_its_begin_and_its_end(length):
+    said = value("begin".ljust(length - 3, "-") + "end")
+    assert said.startswith("begin") and said.endswith("end") and len(said) <= 100
 
 
 def test_a_comparison_needs_two_runs(run):

@@ -106,6 +106,12 @@ def test_links_lead_to_pages_of_the_site_and_others_are_text() -> None:
     assert relinked(text, "labs/a/b/README.md", known) == linked
 
 
+def test_the_plan_says_what_one_keeps_of_a_row(whole: Material) -> None:
+    kept = pages(whole, "en").texts["plan.md"].partition("## Outputs")[2]
+    assert "](docs/main-line.md)" in kept
+    assert "`labs/extend/dataset/plugin.py`" in kept
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_link_of_the_site_leads_to_a_page_or_a_picture_of_it(whole: Material, language: str) -> None:
     made = pages(whole, language)  # type: ignore[arg-type]

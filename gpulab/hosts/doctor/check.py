@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 State = dict[str, Any]
-"""What machine_facts.py found, and `lab`: how many hosts there are, what the pins say, the stacks without a lock, what
+"""What inside/machine found, and `lab`: how many hosts there are, what the pins say, the stacks without a lock, what
 the lab's own environments do without."""
 
 

@@ -17,7 +17,7 @@ from gpulab.hosts.doctor.check import CHECKS, State
 from gpulab.hosts.inventory import load_hosts
 from gpulab.hosts.show import look_at
 from gpulab.hosts.ssh import Answer
-from gpulab.inside import machine_facts
+from gpulab.inside.machine import facts
 from gpulab.stacks.stack import load_stacks
 
 PARTS = ["system", "memory", "gpus", "containers", "network", "environment", "faults", "pythons"]
@@ -47,7 +47,7 @@ def doctor(hosts: str, *, limit: str, every: bool) -> Outcome:
         }  # fmt: skip
         locks = {name: stack.lock.is_file() for name, stack in stacks.items()}
         lab = {"hosts": 1, "locks": locks, "left_out": left_out, **pins()}
-        states = {"this machine": {**machine_facts.look(PARTS, list(left_out)), "lab": lab}}
+        states = {"this machine": {**facts.look(PARTS, list(left_out)), "lab": lab}}
     rows = [row for name, state in states.items() for row in examine(name, state)]
     failures += [Failure(f"{r['check']}: {r['evidence']}", r["cure"], r["host"]) for r in rows if r["state"] == "sick"]
     shown = [r for r in rows if every or r["state"] != "well"]
@@ -85,7 +85,7 @@ def pins() -> dict[str, Any]:
 
 
 def examine(name: str, state: State) -> list[dict[str, str]]:
-    """The findings of every check that applies to one machine_facts."""
+    """The findings of every check that applies to one machine."""
     # A part that could not be read is no evidence of anything, and that is told.
     unread = {part: found["error"] for part, found in state.items() if isinstance(found, dict) and "error" in found}
     readable = {part: found for part, found in state.items() if part not in unread}

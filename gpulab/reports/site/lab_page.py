@@ -13,6 +13,7 @@ from gpulab.common.errors import UsageError
 from gpulab.lab.lab import Lab
 from gpulab.lab.step import Step
 from gpulab.records.record import RunRecord
+from gpulab.reports.labs import models
 from gpulab.reports.listings import UNREADABLE
 from gpulab.reports.report import FILE as REPORT
 from gpulab.reports.site.markdown import code, link, plain, relative, table
@@ -28,7 +29,7 @@ def lab_page(lab: Lab, page: str, readme: str, material: Material, words: Words)
     runs = material.runs.get(lab.slug, ())
     rows = [s for s in material.plan if lab.name in s.labs]
     facts = [
-        (words("needs"), lab.needs), (words("stack"), lab.stack), (words("model"), lab.model or ""),
+        (words("needs"), lab.needs), (words("stack"), lab.stack), (words("model"), models(lab)),
         (words("upstream"), lab.upstream),
         (words("rows"), ", ".join(f"{s.row} {s.en if words.language == 'en' else s.zh}" for s in rows)),
         (words("last_run"), state(runs[0][1], words) if runs else words("never")),

@@ -17,7 +17,6 @@ from gpulab.reports.listings import read_all
 
 MAIN_LINE = "docs/main-line.md"
 SHOWN = 5  # runs of a lab
-Runs = Mapping[Path, RunRecord | UsageError]
 
 
 @dataclass(frozen=True)
@@ -44,14 +43,14 @@ class Material:
 def gather() -> Material:
     """Read it all. Raises UsageError for a lab that can't be read; a record that can't be is told of in its place."""
     labs = {name: load_lab(LABS / name) for name in lab_names()}
-    runs: Runs = read_all()
+    runs = read_all()
     last: dict[str, list[tuple[Path, RunRecord | UsageError]]] = defaultdict(list)
     for folder, record in sorted(runs.items(), key=lambda run: run[0].name, reverse=True):  # newest first
         if len(last[folder.parent.name]) < SHOWN:
             last[folder.parent.name].append((folder, record))
     files = [ROOT / "README.md", ROOT / "README_CN.md", *sorted((ROOT / "docs").glob("*.md"))]
     documents = {str(file.relative_to(ROOT)): file.read_text(encoding="utf-8") for file in files}
-    plan = standings(labs, runs.values())
+    plan = standings(labs, runs)
     return Material(labs, last, plan, main_lines(documents.get(MAIN_LINE, "")), documents)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from markupsafe import Markup
 
+from gpulab.reports.curriculum import Standing
 from gpulab.reports.site.lab_page import coloured, day, lab_page, state
 from gpulab.reports.site.markdown import link, relative, relinked, table, with_pictures
 from gpulab.reports.site.material import Material
@@ -70,7 +71,17 @@ def plan_page(material: Material, words: Words) -> str:
             why = "" if s.labs else s.why
             lines.append((s.row, f"{what}: {why}" if why else what, labs, coloured(s.state, words), day(s.date)))
         parts += [f"## {part}", table(head, lines)]
+    kept = [(s.row, s.en if words.language == "en" else s.zh, outputs(s, material)) for s in material.plan if s.output]
+    parts += [f"## {words('outputs')}", table([words(name) for name in ("row", "what", "output")], kept)]
     return "\n\n".join(parts) + "\n"
+
+
+def outputs(standing: Standing, material: Material) -> Markup:
+    """What one keeps of a row: a document with its page, all else as it is called."""
+    return Markup("<br/>").join(
+        link(name, name) if name in material.documents else Markup(f"`{name}`")  # noqa: S704 (names of the lab's own)
+        for name in standing.output
+    )
 
 
 def labs_page(material: Material, words: Words) -> str:

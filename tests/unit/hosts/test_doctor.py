@@ -10,7 +10,7 @@ import pytest
 from gpulab.hosts.doctor import page
 from gpulab.hosts.doctor.check import CHECKS, State
 from gpulab.hosts.doctor.examine import PARTS, doctor, examine
-from gpulab.inside import machine_facts
+from gpulab.inside.machine import facts
 from gpulab.stacks.stack import load_stack
 
 # A healthy host of a cluster: two GPUs, InfiniBand, everything in its place.
@@ -183,7 +183,7 @@ def test_a_healthy_machine_with_the_labs_own_stack_ends_well(name, monkeypatch) 
     venv = {"where": str(stack.venv), "packages": {"ms-swift": "4.6.0", "torch": "2.13.0+cpu"}, "broken": {},
             "conflicts": MISSING[:1], "flash_attn_max": ""}  # fmt: skip
     monkeypatch.setattr(type(stack), "installed", True)
-    monkeypatch.setattr(machine_facts, "look", lambda *_: {"pythons": [venv]})
+    monkeypatch.setattr(facts, "look", lambda *_: {"pythons": [venv]})
     outcome = doctor("", limit="", every=True)
     assert outcome.failures == []
     assert {row["check"]: row["state"] for row in outcome.data["findings"]}["trl-transformers"] == "well"
@@ -194,7 +194,7 @@ def test_the_page_is_up_to_date() -> None:
 
 
 def test_this_machine_can_be_examined() -> None:
-    state = machine_facts.look(PARTS)
+    state = facts.look(PARTS)
     assert {part: found["error"] for part, found in state.items() if isinstance(found, dict) and "error" in found} == {}
     assert findings(state)["shm"]["state"] in ("well", "sick")
 

@@ -1,0 +1,1 @@
+"""`inv pr-draft`: a plugin of labs/extend as a change of ms-swift itself."""
