@@ -48,6 +48,10 @@ def verb(*options: Option) -> Callable[[Callable[..., Outcome]], Task[Any]]:
                     raise UsageError(f"--limit {values['limit']}: it chooses hosts of an inventory", cure)
                 return body(**given)
 
+            if values.get("hosts"):  # it takes as long as to import what the verb needs
+                from gpulab.hosts.inventory import begin
+
+                begin(values["hosts"])
             code = carry_out(checked, as_json=as_json, debug=debug)
             if code:
                 raise Exit(code=code)
@@ -55,6 +59,7 @@ def verb(*options: Option) -> Callable[[Callable[..., Outcome]], Task[Any]]:
         context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD)
         run.__signature__ = inspect.Signature([context, *(o.parameter for o in every)])  # type: ignore[attr-defined]
         made: Task[Any] = task(
+            name=run.__name__.replace("_", "-"),  # as it is typed
             positional=[o.name for o in options if o.default is None],
             iterable=[o.name for o in options if o.default == []],
             help={o.name: o.help for o in every},
