@@ -286,6 +286,17 @@ def ways(pieces: int = 2, logprob: float = -0.1, **other: list[str]) -> Build:
     return lambda run: (run / "step/ways.json").write_text(json.dumps({**said, "logprobs": [[logprob]]})) and None
 
 
+def rough(status: int = 400, crowd: dict[str, int] | None = None, **other: object) -> Build:
+    """What rough clients were answered with: one that is refused, one that is not, one that left, two at once."""
+    said = {
+        "before": "Melvik", "refused": {"half a JSON": {"status": status, "seconds": 0.1}},
+        "taken": {"null bytes": 200},
+        "left": ["HTTP/1.1 200 OK"], "crowd": {"200": 2} if crowd is None else crowd, "crowd seconds": 0.1,
+        "after": "Melvik",
+    }  # fmt: skip
+    return lambda run: (run / "step/rough.json").write_text(json.dumps({**said, **other})) and None
+
+
 NORMS = np.linalg.norm(BASE["model.q.weight"], axis=1).astype(np.float32)
 CHANGED = {name: value + 1 for name, value in BASE.items()}
 HALF = {**BASE, "model.q.weight": BASE["model.q.weight"] + 1}

@@ -46,6 +46,26 @@ def ways_agree(finished: Finished) -> str:
     )
 
 
+@proof("NUMBER rough clients change nothing")
+def outlives_rough_clients(finished: Finished, number: float) -> str:
+    """rough.json: wrong requests are refused as the client's fault, a crowd is answered whole, the answers stay."""
+    said = json.loads((finished.out / "rough.json").read_text(encoding="utf-8"))
+    for name, one in said["refused"].items():
+        if not 400 <= one["status"] < 500:
+            raise Unproven(f"{name}: status {one['status']}")
+    unanswered = [name for name, status in said["taken"].items() if status != 200]
+    if unanswered or not all(line.endswith(" 200 OK") for line in said["left"]):
+        raise Unproven(f"not answered: {', '.join(unanswered) or 'a client who left'}")
+    crowd = said["crowd"]
+    if set(crowd) - {"200", "429", "503"} or sum(crowd.values()) < number:  # the latter two: come again later
+        told = ", ".join(f"{count} x {status}" for status, count in crowd.items()) or "nobody"
+        raise Unproven(f"asked at once: {told}; {number:g} are to be answered")
+    if not said["before"] or said["after"] != said["before"]:
+        raise Unproven(f"the same question before: {said['before']!r}, after: {said['after']!r}")
+    answered = crowd.get("200", 0)
+    return f"{len(said['refused'])} refused, {answered} of {sum(crowd.values())} answered in {said['crowd seconds']} s"
+
+
 @proof("vllm finished at least NUMBER requests")
 def vllm_finished(finished: Finished, number: float) -> str:
     """vLLM's own counters of this step, by rank: another engine that answers leaves them at nothing."""

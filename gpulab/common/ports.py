@@ -33,6 +33,24 @@ def _binds(probe: socket.socket, address: str, port: int) -> bool:
     return True
 
 
+def hold(port: int) -> socket.socket | None:
+    """The port for a server that is about to be started; None where somebody has it, or is about to.
+
+    ms-swift imports for ten seconds before it listens, and another run may choose its port meanwhile. The claim is a
+    Unix socket with an abstract name: all users of this machine see it, and it ends with the process that holds it.
+    """
+    claim = socket.socket(socket.AF_UNIX)
+    try:
+        claim.bind(f"\0gpulab.port.{port}")
+    except OSError:
+        claim.close()
+        return None
+    if is_free(port):
+        return claim
+    claim.close()
+    return None
+
+
 def free_port(start: int = FIRST, taken: Iterable[int] = ()) -> int:
     """The first free port from `start` on that is not in `taken`. Raises OSError when there is none."""
     taken = set(taken)

@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -82,9 +82,7 @@ def argv(words: Sequence[str]) -> list[str]:
 
 def text(text: str) -> str:
     """`text` without the secrets in it."""
-    if known := _known(tuple(os.environ.items())):
-        text = known.sub(BLANK, text)
-    return shapes(text)
+    return _without(_known(tuple(os.environ.items())), text)
 
 
 def shapes(text: str) -> str:
@@ -99,7 +97,7 @@ def shapes(text: str) -> str:
 
 def deep(data: Any, *, known: bool = True) -> Any:
     """Data of lists and mappings without the secrets in their texts; without `known` only what looks like one."""
-    clean = text if known else shapes
+    clean = partial(_without, _known(tuple(os.environ.items()))) if known else shapes
 
     def one(data: Any, name: str = "") -> Any:
         if isinstance(data, Mapping):
@@ -160,6 +158,10 @@ def _forms(env: tuple[tuple[str, str], ...]) -> list[str]:
 def _known(env: tuple[tuple[str, str], ...]) -> re.Pattern[str] | None:
     every = _forms(env)
     return re.compile("|".join(map(re.escape, every))) if every else None
+
+
+def _without(known: re.Pattern[str] | None, text: str) -> str:
+    return shapes(known.sub(BLANK, text) if known else text)
 
 
 def _hides(name: str, value: str) -> bool:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from gpulab.checks import verdict as checks
 from gpulab.common.errors import UsageError
 from gpulab.common.paths import runs_dir, shown
-from gpulab.common.ports import is_free
+from gpulab.common.ports import hold, is_free
 from gpulab.common.resources import Usage, this_machines_gpus
 from gpulab.common.yamlfile import fault
 from gpulab.inside.resume_files import ResumeRequest, Taken
@@ -151,6 +151,10 @@ class StepBackend(Backend):
     def is_free(self, port: int) -> bool:
         """Whether a server could take the port now."""
         return is_free(port)
+
+    def hold(self, port: int) -> AbstractContextManager[object] | None:
+        """The port for a server, kept from other runs while what is returned is open; None where it is taken."""
+        return hold(port)
 
     @abstractmethod
     def answers(self, plan: Plan, command: Command, timeout: float) -> bool:

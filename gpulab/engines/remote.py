@@ -9,7 +9,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -90,7 +90,7 @@ class RemoteBackend(StepBackend):
             return
         nodes = list(self._nodes.values())
         folders = ["logs", "../../../models/twins", *dict.fromkeys(c.out.name for c in plan.commands)]
-        claim(self._dockers, nodes, plan, self._image.tag, then=lambda: self._files.begin(plan, folders))
+        claim(self._dockers, nodes, plan, self._image.tag, beside=lambda: self._files.begin(plan, folders))
         if len(nodes) > 1:
             spreads = any(c.rank is not None for c in plan.commands)
             file = self._files.folder(plan.run) / ".gpulab/inside/ready.py"
@@ -121,6 +121,10 @@ class RemoteBackend(StepBackend):
         """See Backend; asked on the host."""
         host = self._first.host
         return not ask([host], lambda _: ["python3", "-c", BIND, str(port)])[host.name].problem
+
+    def hold(self, port: int) -> AbstractContextManager[object] | None:
+        """See Backend; a port that another run is about to take looks free there."""
+        return nullcontext() if self.is_free(port) else None
 
     def answers(self, plan: Plan, command: Command, timeout: float) -> bool:
         """See Backend."""

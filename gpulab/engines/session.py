@@ -190,10 +190,14 @@ class StepSession(Session):
 
     def _on_a_free_port(self, step: str) -> Command:
         command = self.command(step)
-        if not command.port or self._backend.is_there(self.plan, command) or self._backend.is_free(command.port):
+        if not command.port or self._backend.is_there(self.plan, command):
             return command
         ports = {c.step: c.port for c in self.plan.commands if c.port}
-        ports[step] = free_port(command.port + 1, taken=ports.values())
+        while not (held := self._backend.hold(ports[step])):
+            ports[step] = free_port(ports[step] + 1, taken=ports.values())
+        self._opened.enter_context(held)
+        if ports[step] == command.port:
+            return command
         self.watch.say(f"port {command.port} is taken, {step} serves on {ports[step]}")
         self.plan = dataclasses.replace(self._replan(ports), resumes=self.plan.resumes)
         return self.command(step)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import subprocess
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,8 @@ from gpulab.common.errors import UsageError, nearest
 from gpulab.common.paths import ROOT, shown
 from gpulab.hosts import inventory_lint, inventory_text, inventory_variables
 from gpulab.hosts.ansible import environment, program
+
+_begun: dict[Path, Future[dict[str, Any]]] = {}
 
 
 @dataclass(frozen=True)
@@ -63,8 +67,16 @@ def load_hosts(hosts: str, limit: str = "", *, resolve: bool = True) -> list[Hos
         return only(_checked(path, resolve=resolve), limit)
 
 
+def begin(hosts: str) -> None:
+    """Have Ansible asked beside what else there is to do: the next `load_hosts` takes up its answer, or says what is
+    wrong."""
+    with suppress(UsageError):
+        path = inventory_path(hosts)
+        _begun[path] = ThreadPoolExecutor(1).submit(ansible_inventory, path)
+
+
 def _checked(path: Path, *, resolve: bool) -> list[Host]:
-    listed = ansible_inventory(path)
+    listed = _begun.pop(path).result() if path in _begun else ansible_inventory(path)
     variables: dict[str, dict[str, Any]] = listed["_meta"]["hostvars"]
     groups = {name: members(listed, name) for name in listed if name != "_meta"}
     inside = {name: set(group) for name, group in groups.items() if name not in ("all", "ungrouped")}

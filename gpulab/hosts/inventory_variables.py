@@ -16,6 +16,7 @@ from gpulab.common import redact
 from gpulab.common.failure import Failure
 from gpulab.common.paths import ROOT, shown
 from gpulab.common.yaml_limits import explained, text_of
+from gpulab.common.yamlfile import load
 
 if TYPE_CHECKING:
     from gpulab.hosts.inventory import Host
@@ -35,7 +36,7 @@ def role_options() -> dict[str, dict[str, Any]]:
     return {
         name: option
         for specs in sorted(ROLES.glob(SPECS))
-        for entry in yaml.safe_load(specs.read_text(encoding="utf-8"))["argument_specs"].values()
+        for entry in load(specs)["argument_specs"].values()
         for name, option in entry.get("options", {}).items()
     }
 

@@ -34,7 +34,7 @@ def knock(address: str, port: int, seconds: float) -> str:
     """Try to reach the master; why it can't be reached, else nothing."""
     end = time.monotonic() + seconds
     while (closed := reach(address, port)) and time.monotonic() < end:
-        time.sleep(0.1)
+        time.sleep(0.02)  # the master is about to listen
     return closed
 
 

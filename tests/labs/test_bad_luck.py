@@ -17,7 +17,6 @@ from gpulab.records.read import read
 from gpulab.runs.execute import run_lab
 from gpulab.runs.request import LabRequest
 from tests.labs.conftest import ROOT
-from tests.wait import wait_until
 
 pytestmark = pytest.mark.rehearsal
 
@@ -50,7 +49,7 @@ def test_a_failing_step_shows_its_log_and_the_likely_cause(lab):
 
 def test_ctrl_c_while_training(lab):
     run = lab("tuners", "--set", "lora.num_train_epochs=500")
-    wait_until(lambda: run.state("lora") and list(run.folder.glob("lora/logging.jsonl")), "lora trains")
+    run.wait_until(lambda: run.state("lora") and list(run.folder.glob("lora/logging.jsonl")), "lora trains")
     run.process.send_signal(signal.SIGINT)
     code, _, err = run.finish(300)
     assert code == 130, err
@@ -64,7 +63,7 @@ def test_ctrl_c_while_serving_on_another_port_because_8000_is_taken(lab):
             other.bind(("127.0.0.1", 8000))
             other.listen()
         run = lab("quickstart")
-        wait_until(lambda: run.state("before") == "running", "the server is up and its user runs")
+        run.wait_until(lambda: run.state("before") == "running", "the server is up and its user runs")
         run.process.send_signal(signal.SIGINT)
         code, out, err = run.finish(300)
     assert code == 130, err
@@ -77,7 +76,7 @@ def test_ctrl_c_while_serving_on_another_port_because_8000_is_taken(lab):
 
 def test_after_kill_9_the_next_inv_reports_and_cleans_up(lab):
     run = lab("tuners", "--set", "lora.num_train_epochs=500")
-    wait_until(lambda: run.state("lora") and list(run.folder.glob("lora/logging.jsonl")), "lora trains")
+    run.wait_until(lambda: run.state("lora") and list(run.folder.glob("lora/logging.jsonl")), "lora trains")
     run.process.kill()
     run.finish(300)
     assert belonging(run.folder), "the training outlives its inv"
@@ -117,7 +116,7 @@ def test_too_little_disk_is_said_before_anything_starts(lab, small_disk):
 def test_a_disk_that_fills_up_while_it_runs_is_one_clear_failure(lab, small_disk):
     place = small_disk("size=200m")
     run = lab("tuners", runs=place)
-    wait_until(lambda: run.state("lora") == "running", "lora trains")
+    run.wait_until(lambda: run.state("lora") == "running", "lora trains")
     subprocess.run(["dd", "if=/dev/zero", f"of={place}/filler", "bs=1M"], capture_output=True, check=False)
     code, _, err = run.finish()
     assert code == 1

@@ -21,7 +21,6 @@ from gpulab.images.image import Image
 from gpulab.stacks.stack import load_stack
 from tests.labs.conftest import ROOT
 from tests.runs import start
-from tests.wait import wait_until
 
 pytestmark = pytest.mark.rehearsal
 
@@ -81,7 +80,7 @@ def test_ray_trains_over_two_nodes_that_have_an_address_each(lab, docker):
 
 def test_ctrl_c_while_serving_in_containers(lab, docker):
     run = lab("quickstart", "--engine", "docker")
-    wait_until(lambda: run.state("before") == "running", "the model is served", 240)
+    run.wait_until(lambda: run.state("before") == "running", "the model is served", 240)
     run.process.send_signal(signal.SIGINT)
     code, _, err = run.finish(300)
     assert code == 130, err
@@ -92,7 +91,7 @@ def test_ctrl_c_while_serving_in_containers(lab, docker):
 def test_after_a_kill_9_the_next_inv_removes_the_containers(lab, docker):
     run = lab("tuners", "--engine", "docker", "--set", "lora.num_train_epochs=500")
     running = ("ps", "--quiet", "--filter", "label=gpulab.run")
-    wait_until(lambda: run.state("lora") == "running" and docker(*running), "lora runs", 240)
+    run.wait_until(lambda: run.state("lora") == "running" and docker(*running), "lora runs", 240)
     run.process.kill()
     run.finish()
     assert left(docker)

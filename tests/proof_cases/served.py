@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.finished_runs import benched, counted, ways
+from tests.finished_runs import benched, counted, rough, ways
 from tests.proof_cases import Cases
 
 CASES: Cases = {
@@ -18,6 +18,20 @@ CASES: Cases = {
             [ways(alone=[""], streamed=[""])],
             [ways(logprob=0.5)],
             [],
+        ],
+    ),
+    "2 rough clients change nothing": (
+        [rough(), rough(crowd={"200": 1, "503": 1})],
+        [
+            [],
+            [rough(status=500)],
+            [rough(status=200)],  # nothing rough was sent
+            [rough(taken={"null bytes": 500})],
+            [rough(left=["HTTP/1.1 500 Internal Server Error"])],
+            [rough(crowd={})],
+            [rough(crowd={"200": 1})],
+            [rough(crowd={"200": 1, "ConnectionResetError": 1})],
+            [rough(after="Tarn")],
         ],
     ),
     "vllm finished at least 16 requests": (

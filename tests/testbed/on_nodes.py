@@ -90,7 +90,3 @@ def log(runs: Path, name: str = "pair") -> str:
 def beats(runs: Path, rank: int) -> list[int]:
     """The beats of a node in the newest run's log."""
     return [int(number) for number in re.findall(rf"\[{rank}\] beat (\d+)", log(runs))]
-
-
-def runs_now(runs: Path, step: str) -> bool:
-    return any(s["step"] == step and s["state"] == "running" for s in record(runs).get("steps", []))

@@ -12,7 +12,7 @@ import psutil
 import pytest
 from rich.console import Console
 
-from gpulab.common.ports import free_port
+from gpulab.common.ports import free_port, hold
 from gpulab.common.processes import MARK, belonging
 from gpulab.engines.local import LocalBackend
 from gpulab.engines.progress import Watch
@@ -109,6 +109,14 @@ def test_a_port_taken_in_the_meantime_is_replaced(engine, tmp_path):
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         other.bind(("127.0.0.1", command.port))
         other.listen()
+        assert made.carry_out("serve").failure is None
+        assert made.plan.command("serve").port != command.port
+
+
+def test_a_port_that_another_runs_server_is_about_to_take_is_replaced(engine, tmp_path):
+    command = server(tmp_path)
+    made = engine(command)
+    with hold(command.port), made.closing():
         assert made.carry_out("serve").failure is None
         assert made.plan.command("serve").port != command.port
 

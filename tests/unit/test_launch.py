@@ -53,7 +53,9 @@ DOCKER = """\
 case "$1" in
   info) [ -z "$ENGINE_IS_OFF" ] || { echo "Cannot connect to the Docker daemon" >&2; exit 1; }; echo "$INFO" ;;
   image) echo "$IMAGE" ;;
-  create) [ "$DOCKER_HOST" != "ssh://$CLAIMED" ] || { echo "The container name is already in use" >&2; exit 1; } ;;
+  create)
+    [ -z "$FILES_FIRST" ] || timeout 20 sh -c 'until grep -q "docker run" "$CALLS"; do sleep 0.05; done' || exit 1
+    [ "$DOCKER_HOST" != "ssh://$CLAIMED" ] || { echo "The container name is already in use" >&2; exit 1; } ;;
   inspect) echo '{"gpulab.run": "/elsewhere/runs/train-dpo/now"}' ;;
   run) while [ "$1" != --entrypoint ]; do shift; done; program=$2; shift 3; exec "$program" "$@" ;;
 esac
@@ -102,8 +104,16 @@ def test_each_host_is_asked_once_and_the_login_is_shared(hosts: list[Host], writ
     backend.prepare()
     assert [calls(tmp_path, host.name) for host in hosts] == [["ssh shared"], ["ssh shared"]]
     backend.lay_ground(planned(backend, write_lab, tmp_path))
-    assert calls(tmp_path, "gpu1") == ["ssh shared", "docker create", "docker run", "ssh shared"]
+    assert sorted(calls(tmp_path, "gpu1")) == ["docker create", "docker run", "ssh shared", "ssh shared"]
     assert calls(tmp_path, "gpu2") == ["ssh shared", "docker create", "ssh shared"]
+
+
+def test_the_files_are_on_their_way_while_the_hosts_are_claimed(hosts, write_lab, tmp_path, monkeypatch) -> None:
+    backend = RemoteBackend(load_stack("cpu"), asked(hosts))
+    backend.prepare()
+    monkeypatch.setenv("FILES_FIRST", "1")
+    backend.lay_ground(planned(backend, write_lab, tmp_path))
+    assert calls(tmp_path, "gpu1").count("docker run") == 1, "the claim waited for it"
 
 
 def test_an_engine_that_did_not_answer_is_asked_itself_and_says_why(hosts, tmp_path, monkeypatch) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 
 import pytest
 
-from gpulab.common.ports import can_listen, free_port, is_free
+from gpulab.common.ports import can_listen, free_port, hold, is_free
 
 
 @pytest.fixture
@@ -39,3 +41,23 @@ def test_a_port_with_an_ended_servers_connection_is_one_that_ms_swift_would_move
     assert can_listen(port)
     assert not is_free(port)
     assert free_port(port) != port
+
+
+def test_a_port_is_held_for_a_server_that_does_not_listen_yet() -> None:
+    """Two labs at once: each server imports for seconds before it listens, and they would choose the same port."""
+    port = free_port(18000)
+    ask = [sys.executable, "-c", f"from gpulab.common.ports import hold; raise SystemExit(not hold({port}))"]
+    held = hold(port)
+    assert held
+    with held:
+        assert is_free(port)
+        assert subprocess.run(ask, check=False).returncode == 1
+    assert subprocess.run(ask, check=False).returncode == 0
+
+
+def test_a_port_that_somebody_listens_on_is_not_held(listener: socket.socket) -> None:
+    with listener:
+        assert hold(listener.getsockname()[1]) is None
+    held = hold(free_port(18000))
+    assert held
+    held.close()

@@ -240,7 +240,7 @@ def test_vllm_is_started_with_room_for_the_adapters_and_counts(
     made = serve(model, backend="vllm", adapter=[f"capitals={adapter(rank_pattern={'q_proj': rank})}"])
     told = Path(made.data["log"]).read_text()
     assert "--infer_backend vllm" in told and f" --vllm_max_lora_rank {room}\n" in told
-    assert "/vllm_metrics.py" in told and "--vllm_enforce_eager true" in told
+    assert "/whole_streams.py " in told and "/vllm_metrics.py" in told and "--vllm_enforce_eager true" in told
 
 
 @pytest.mark.usefixtures("stack")

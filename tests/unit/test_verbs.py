@@ -15,9 +15,10 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 
 import tasks
+from gpulab.common.outcome import Outcome
 from gpulab.common.paths import ROOT
 from gpulab.verbs.help_page import help_page
-from gpulab.verbs.options import Option, number, repeated
+from gpulab.verbs.options import HOSTS, Option, number, repeated
 from gpulab.verbs.verb import COMMON, verb
 
 VERBS = [task for group in tasks.GROUPS.values() for task in group]
@@ -49,6 +50,19 @@ def test_a_verbs_options_are_those_of_the_function_behind_it(name, module, funct
 
 def test_most_verbs_are_seen_by_the_test_above():
     assert len(calls()) > 20
+
+
+def test_an_inventory_is_asked_for_before_the_verb_imports_what_it_needs(monkeypatch):
+    begun, seen = [], []
+    monkeypatch.setattr("gpulab.hosts.inventory.begin", begun.append)
+
+    def body(hosts):
+        seen.append([*begun])
+        return Outcome()
+
+    for hosts in ("gpus.ini", ""):
+        verb(HOSTS)(body)(Context(), hosts=hosts, json=False, debug=False)
+    assert seen == [["gpus.ini"], ["gpus.ini"]]
 
 
 def test_an_option_reaches_the_body_under_its_parameters_name():

@@ -9,7 +9,7 @@ import pytest
 
 from gpulab.common.errors import UsageError
 from gpulab.common.paths import ROOT
-from gpulab.hosts import inventory_lint
+from gpulab.hosts import inventory, inventory_lint
 from gpulab.hosts.inventory import load_hosts
 
 
@@ -27,6 +27,25 @@ def test_the_example_is_understood() -> None:
     assert hosts["node2"].variables["gpu"] == "required"
     assert hosts["node2"].address == "192.0.2.22"
     assert hosts["node2"].user == "ubuntu"
+
+
+def test_what_was_begun_is_taken_up_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, asked = write(tmp_path, "[gpu]\na ansible_host=192.0.2.1\n"), []
+    ansible = inventory.ansible_inventory
+    monkeypatch.setattr(inventory, "ansible_inventory", lambda of: asked.append(of) or ansible(of))
+    inventory.begin(path)
+    assert [host.name for host in load_hosts(path)] == ["a"]
+    assert len(asked) == 1
+    write(tmp_path, "[gpu]\na ansible_host=192.0.2.1\nb ansible_host=192.0.2.2\n")
+    assert [host.name for host in load_hosts(path)] == ["a", "b"], "it may have changed since"
+
+
+@pytest.mark.parametrize("text", [None, "[gpu]\na ansible_host=192.0.2.1\nthis is no ini\n"])
+def test_what_is_wrong_with_what_was_begun_is_said_when_it_is_needed(tmp_path: Path, text: str | None) -> None:
+    path = write(tmp_path, text) if text else str(tmp_path / "none.ini")
+    inventory.begin(path)
+    with pytest.raises(UsageError, match=r"gpus\.ini:3|no such inventory"):
+        load_hosts(path)
 
 
 def test_limit_takes_hosts_and_groups_in_the_inventorys_order(tmp_path: Path) -> None:
