@@ -13,7 +13,7 @@ GROUPS = {
         labs.cancel, labs.queue,
     ],
     "reports": [reports.report, reports.compare, reports.watch, reports.site],
-    "work": [work.shell, work.notebook, work.pr_draft],
+    "work": [work.shell, work.notebook, work.ui, work.pr_draft],
     "serving": [serving.serve, serving.served, serving.stop, serving.eval, serving.bench],
     "hosts": [
         hosts.hosts, hosts.top, hosts.trust, hosts.provision, hosts.verify, hosts.accept, hosts.drift,

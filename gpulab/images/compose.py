@@ -8,7 +8,7 @@ from pathlib import Path
 from gpulab.common.errors import UsageError
 from gpulab.common.files import write_atomically
 from gpulab.common.outcome import Outcome
-from gpulab.common.paths import COMPOSE, STACKS_YML, runs_dir, shown
+from gpulab.common.paths import COMPOSE, ROOT, STACKS_YML, runs_dir, shown
 from gpulab.common.yamlfile import load
 from gpulab.images.image import Image
 from gpulab.stacks.stack import load_stacks
@@ -22,7 +22,7 @@ def write_env() -> Outcome:
     folders = {name: Path(os.environ.get(own) or usual).expanduser() for name, (own, usual) in CACHES.items()}
     folders["GPULAB_RUNS"] = runs_dir()
     user = {"GPULAB_USER": f"{os.getuid()}:{os.getgid()}"}
-    every = {**images(), **user, **{name: str(folder) for name, folder in folders.items()}}
+    every = {**images(), **user, "GPULAB_ROOT": str(ROOT), **{name: str(folder) for name, folder in folders.items()}}
     path = COMPOSE / ".env"
     lines = [f"{name}={value}" for name, value in every.items()]
     try:

@@ -59,6 +59,7 @@ def verb(*options: Option) -> Callable[[Callable[..., Outcome]], Task[Any]]:
         context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD)
         run.__signature__ = inspect.Signature([context, *(o.parameter for o in every)])  # type: ignore[attr-defined]
         made: Task[Any] = task(
+            name=run.__name__.replace("_", "-"),  # as it is typed
             positional=[o.name for o in options if o.default is None],
             iterable=[o.name for o in options if o.default == []],
             help={o.name: o.help for o in every},

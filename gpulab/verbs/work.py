@@ -11,6 +11,7 @@ from gpulab.verbs.options import HOSTS, LIMIT, Option, first, number
 from gpulab.verbs.verb import verb
 
 PORT = number("port", "the port, on this machine's loopback; usual is the first free one from 8888 on")
+PAGE = PORT.called("the port, on this machine's loopback; usual is the first free one from 7860 on")
 STACK = first("stack", "the stack that is opened: cpu, train")
 ENGINE = Option("engine", "local (the stack's venv) or docker (its image; usual on hosts)")
 ON_HOST = HOSTS.called("in a container on a host of this inventory: gpus.ini")
@@ -40,6 +41,22 @@ def notebook(**options: Any) -> Outcome:
     from gpulab.runs.notebook import open_notebook
 
     return open_notebook(**options)
+
+
+@verb(
+    Option("chat", "a chat instead, with a name of inv served, an address, or a run (served for so long)"),
+    Option("stack", "usual is ui, where no GPU is ui-cpu"),
+    ENGINE, ON_HOST, LIMIT, GPUS, PAGE,
+    Option("lang", "en or zh", default="en"),
+)  # fmt: skip
+def ui(**options: Any) -> Outcome:
+    """Open ms-swift's page: train, infer, export by mouse.
+
+    Its address is shown when it answers; Ctrl-C ends it, and what it has started.
+    """
+    from gpulab.runs.ui import open_ui
+
+    return open_ui(**options)
 
 
 @verb(

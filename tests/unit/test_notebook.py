@@ -17,8 +17,9 @@ from gpulab.common.errors import UsageError
 from gpulab.hosts.inventory import Host
 from gpulab.hosts.ssh import forward
 from gpulab.plan.container import run_words
-from gpulab.runs import notebook
-from gpulab.runs.notebook import choose_port, jupyter, open_notebook, told
+from gpulab.runs import notebook, page
+from gpulab.runs.notebook import JUPYTER, jupyter, open_notebook
+from gpulab.runs.page import choose_port, told
 from gpulab.runs.shell import placed, workplace
 from gpulab.runs.spec import RunSpec
 from tests.wait import wait_until
@@ -28,7 +29,7 @@ from tests.wait import wait_until
 def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[RunSpec, list[str], int]]:
     """What would have been started, instead of starting it."""
     calls: list[tuple[RunSpec, list[str], int]] = []
-    monkeypatch.setattr(notebook, "carry_out", lambda *call: calls.append(call) or 3)
+    monkeypatch.setattr(page, "carry_out", lambda *call: calls.append(call) or 3)
     monkeypatch.setenv(notebook.TOKEN, "")  # so that what is set is taken back
     monkeypatch.delenv(notebook.TOKEN)
     return calls
@@ -70,15 +71,14 @@ def test_a_hosts_port_is_forwarded_to_this_machines_loopback():
     assert words[words.index("-l") + 1] == "lab"
 
 
-def test_a_taken_port_is_refused_and_without_one_another_is_taken(taken, monkeypatch):
+def test_a_taken_port_is_refused_and_without_one_another_is_taken(taken):
     spec = workplace("notebook", "local", "", "", 0)
-    monkeypatch.setattr(notebook, "FIRST_PORT", taken)
-    assert choose_port(spec, 0) > taken
+    assert choose_port(replace(JUPYTER, first_port=taken), spec, 0) > taken
     with pytest.raises(UsageError, match=f"port {taken} is taken"):
-        choose_port(spec, taken)
+        choose_port(JUPYTER, spec, taken)
 
 
-@pytest.mark.parametrize(("given", "message"), [(("cpu", 0), "cpu has no JupyterLab"), (("", 70000), "not a port")])
+@pytest.mark.parametrize(("given", "message"), [(("cpu", 0), "cpu has no jupyterlab"), (("", 70000), "not a port")])
 def test_what_cannot_be_is_refused_before_anything_is_started(started, given, message):
     stack, port = given
     with pytest.raises(UsageError, match=message) as refused:
@@ -101,10 +101,10 @@ class Jupyter(http.server.BaseHTTPRequestHandler):
 
 def test_its_address_is_told_when_it_answers_and_not_before(monkeypatch):
     said = io.StringIO()
-    monkeypatch.setattr(notebook, "console", Console(file=said))
+    monkeypatch.setattr(page, "console", Console(file=said))
     with http.server.HTTPServer(("127.0.0.1", 0), Jupyter) as server:
         address = f"http://127.0.0.1:{server.server_port}"
-        with told(address, "abc"):  # connections wait until it serves
+        with told(JUPYTER, server.server_port, "/lab?token=abc"):  # connections wait until it serves
             assert said.getvalue() == ""
             threading.Thread(target=server.serve_forever, daemon=True).start()
             wait_until(lambda: f"{address}/lab?token=abc" in said.getvalue(), "the address is told", 20)

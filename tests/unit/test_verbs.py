@@ -35,7 +35,7 @@ def calls() -> list[tuple[str, str, str]]:
             call = body.body[-1].value
             if isinstance(call, ast.Call) and any(k.arg is None for k in call.keywords):
                 imported = next(s for s in body.body if isinstance(s, ast.ImportFrom))
-                found.append((body.name, imported.module or "", getattr(call.func, "id", "")))
+                found.append((body.name.replace("_", "-"), imported.module or "", getattr(call.func, "id", "")))
     return found
 
 

@@ -28,6 +28,7 @@ SERVERS = {"serve": "vllm", "serve-sglang": "sglang", "serve-lmdeploy": "lmdeplo
 PROFILES = {
     **{profile: {service} for profile, service in SERVERS.items()},
     "ui": {"web-ui"}, "chat": {"app"}, "monitoring": {"prometheus", "node-exporter", "dcgm-exporter", "grafana"},
+    "boards": {"tensorboard", "swanlab"},
 }  # fmt: skip
 
 
@@ -112,6 +113,34 @@ def test_a_server_gets_gpus_and_is_well_when_it_completes_a_chat_under_the_name_
     assert found["command"][-2:] == ["--one", "1"]
     assert re.search(r"--(served[-_])?model[-_]name Org/Model-7B ", " ".join(found["command"]))
     assert "Org/Model-7B" in found["healthcheck"]["test"]
+
+
+def test_the_boards_see_the_runs_and_tensorboard_changes_nothing_there(project: Path):
+    services = config(project, "--profile", "boards")
+    for name, service in services.items():
+        (mount,) = service["volumes"]
+        assert (mount["source"], mount["target"]) == (str(project.parent / "runs"), "/runs"), name
+        assert service["user"] == f"{os.getuid()}:{os.getgid()}"
+        assert mount.get("read_only", False) is (name == "tensorboard")
+        (port,) = service["ports"]
+        assert str(port["target"]) in service["healthcheck"]["test"][-1], name
+
+
+@pytest.mark.parametrize(
+    "file", sorted((ROOT / ".devcontainer").glob("*/devcontainer.json")), ids=lambda f: f.parent.name
+)
+def test_an_editor_opens_a_stacks_image_with_this_folder_under_its_own_path(project: Path, file: Path):
+    opened = json.loads(file.read_text())
+    name = file.parent.name
+    assert (file.parent / opened["dockerComposeFile"]).resolve() == COMPOSE / "work.yml"
+    service = config(project, "-f", "work.yml")[opened["service"]]
+    assert service["image"] == Image(load_stack(name)).tag
+    assert service["user"] == f"{os.getuid()}:{os.getgid()}"
+    assert bool(service.get("deploy")) is (load_stack(name).pins.torch == "cuda")
+    assert str(ROOT) in [volume["target"] for volume in service["volumes"]]
+    before = opened["initializeCommand"]
+    assert "./inv images --env" in before and f"$GPULAB_IMAGE_{name.upper()} " in before
+    assert before.split("./inv build ")[1].split(";")[0] == name
 
 
 def test_a_port_beyond_this_machine_needs_a_key(project: Path, monkeypatch: pytest.MonkeyPatch):
