@@ -28,7 +28,8 @@ def fresh() -> bool:
 
 
 def install_commands() -> list[list[str]]:
-    """The commands that make the venv: with uv where it is on the machine, else with venv and pip.
+    """The commands that make the venv: with uv where it is on the machine, else with venv and pip. Bytecode of all that
+    is in it would take longer to make than all that is ever imported.
 
     Raises SystemExit (2) with the one apt line that cures it where Python has neither.
     """
@@ -36,8 +37,7 @@ def install_commands() -> list[list[str]]:
     if uv:
         return [
             [uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(VENV)],
-            [uv, "pip", "install", "--python", str(VENV / "bin/python"), "--compile-bytecode", "--require-hashes",
-             "-r", str(LOCK)],
+            [uv, "pip", "install", "--python", str(VENV / "bin/python"), "--require-hashes", "-r", str(LOCK)],
         ]  # fmt: skip
     if not importlib.util.find_spec("ensurepip"):
         version = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -50,8 +50,8 @@ def install_commands() -> list[list[str]]:
         raise SystemExit(2)
     return [
         [sys.executable, "-m", "venv", "--clear", str(VENV)],
-        [str(VENV / "bin/python"), "-m", "pip", "install", "--require-hashes", "--disable-pip-version-check",
-         "-r", str(LOCK)],
+        [str(VENV / "bin/python"), "-m", "pip", "install", "--no-compile", "--require-hashes",
+         "--disable-pip-version-check", "-r", str(LOCK)],
     ]  # fmt: skip
 
 

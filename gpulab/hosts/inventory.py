@@ -12,7 +12,7 @@ from typing import Any
 
 from gpulab.common.errors import UsageError, nearest
 from gpulab.common.paths import ROOT, shown
-from gpulab.hosts import inventory_lint, inventory_text, inventory_variables
+from gpulab.hosts import inventory_cache, inventory_lint, inventory_text, inventory_variables
 from gpulab.hosts.ansible import environment, program
 
 _begun: dict[Path, Future[dict[str, Any]]] = {}
@@ -126,11 +126,16 @@ def ansible_inventory(path: Path) -> dict[str, Any]:
     inventory_variables.refuse_broken(path)
     if ini:
         strict["ANSIBLE_INVENTORY_ENABLED"] = "ini"  # its messages, not those of every plugin in turn
-    done = subprocess.run(
-        [program("ansible-inventory"), "-i", str(path), "--list"],
-        cwd=ROOT, env={**environment(), **strict}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if done.returncode:
-        raise inventory_lint.explain(path, done.stderr)
-    listed: dict[str, Any] = json.loads(done.stdout)
-    return listed
+    env = {**environment(), **strict}
+
+    def ask() -> dict[str, Any]:
+        done = subprocess.run(
+            [program("ansible-inventory"), "-i", str(path), "--list"],
+            cwd=ROOT, env=env, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            raise inventory_lint.explain(path, done.stderr)
+        listed: dict[str, Any] = json.loads(done.stdout)
+        return listed
+
+    return inventory_cache.kept(path, env, ask)

@@ -88,12 +88,13 @@ def install_part(stack: Stack, part: str, text: str, words: list[str]) -> None:
     compiled = {key: value for own in stack.sources.values() for key, value in own.items()}
     env = environment() | compiled | {"STACK": str(stack.venv), "PATH": programs}
     number = f"{text.count('==')} packages"
-    doing = {"torch": "torch", "rest": f"{number}, and their bytecode", "sources": f"{number} that have no wheel"}[part]
+    doing = {"torch": "torch", "rest": number, "sources": f"{number} that have no wheel"}[part]
     with tempfile.TemporaryDirectory() as place:
         file = Path(place) / f"{part}.txt"
         file.write_text(text, encoding="utf-8")
         run(
-            ["sh", str(DOCKER / "install"), str(file), *words],
+            # Python itself makes the bytecode of what is imported: a tenth of all, which takes half a minute.
+            ["sh", str(DOCKER / "install"), str(file), *words, "--no-compile-bytecode"],
             env,
             f"{doing} of {stack.name} can't be installed",
             doing,

@@ -14,6 +14,7 @@ import pytest
 import testinfra
 import yaml
 from testinfra.host import Host
+from testinfra.utils.ansible_runner import AnsibleRunner
 
 from tests.hosts.check import not_tried
 
@@ -33,6 +34,15 @@ def pytest_configure(config: pytest.Config) -> None:
     # testinfra asks `ansible-inventory`, which lies beside the Python that runs this.
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     config.addinivalue_line("markers", "check(name, cure): the check's name, and what to do when it fails")
+    if told := getattr(config, "workerinput", {}).get("inventory"):
+        AnsibleRunner.get_runner(config.option.ansible_inventory).inventory = told
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """A worker (-n 4) is told what Ansible says of the inventory: to ask takes as long as many checks."""
+    if file := node.config.option.ansible_inventory:
+        node.workerinput["inventory"] = AnsibleRunner.get_runner(file).inventory
 
 
 def pytest_ignore_collect(config: pytest.Config) -> bool | None:

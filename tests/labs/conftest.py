@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from gpulab.common.processes import belonging
+from gpulab.engines.local import LocalBackend
+from gpulab.stacks.stack import load_stack
 from tests.runs import newest, record
 from tests.wait import wait_until
 
@@ -60,6 +62,25 @@ def start(runs: Path, *words: str) -> Lab:
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
     return Lab(process, runs)
+
+
+@pytest.fixture(scope="session")
+def warm() -> Iterator[dict[str, str]]:
+    """The environment of an inv that uses one warm process with others: its imports take longer than most labs."""
+    backend = LocalBackend(load_stack("cpu"))
+    backend.prepare()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("PYTEST_CURRENT_TEST")  # another for each test, and a library reads it all
+        made = backend.warm_up()
+    yield made.shared
+    made.end()
+
+
+@pytest.fixture
+def shared(warm: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The labs of a test use the warm process of all; without this each inv starts its own, as a user's does."""
+    for name, value in warm.items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture

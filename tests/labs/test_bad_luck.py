@@ -21,6 +21,7 @@ from tests.labs.conftest import ROOT
 pytestmark = pytest.mark.rehearsal
 
 
+@pytest.mark.usefixtures("shared")
 def test_a_training_that_changes_nothing_fails_on_its_proofs(lab):
     """Exit 0, an adapter saved, and identical to its initial weights: learning rate 0."""
     run = lab("tuners", "--set", "lora.learning_rate=0", "--set", "lora.max_steps=4")
@@ -30,6 +31,7 @@ def test_a_training_that_changes_nothing_fails_on_its_proofs(lab):
     assert (run.record["state"], run.record["steps"][-1]["exit"]) == ("failed", 0)
 
 
+@pytest.mark.usefixtures("shared")
 def test_a_training_without_an_adapter_fails_on_makes(lab):
     run = lab("tuners", "--set", "lora.save_strategy=no", "--set", "lora.max_steps=4")
     code, _, err = run.finish()
@@ -38,6 +40,7 @@ def test_a_training_without_an_adapter_fails_on_makes(lab):
     assert run.record["steps"][-1]["exit"] == 0
 
 
+@pytest.mark.usefixtures("shared")
 def test_a_failing_step_shows_its_log_and_the_likely_cause(lab):
     run = lab("tuners", "--set", "lora.dataset=nowhere/nothing.jsonl", "--set", "lora.packing=true")
     code, out, err = run.finish()
@@ -113,6 +116,7 @@ def test_too_little_disk_is_said_before_anything_starts(lab, small_disk):
     assert run.record == {}
 
 
+@pytest.mark.usefixtures("shared")
 def test_a_disk_that_fills_up_while_it_runs_is_one_clear_failure(lab, small_disk):
     place = small_disk("size=200m")
     run = lab("tuners", runs=place)

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-pytestmark = pytest.mark.rehearsal
+pytestmark = [pytest.mark.rehearsal, pytest.mark.usefixtures("shared")]
 
 
 def test_every_way_over_several_ranks_shares_out_what_it_says(lab):

@@ -6,6 +6,8 @@ import hashlib
 import io
 import subprocess
 import tarfile
+from importlib.util import cache_from_source
+from pathlib import Path
 
 import pytest
 
@@ -55,6 +57,14 @@ def test_a_listed_one_is_built_by_the_stacks_own_setuptools_in_its_environment(s
     code = "import probe, setuptools; print(probe.FLAVOUR, probe.BY == setuptools.__version__, probe.CUDA)"
     done = subprocess.run([made.bin / "python", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["salt", "True", str(made.venv / "cuda")]
+
+
+def test_bytecode_is_made_of_what_is_imported_alone(stack):
+    made = stack(probe={})
+    made.ensure()
+    modules = list(made.venv.glob("lib/python*/site-packages/setuptools/**/*.py"))
+    compiled = [file for file in modules if Path(cache_from_source(str(file))).exists()]
+    assert len(compiled) < len(modules), "some of them nobody imports"
 
 
 def test_one_that_is_not_listed_is_not_built_and_the_venv_is_none(stack):

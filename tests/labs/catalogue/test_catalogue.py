@@ -5,19 +5,16 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gpulab.common.paths import LABS
-from gpulab.engines.local import LocalBackend
 from gpulab.inside.answers import answers_in
 from gpulab.inside.metrics import training_log
 from gpulab.lab.lab import Lab, lab_names, load_lab
 from gpulab.runs.rehearse import seen
-from gpulab.stacks.stack import load_stack
 
 pytestmark = pytest.mark.rehearsal
 
@@ -25,29 +22,12 @@ pytestmark = pytest.mark.rehearsal
 def alone(lab: Lab) -> bool:
     """Whether it can be rehearsed in the stack that most are, which this machine has, with one process a step."""
     steps = lab.steps.values()
-    here = lab.rehearse.stack == "cpu" and not lab.rehearse.impossible
+    stacks = {lab.rehearse.stack, *(own.stack or "cpu" for own in lab.rehearse.steps.values())}
+    here = stacks == {"cpu"} and not lab.rehearse.impossible
     return here and not any(step.spread or (step.processes or 1) > 1 for step in steps)
 
 
 CATALOGUE = [lab for name in lab_names() if name != "start/quickstart" and alone(lab := load_lab(LABS / name))]
-
-
-@pytest.fixture(scope="module")
-def warm() -> Iterator[dict[str, str]]:
-    """The environment of an inv that uses the warm process of all."""
-    backend = LocalBackend(load_stack("cpu"))
-    backend.prepare()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("PYTEST_CURRENT_TEST")  # another for each test, and a library reads it all
-        made = backend.warm_up()
-    yield made.shared
-    made.end()
-
-
-@pytest.fixture
-def shared(warm: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in warm.items():
-        monkeypatch.setenv(name, value)
 
 
 @pytest.mark.usefixtures("shared")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import subprocess
 import sys
@@ -11,6 +13,7 @@ import pytest
 
 from gpulab.common.paths import ROOT
 from gpulab.hosts import trust, verify
+from gpulab.hosts.ansible import environment
 from gpulab.hosts.verify import EVERYONE, Result, bad, cure_of, read_junit, unexplained
 from tests.unit.hosts.conftest import Sshd
 
@@ -115,3 +118,18 @@ def test_every_check_is_broken_by_some_scenario() -> None:
     checks = re.findall(r'^@check\(\s*"([\w.-]+)"', written, re.MULTILINE)
     scenarios = "".join(path.read_text() for path in sorted((ROOT / "tests/testbed").rglob("*.py")))
     assert [check for check in checks if not re.search(rf'"{re.escape(check)}["@]', scenarios)] == []
+
+
+def test_the_workers_are_told_what_the_inventory_says(tmp_path: Path) -> None:
+    """Each asks nothing of Ansible itself: an inventory that is a program is run once for all."""
+    asked = tmp_path / "asked"
+    inventory = tmp_path / "inventory"
+    told = {"gpu": {"hosts": ["mine"]}, "_meta": {"hostvars": {"mine": {"ansible_connection": "local"}}}}
+    inventory.write_text(f"#!/bin/sh\necho x >>{asked}\necho '{json.dumps(told)}'\n")
+    inventory.chmod(0o755)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "tests/hosts/test_base.py", "-q", "-p", "no:cacheprovider", "-n", "2",
+         "-k", "no_such_check", "--hosts=ansible://mine", f"--ansible-inventory={inventory}"],
+        cwd=ROOT, env={**os.environ, **environment()}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert asked.read_text().split() == ["x"], done.stdout
