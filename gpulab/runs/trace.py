@@ -72,11 +72,11 @@ def trace(name: str, beside: str, only: str, settings: Sequence[str]) -> Outcome
     parts: list[Any] = [outcome.text for outcome in outcomes if outcome.text is not None]
     written = [step.page for steps in found for step in steps]
     if beside and all(found):
-        left, right = (main_of(steps) for steps in found)
+        left, right = (main_of(steps, request) for steps, request in zip(found, requests, strict=True))
         written.append(compare(left, right))
         parts.append(parted(left, right))
     else:
-        parts += [drawn(main_of(steps)) for steps in found if steps]
+        parts += [drawn(main_of(steps, request)) for steps, request in zip(found, requests, strict=True) if steps]
     parts += [Text(f"written: {shown(path)}", style="dim") for path in written]
     data: dict[str, Any] = {"runs": [outcome.data["run"] for outcome in outcomes], "pages": written}
     data |= {"main_line": {step.name: told(step) for steps in found for step in steps}}
@@ -130,9 +130,12 @@ def pages(folder: Path) -> list[Traced]:
     return found
 
 
-def main_of(steps: Sequence[Traced]) -> Traced:
-    """The step that stands for a run; the first where none of them is ms-swift's own command."""
-    return steps[standing([step.step.argv for step in steps]) or 0]
+def main_of(steps: Sequence[Traced], request: LabRequest) -> Traced:
+    """The step that stands for a run: of those that were asked for, without what they refer to."""
+    lab = request.lab()
+    named = {step for name in request.only.split(",") if request.only for step in lab.called(name)}
+    asked_for = [step for step in steps if step.step.step in named] or steps
+    return asked_for[standing([step.step.argv for step in asked_for]) or 0]
 
 
 def told(step: Traced) -> list[dict[str, str]]:
@@ -164,6 +167,8 @@ def parted(left: Traced, right: Traced) -> Any:
         for sign, style, calls in (("-", "red", row.left), ("+", "green", row.right)):
             for name, place in calls:
                 text.append(f"{sign} {name}  {place}\n", style=style)
+    if not rows:
+        text.append("All functions of ms-swift call the same ones in both; they differ in what they are given.")
     if len(rows) > SHOWN:
         text.append(f"{len(rows) - SHOWN} more functions call different ones, see the page")
     return text

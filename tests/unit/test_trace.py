@@ -26,7 +26,7 @@ from gpulab.reports.traces.part import flow_chart as chart_of_both
 from gpulab.reports.traces.paths import code_paths
 from gpulab.reports.traces.read import Call, Trace, read_trace
 from gpulab.runs.main_line import PAGE, SOURCES, sections
-from gpulab.runs.trace import Traced, asked, drawn, main_step, parted, refuse_untraceable, trace
+from gpulab.runs.trace import Traced, asked, drawn, main_of, main_step, parted, refuse_untraceable, trace
 from gpulab.stacks.stack import load_stack
 
 ARGUMENTS = """\
@@ -249,6 +249,14 @@ def test_every_place_is_shown_whole_whatever_the_terminal_is(width, monkeypatch)
     for place in ("swift/cli/main.py:1", "swift/pipelines/train/sft.py:3", "TrainerFactory.get_trainer_cls"):
         assert place in text
     assert "…" not in text
+
+
+def test_the_step_that_was_asked_for_stands_for_a_run_and_not_what_it_refers_to():
+    steps = [traced_as(name, calls_of(*SFT)) for name in ("single", "zero2")]
+    for step in steps:
+        step.step.argv = ["swift", "sft", "train.yaml"]
+    assert main_of(steps, asked("train/multi-gpu:zero2", "", [], main_alone=True)).step.step == "zero2"
+    assert main_of(steps, asked("train/multi-gpu", "single,zero2", [], main_alone=False)).step.step == "single"
 
 
 def test_two_steps_are_shown_as_a_difference():
