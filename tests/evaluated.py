@@ -32,6 +32,18 @@ def evaluation(
     file.write_text(json.dumps(report))
 
 
+def vllm_benchmark(out: Path, concurrency: int, failed: int = 0, tokens: float = 80) -> None:
+    """What `vllm bench serve` writes of 16 requests: of a dead server, too."""
+    said: dict[str, float] = {
+        "max_concurrency": concurrency, "num_prompts": 16, "completed": 16 - failed, "failed": failed,
+        "request_throughput": tokens / 8, "output_throughput": tokens, "total_output_tokens": 8 * (16 - failed),
+    }  # fmt: skip
+    for n in (50, 90, 99):
+        said |= {f"p{n}_ttft_ms": n, f"p{n}_tpot_ms": n / 10, f"p{n}_e2el_ms": n * 10}
+    out.mkdir(parents=True, exist_ok=True)
+    (out / f"vllm_bench_{concurrency}.json").write_text(json.dumps(said))
+
+
 def benchmark(out: Path, concurrency: int, failed: int = 0, tokens: float = 80) -> None:
     """Write what was measured of 16 requests at one level of concurrency."""
     folder = out / "tiny" / f"parallel_{concurrency}_number_16"

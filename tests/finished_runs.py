@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.evaluated import benchmark, evaluation
+from tests.evaluated import benchmark, evaluation, vllm_benchmark
 
 ONES = np.ones((1, 3), np.float32)
 BASE = {"model.q.weight": np.arange(6, dtype=np.float32).reshape(2, 3) + 1, "model.norm.weight": ONES}
@@ -158,6 +158,11 @@ def reviewed(*given: str, step: str = "step") -> Build:
         (folder / "general_qa.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
 
     return build
+
+
+def benched_by_vllm(concurrency: int, **wrong: Any) -> Build:
+    """A load test of vLLM's own."""
+    return lambda run: vllm_benchmark(run / "step", concurrency, **wrong)
 
 
 def benched(concurrency: int, **wrong: Any) -> Build:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,17 @@ def args_say(finished: Finished, key: str, value: str) -> str:
     if not _equal(args[key], value):
         raise Unproven(f"args.json says {key}={_said(args[key])}")
     return f"args.json says {key}={_said(args[key])}"
+
+
+@proof("inference by NAME")
+def inference_by(finished: Finished, name: str) -> str:
+    """The backend that `swift infer` or `swift deploy` has of all its settings: it loads that engine or none. These two
+    write no args.json."""
+    log = finished.log.read_text(encoding="utf-8", errors="replace")
+    said = re.findall(r"args: (?:Infer|Deploy)Arguments\(.*\binfer_backend='(\w+)'", log)
+    if not said or set(said) != {name}:
+        raise Unproven(f"the log names {', '.join(sorted(set(said))) or 'no backend'}")
+    return f"the log says infer_backend={name}"
 
 
 @proof("data cached by STEP")

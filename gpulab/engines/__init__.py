@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from gpulab.common.docker import Docker
 from gpulab.common.errors import UsageError, nearest
@@ -26,12 +26,21 @@ ENGINES = (LocalBackend.name, DockerBackend.name, SlurmBackend.name)
 
 
 def choose_engine(
-    name: str, stack: Stack, compute_nodes: Sequence[ComputeNode] = (), inventory: str = "", *, requeue: bool = False
-) -> Backend:
-    """The engine of that name; without one `local` here and `docker` on a host. Raises UsageError where it can't be."""
+    name: str, stack: Stack, compute_nodes: Sequence[ComputeNode] = (), inventory: str = "", *,
+    others: Iterable[Stack] = (), requeue: bool = False,
+) -> Backend:  # fmt: skip
+    """The engine of that name; without one `local` here and `docker` on a host. `others`: the stacks of steps that have
+    one of their own. Raises UsageError where it can't be."""
     name = name or (DockerBackend.name if compute_nodes else LocalBackend.name)
     if name not in ENGINES:
         raise UsageError(f"no engine {name!r}", nearest(name, list(ENGINES)))
+    others = list(others)
+    if others and (compute_nodes or name != LocalBackend.name):
+        told = " and ".join(sorted({stack.name, *(other.name for other in others)}))
+        raise UsageError(
+            f"its steps are rehearsed in {told}: an engine other than local has one stack a run",
+            "leave --engine and --hosts out",
+        )
     if requeue and name != SlurmBackend.name:
         raise UsageError("--requeue is for jobs in a queue", "--engine slurm, or leave it out")
     if name == SlurmBackend.name:
@@ -42,7 +51,7 @@ def choose_engine(
         if name == LocalBackend.name:
             raise UsageError("--engine local runs on this machine", "leave --engine out: on hosts it is docker")
         return RemoteBackend(stack, compute_nodes)
-    return LocalBackend(stack) if name == LocalBackend.name else DockerBackend(stack, Docker())
+    return LocalBackend(stack, others) if name == LocalBackend.name else DockerBackend(stack, Docker())
 
 
 def open_session(

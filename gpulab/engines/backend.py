@@ -49,10 +49,10 @@ def log_of(plan: Plan, name: str) -> Path:
     return plan.run / "logs" / f"{name}.log"
 
 
-def no_program(plan: Plan, program: str) -> UsageError:
-    """That the stack does not have a step's program, with the step's line."""
-    where = ["steps", next(c.step for c in plan.commands if c.argv[0] == program), "run"]
-    return fault(plan.lab.file, where, f"the stack {plan.stack.name} has no program {program!r}", "check its spelling")
+def no_program(plan: Plan, command: Command) -> UsageError:
+    """That a step's stack does not have its program, with the step's line."""
+    wrong = f"the stack {plan.stack_of(command).name} has no program {command.argv[0]!r}"
+    return fault(plan.lab.file, ["steps", command.step, "run"], wrong, "check its spelling")
 
 
 def question(plan: Plan, command: Command) -> checks.Question:
@@ -83,8 +83,9 @@ class Backend(ABC):
         """Have the stack at hand. Raises UsageError when it can't be had."""
 
     @abstractmethod
-    def lacks(self, programs: Sequence[str]) -> str | None:
-        """The first of `programs` that the stack does not have. None also where `lay_ground` looks for them."""
+    def lacks(self, plan: Plan) -> Command | None:
+        """The plan's first command whose stack does not have its program. None also where `lay_ground` looks for
+        them."""
 
     @abstractmethod
     def described(self) -> dict[str, Any]:

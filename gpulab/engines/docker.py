@@ -36,9 +36,10 @@ class DockerBackend(StepBackend):
         """See Backend."""
         self._image.prepare()
 
-    def lacks(self, programs: Sequence[str]) -> str | None:
+    def lacks(self, plan: Plan) -> Command | None:
         """See Backend."""
-        return self._image.lacks(programs)
+        program = self._image.lacks(plan.programs)
+        return plan.starting(program) if program else None
 
     def described(self) -> dict[str, Any]:
         """See Backend."""

@@ -60,7 +60,7 @@ class HostFiles:
         where the image lacks one of the plan's programs: the container that unpacks has them at hand."""
         self._begun = True
         if program := self._put(plan, shipped(plan), folders, plan.programs):
-            raise no_program(plan, program)
+            raise no_program(plan, plan.starting(program))
 
     def ship(self, plan: Plan, files: Sequence[tuple[Path, str]]) -> None:
         """Put files into the run's folder on the host, by names relative to it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,25 +58,31 @@ class ProcessJob:
 
 
 class LocalBackend(StepBackend):
-    """See Backend; the stack is a venv. Steps of a rehearsal are forks of one process, where they can be."""
+    """See Backend; the stack is a venv, and steps may have others. Steps of a rehearsal are forks of one process, where
+    they can be: those of the plan's stack."""
 
     name = "local"
 
-    def __init__(self, stack: Stack) -> None:
+    def __init__(self, stack: Stack, others: Iterable[Stack] = ()) -> None:
         super().__init__(stack)
+        self._others = {other.name: other for other in others}
         self._warm: dict[str, Warm] = {}  # by the program whose imports it has
 
     def prepare(self) -> None:
         """See Backend."""
-        self.stack.ensure()
+        for stack in (self.stack, *self._others.values()):
+            stack.ensure()
 
-    def lacks(self, programs: Sequence[str]) -> str | None:
+    def lacks(self, plan: Plan) -> Command | None:
         """See Backend."""
-        return next((p for p in programs if not Path(p).is_absolute() and not (self.stack.bin / p).exists()), None)
+        named = [command for command in plan.commands if not Path(command.argv[0]).is_absolute()]
+        return next((c for c in named if not (plan.stack_of(c).bin / c.argv[0]).exists()), None)
 
     def described(self) -> dict[str, Any]:
         """See Backend."""
-        return {"packages": self.stack.packages(), "torch_sha256": self.stack.torch_sha256}
+        about = {"packages": self.stack.packages(), "torch_sha256": self.stack.torch_sha256}
+        others = {name: {"lock": other.key, "packages": other.packages()} for name, other in self._others.items()}
+        return {**about, "others": others} if others else about
 
     def shell(self, plan: Plan) -> LocalShell:
         """See Backend."""
@@ -94,7 +100,8 @@ class LocalBackend(StepBackend):
     def lay_ground(self, plan: Plan) -> None:
         """See Backend; what takes seconds to import is imported while the first steps run."""
         if plan.profile == "cpu":
-            wanted = {PROGRAMS[command.argv[0]] for command in plan.commands if command.argv[0] in PROGRAMS}
+            usual = [command.argv[0] for command in plan.commands if not command.stack]
+            wanted = {PROGRAMS[program] for program in usual if program in PROGRAMS}
             self._warm = {program: self.warm_up(program) for program in sorted(wanted)}
 
     def warm_up(self, program: str = "swift") -> Warm:
@@ -103,9 +110,9 @@ class LocalBackend(StepBackend):
 
     def start(self, plan: Plan, command: Command) -> ProcessJob:
         """See Backend."""
-        env = {**stack_environment(self.stack, command.env), MARK: str(plan.run)}
+        env = {**stack_environment(plan.stack_of(command), command.env), MARK: str(plan.run)}
         log_of(plan, command.name).write_bytes(b"")
-        warm = self._warm.get(imports(command))
+        warm = None if command.stack else self._warm.get(imports(command))
         if warm and (forked := warm.fork(command, env, log_of(plan, command.name))):
             return ProcessJob(forked)
         with log_of(plan, command.name).open("ab") as log:
@@ -125,7 +132,7 @@ class LocalBackend(StepBackend):
 
     def foreground(self, plan: Plan, command: Command) -> int:
         """See Backend."""
-        return in_foreground(command.argv, stack_environment(self.stack, command.env), command.cwd)
+        return in_foreground(command.argv, stack_environment(plan.stack_of(command), command.env), command.cwd)
 
     def sweep(self, run: Path) -> None:
         """See Backend; by the mark in the processes' environment."""

@@ -64,7 +64,7 @@ class RemoteBackend(StepBackend):
         self._image.prepare()
         self._image.must_be_the_same_on(list(self._dockers.values()))
 
-    def lacks(self, programs: Sequence[str]) -> str | None:
+    def lacks(self, plan: Plan) -> Command | None:
         """See Backend; `lay_ground` looks for them."""
         return None
 

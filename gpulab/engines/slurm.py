@@ -52,7 +52,7 @@ class SlurmBackend(Backend):
         """See Backend."""
         self._image.prepare()
 
-    def lacks(self, programs: Sequence[str]) -> str | None:
+    def lacks(self, plan: Plan) -> Command | None:
         """See Backend; `lay_ground` looks for them."""
         return None
 

@@ -23,20 +23,23 @@ from gpulab.stacks.stack import load_stacks
 
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 OWN_FILE = re.compile(r"[^/{}:][^{}:]*\.(ya?ml|jsonl?|py|txt|csv|parquet)")  # relative: a file of the lab's folder
-MADE = "--output_file"  # names what a step makes, and not what it reads
+MADE = ("--output_file", "--result-filename")  # name what a step makes, and not what it reads
 TOOLS, COMMON = "{tools}/", "../../common/"
 INSIDE = ROOT / "gpulab/inside"
 
 
 def stack(path: Path, lab: LabFile) -> None:
-    """The stack is there, and the one that it is rehearsed in, which is for a CPU."""
+    """The stack is there, and those that it is rehearsed in, which are for a CPU."""
     stacks = load_stacks()
     if lab.stack not in stacks:
         raise fault(path, ["stack"], f"no stack {lab.stack!r}", nearest(lab.stack, list(stacks)))
     cpu = [name for name, one in stacks.items() if one.pins.torch == "cpu"]
-    if lab.rehearse.stack not in cpu:
-        wrong = f"no stack {lab.rehearse.stack!r} for a CPU"
-        raise fault(path, ["rehearse", "stack"], wrong, f"take one of {', '.join(cpu)}")
+    asked: list[tuple[Place, str | None]] = [(["rehearse"], lab.rehearse.stack)]
+    asked += [(["rehearse", name], own.stack) for name, own in lab.rehearse.steps.items()]
+    for place, name in asked:
+        if name is not None and name not in cpu:
+            wrong = f"no stack {name!r} for a CPU"
+            raise fault(path, [*place, "stack"], wrong, f"take one of {', '.join(cpu)}")
 
 
 def names(path: Path, lab: LabFile, made: Expanded) -> None:
@@ -137,7 +140,7 @@ def _config(path: Path, where: Place, step: Step) -> None:
     flags.check(argv, flags.given(argv), path, where)
     _secrets(path, where, flags.given(argv))
     for before, word in pairwise(argv):
-        if before != MADE:
+        if before not in MADE:
             _own_file(path, where, word)
     if file := flags.config(argv):
         config = folder / file

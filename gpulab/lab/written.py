@@ -47,8 +47,8 @@ class Smaller(Strict):
 
 
 class Rehearsal(BaseModel):
-    """How one step is rehearsed, only what differs: flags, environment, how many ranks (`processes`). `impossible` says
-    why it is left out.
+    """How one step is rehearsed, only what differs: flags, environment, how many ranks (`processes`), the `stack` where
+    it is not the one of the lab's rehearsal. `impossible` says why it is left out.
 
     A preset's name stands for its flags; `preset: NAME` beside flags is one with some of them changed.
     """
@@ -56,6 +56,7 @@ class Rehearsal(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
     env: dict[str, str] = {}
     processes: Annotated[int | None, Field(ge=1, le=64)] = None
+    stack: str | None = None
     impossible: Line | None = None
 
     @model_validator(mode="before")
@@ -79,7 +80,8 @@ class Rehearsal(BaseModel):
         """This one above another: what it says goes."""
         said = {**other.flags, **self.flags}
         ranks, why = self.processes or other.processes, self.impossible or other.impossible
-        return Rehearsal(env={**other.env, **self.env}, processes=ranks, impossible=why, **said)
+        env, stack = {**other.env, **self.env}, self.stack or other.stack
+        return Rehearsal(env=env, processes=ranks, stack=stack, impossible=why, **said)
 
 
 class Twin(Strict):

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-[ -e "$STACK/complete" ] || { echo "make the stack first: $LAB/$MAKE" >&2; exit 2; }
+made() { [ -e "$2/complete" ] || { echo "make the stack first: $LAB/inv stacks --install $1" >&2; exit 2; }; }
 export PATH="$STACK/bin:$PATH"
 servers=() nodes=()
 wait_for() { for pid in "$@"; do wait "$pid"; done; }

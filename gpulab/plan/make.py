@@ -13,6 +13,7 @@ from gpulab.plan.lab_twins import makers, planned_twins
 from gpulab.plan.layers import environment, filled, with_all_flags
 from gpulab.plan.layout.step import Devices, lay_out, layout_values, wants_layout
 from gpulab.plan.plan import TOOLS, TRACER, TRACES, Command, Node, Plan, PlanSpec, Site
+from gpulab.stacks.stack import Stack
 
 ONE_NODE = Site()
 
@@ -26,9 +27,7 @@ def plan(spec: PlanSpec, run: Path, site: Site = ONE_NODE) -> Plan:
     models = {
         key: str(twins[key].folder) if key in twins else name for key, name in {"model": "", **lab.models}.items()
     }
-    env = environment(spec.stack, cpu=cpu)
-    if spec.hub == "hf":
-        env["USE_HF"] = "1"  # ms-swift's own name for it
+    env = _environment(spec, spec.stack)
     commands = [
         Command(step=twin.step, argv=twin.argv, cwd=lab.folder, out=run / twin.step, env=env)
         for twin in makers(list(twins.values()))
@@ -37,7 +36,8 @@ def plan(spec: PlanSpec, run: Path, site: Site = ONE_NODE) -> Plan:
     for name, step in lab.steps.items():
         if name in left_out:
             continue
-        out = run / name
+        out, stack = run / name, spec.stacks.get(name)
+        usual_env = _environment(spec, stack) if stack else env
         argv = with_all_flags(lab, name, step, cpu=cpu, settings=spec.settings.get(name, {}))
         laid_out = wants_layout(argv)
         usual = devices.count if laid_out else lab.needs.gpus or 1 if step.spread and not cpu else 1
@@ -64,7 +64,7 @@ def plan(spec: PlanSpec, run: Path, site: Site = ONE_NODE) -> Plan:
             gpus = dataclasses.replace(devices, count=processes)
             values |= layout_values(lay_out(lab, name, argv, len(nodes) if step.spread else 1, gpus))
         if spec.traced:
-            folders = (str(TRACER), *filter(None, [own.get("PYTHONPATH") or env.get("PYTHONPATH")]))
+            folders = (str(TRACER), *filter(None, [own.get("PYTHONPATH") or usual_env.get("PYTHONPATH")]))
             own |= {"PYTHONPATH": os.pathsep.join(folders), "GPULAB_TRACE": str(run / TRACES / name)}
         taken = max(processes, lab.needs.gpus or 1, step.gpus)
         command = Command(
@@ -72,7 +72,8 @@ def plan(spec: PlanSpec, run: Path, site: Site = ONE_NODE) -> Plan:
             argv=tuple(filled(word, values) for word in argv),
             cwd=lab.folder,
             out=out,
-            env={**env, **own},
+            env={**usual_env, **own},
+            stack=stack,
             makes=tuple(step.makes),
             proves=tuple(step.proves),
             ready=step.ready,
@@ -83,6 +84,12 @@ def plan(spec: PlanSpec, run: Path, site: Site = ONE_NODE) -> Plan:
         group_of = _spread(command, step, nodes, rendezvous) if step.spread else [command]
         commands += group_of if cpu or laid_out else [_on_its_gpus(c, taken, site.visible) for c in group_of]
     return Plan(lab, spec.profile, spec.stack, models["model"], run, tuple(commands), rendezvous, left_out)
+
+
+def _environment(spec: PlanSpec, stack: Stack) -> dict[str, str]:
+    """What every step has that runs in that stack."""
+    env = environment(stack, cpu=spec.profile == "cpu")
+    return {**env, "USE_HF": "1"} if spec.hub == "hf" else env  # ms-swift's own name for it
 
 
 def _left_out(lab: Lab, nodes: Sequence[Node], devices: Devices, *, cpu: bool) -> dict[str, str]:

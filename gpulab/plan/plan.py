@@ -56,12 +56,13 @@ class Site:
 
 @dataclass(frozen=True, kw_only=True)
 class PlanSpec:
-    """What a plan is made of: `settings` are flags by step, above all others; `ports` one for each server step;
-    `traced`: each step leaves a trace of what it called."""
+    """What a plan is made of: `stacks` are those of steps that have another than the plan's; `settings` are flags by
+    step, above all others; `ports` one for each server step; `traced`: each step leaves a trace of what it called."""
 
     lab: Lab
     profile: Profile
     stack: Stack
+    stacks: Mapping[str, Stack] = field(default_factory=dict)
     settings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     ports: Mapping[str, int] = field(default_factory=dict)
     hub: str = "modelscope"
@@ -70,7 +71,8 @@ class PlanSpec:
 
 @dataclass(frozen=True)
 class Command:
-    """One process: what to run, where, and what it must leave behind. `until` names a server's last user.
+    """One process: what to run, where, and what it must leave behind. `until` names a server's last user; `stack` is
+    there where it is another than the plan's.
 
     A spread step has one on each node: `rank` is the node's, `node` its name. `world` is how many processes train in
     all.
@@ -81,6 +83,7 @@ class Command:
     cwd: Path
     out: Path
     env: Mapping[str, str]
+    stack: Stack | None = None
     makes: tuple[str, ...] = ()
     proves: tuple[str, ...] = ()
     ready: Ready | None = None
@@ -126,6 +129,14 @@ class Plan:
     def programs(self) -> tuple[str, ...]:
         """The programs that the commands start."""
         return tuple(dict.fromkeys(c.argv[0] for c in self.commands))
+
+    def starting(self, program: str) -> Command:
+        """The first command that starts a program."""
+        return next(command for command in self.commands if command.argv[0] == program)
+
+    def stack_of(self, command: Command) -> Stack:
+        """The stack that a command runs in."""
+        return command.stack or self.stack
 
     def command(self, step: str) -> Command:
         """The command of `step`; of a spread one the first node's, which keeps what is shared."""

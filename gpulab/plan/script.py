@@ -11,6 +11,7 @@ from typing import ClassVar
 from gpulab.common import redact
 from gpulab.common.paths import ROOT, shown
 from gpulab.plan.plan import TOOLS, Command, Plan
+from gpulab.stacks.stack import Stack
 
 HEADER = """\
 #!/usr/bin/env bash
@@ -112,23 +113,24 @@ class LocalShell(Shell):
     name = "local"
 
     def __init__(self, plan: Plan) -> None:
-        super().__init__(plan, {"STACK": str(plan.stack.venv)})
+        steps = {command.stack.name: command.stack for command in plan.commands if command.stack}
+        self._stacks = {"STACK": plan.stack} | {_folder(stack): stack for stack in steps.values()}
+        super().__init__(plan, {name: str(stack.venv) for name, stack in self._stacks.items()})
         self._shared = dict(plan.commands[0].env)
         for command in plan.commands:
             self._shared = {k: v for k, v in self._shared.items() if command.env.get(k) == v}
 
     def head(self) -> str:
         """See Shell."""
-        stack = self.plan.stack
+        folders = "\n".join(f"{key}={quoted(str(one.venv), {'LAB': str(ROOT)})}" for key, one in self._stacks.items())
         exports = "\n".join(f"export {k}={self.quoted([v])}" for k, v in self._shared.items())
-        head = f"STACK={quoted(str(stack.venv), {'LAB': str(ROOT)})}\n" + assigned(
-            MAKE=f"inv stacks --install {stack.name}"
-        )
-        return f"{head}{exports}\n{embedded(LOCAL)}"
+        made = "\n".join(f'made {quote(one.name)} "${key}"' for key, one in self._stacks.items())
+        return f"{folders}\n{exports}\n{embedded(LOCAL)}{made}\n"
 
     def step(self, command: Command) -> list[str]:
         """See Shell."""
-        own = [f"{k}={self.quoted([v])}" for k, v in command.env.items() if self._shared.get(k) != v]
+        own = [f'PATH="${_folder(command.stack)}/bin:$PATH"'] if command.stack else []
+        own += [f"{k}={self.quoted([v])}" for k, v in command.env.items() if self._shared.get(k) != v]
         words = " ".join([*own, self.quoted(command.argv)])
         into = f"cd {self.quoted([str(command.cwd)])}"
         if command.rank is not None:  # the nodes side by side; the first that fails ends the script
@@ -146,3 +148,8 @@ class LocalShell(Shell):
 
     def _variable(self, step: str) -> str:
         return step.replace("-", "_")
+
+
+def _folder(stack: Stack) -> str:
+    """The variable that has the folder of a step's own stack."""
+    return f"STACK_{stack.name.replace('-', '_')}"

@@ -6,13 +6,13 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from gpulab.common.errors import UsageError
+from gpulab.common.errors import UsageError, nearest
 from gpulab.common.numbers import positive
 from gpulab.common.outcome import Outcome
 from gpulab.common.paths import LABS, shown
 from gpulab.common.yamlfile import load_mapping
 from gpulab.runs.endpoint import NotServed, reached
-from gpulab.runs.measure import measure
+from gpulab.runs.measure import benchmarks, measure
 from gpulab.runs.request import HUBS
 
 OWN = LABS / "common" / "data" / "sets.yml"
@@ -55,6 +55,7 @@ def chosen(names: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
         raise UsageError("--datasets: which?", f"{','.join(own)} of {shown(OWN)}, or EvalScope's: gsm8k,mmlu")
     arguments: dict[str, Any] = {}
     found = []
+    _check_known([name for name in names if name not in own], list(own))
     for name in names:
         about = dict(own.get(name, {"as": name}))
         found.append(about.pop("as"))
@@ -63,3 +64,11 @@ def chosen(names: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
     if double := next((name for name in found if found.count(name) > 1), None):
         raise UsageError(f"--datasets: {double} twice", "each once")
     return found, arguments
+
+
+def _check_known(names: Sequence[str], own: list[str]) -> None:
+    """EvalScope itself says only when a model is served that it lacks a benchmark."""
+    known = benchmarks() if names else []
+    if unknown := next((name for name in names if name not in known), None):
+        cure = nearest(unknown, [*own, *known])
+        raise UsageError(f"--datasets: EvalScope has no benchmark {unknown!r}", cure)

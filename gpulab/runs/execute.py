@@ -58,8 +58,8 @@ def begin(spec: RunSpec, resumes: Callable[[Plan], ResumeRequest] | None = None)
 
 def _check_before(lab: Lab, backend: Backend, planned: Plan) -> None:
     """What can be known before the first step: every program is there, the disk has room."""
-    if program := backend.lacks(planned.programs):
-        raise no_program(planned, program)
+    if command := backend.lacks(planned):
+        raise no_program(planned, command)
     folder, free = backend.room()
     needed = lab.needs.disk_gib if planned.profile == "gpu" else 0.1
     if free < needed:

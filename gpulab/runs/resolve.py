@@ -13,7 +13,7 @@ from gpulab.lab.lab import Lab
 from gpulab.lab.settings import parse_settings
 from gpulab.plan.machine import Machine
 from gpulab.runs.request import LabRequest, node_count
-from gpulab.runs.spec import RunSpec, compute_nodes_for, machines_of
+from gpulab.runs.spec import RunSpec, compute_nodes_for, machines_of, stacks_of
 from gpulab.stacks.stack import load_stack
 
 AS_WRITTEN: tuple[Profile, str] = ("gpu", "as written")
@@ -23,21 +23,24 @@ def resolve(request: LabRequest, *, to_show: bool = False) -> RunSpec:
     """What is to be run. Raises UsageError where that can't be; `to_show`: it may be a lab that can't be run here."""
     lab = request.lab()
     nodes = node_count(lab, request.nodes)
-    stacks = [lab.stack, lab.rehearse.stack]
+    either = [lab.stack, lab.rehearse.stack]
     needs = [size.needs for size in lab.sizes]
-    compute_nodes = compute_nodes_for(needs, request.engine, request.hosts, request.limit, nodes, stacks)
+    compute_nodes = compute_nodes_for(needs, request.engine, request.hosts, request.limit, nodes, either)
     machines = machines_of(compute_nodes, request.engine, nodes)
     if to_show and (request.model or lab.rehearse.impossible) and not request.rehearse:
         profile, why = AS_WRITTEN  # there is nothing else to show
     else:
         lab, profile, why = choose_profile(lab, machines, nodes, rehearse=request.rehearse, asked=request.model)
     stack = load_stack(lab.rehearse.stack if profile == "cpu" else lab.stack)
-    engine = choose_engine(request.engine, stack, compute_nodes, request.hosts, requeue=request.requeue)
+    stacks = stacks_of(lab, profile, stack)
+    engine = choose_engine(
+        request.engine, stack, compute_nodes, request.hosts, others=stacks.values(), requeue=request.requeue
+    )
     settings = parse_settings(request.settings, lab)
     return RunSpec(
-        lab=lab, profile=profile, why=why, stack=stack, engine=engine, compute_nodes=compute_nodes, machines=machines,
-        inventory=request.hosts, nodes=nodes, settings=settings, ports=choose_ports(lab, settings), hub=request.hub,
-        keep_serving=request.keep_serving, traced=request.traced,
+        lab=lab, profile=profile, why=why, stack=stack, stacks=stacks, engine=engine, compute_nodes=compute_nodes,
+        machines=machines, inventory=request.hosts, nodes=nodes, settings=settings, ports=choose_ports(lab, settings),
+        hub=request.hub, keep_serving=request.keep_serving, traced=request.traced,
     )  # fmt: skip
 
 

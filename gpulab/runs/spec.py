@@ -10,18 +10,19 @@ from pathlib import Path
 
 from gpulab.common import redact
 from gpulab.common.git import git_state
+from gpulab.common.profile import Profile
 from gpulab.engines import Backend, choose_engine
 from gpulab.engines.slurm import SlurmBackend
 from gpulab.hosts.compute_node import ComputeNode, find_compute_nodes
 from gpulab.images.image import Image
-from gpulab.lab.lab import find_lab
+from gpulab.lab.lab import Lab, find_lab
 from gpulab.lab.written import Needs
 from gpulab.plan.layout.step import Devices
 from gpulab.plan.machine import Machine, this_machine
 from gpulab.plan.make import plan
 from gpulab.plan.plan import Plan, PlanSpec, Site
 from gpulab.records.record import RunRecord, now
-from gpulab.stacks.stack import load_stack
+from gpulab.stacks.stack import Stack, load_stack
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,12 +42,16 @@ class RunSpec(PlanSpec):
         """What a record says was run, on the same hosts or those of `limit`. Raises UsageError where that can't be."""
         lab, stack = find_lab(record.lab).only(record.only), load_stack(record.stack["name"])
         lab = lab.of_model(record.model) if record.model else lab
+        stacks = stacks_of(lab, record.profile, stack)
         compute_nodes = compute_nodes_for(
             [lab.needs], record.engine, record.inventory, limit or ",".join(record.hosts), record.nodes, [stack.name]
         )
-        engine = choose_engine(record.engine, stack, compute_nodes, record.inventory, requeue=record.requeue)
+        engine = choose_engine(
+            record.engine, stack, compute_nodes, record.inventory, others=stacks.values(), requeue=record.requeue
+        )
         return cls(
-            lab=lab, profile=record.profile, why=why, stack=stack, engine=engine, compute_nodes=compute_nodes,
+            lab=lab, profile=record.profile, why=why, stack=stack, stacks=stacks, engine=engine,
+            compute_nodes=compute_nodes,
             machines=machines_of(compute_nodes, record.engine, record.nodes), inventory=record.inventory,
             nodes=record.nodes, settings=record.settings, ports=record.ports, hub=record.hub,
             keep_serving=record.keep_serving,
@@ -82,6 +87,13 @@ class RunSpec(PlanSpec):
             git=git_state(), machine=machines[0].as_dict(), others=[m.as_dict() for m in machines[1:]],
             environment=redact.recorded(os.environ),
         )  # fmt: skip
+
+
+def stacks_of(lab: Lab, profile: Profile, stack: Stack) -> dict[str, Stack]:
+    """The stacks of those steps that have another than the run's: on GPUs all have one."""
+    own = {name: lab.rehearse.of(name).stack for name in lab.steps} if profile == "cpu" else {}
+    loaded = {name: load_stack(name) for name in own.values() if name and name != stack.name}
+    return {step: loaded[name] for step, name in own.items() if name in loaded}
 
 
 def compute_nodes_for(

@@ -71,10 +71,16 @@ def refuse_another_place(spec: RunSpec, before: RunRecord) -> None:
         "nodes": (str(before.nodes), str(spec.nodes)),
         "hub": (before.hub, spec.hub),
         "stack": (f"{before.stack.get('name')} {before.stack.get('lock')}", f"{stack.name} {stack.key}"),
+        "stacks of steps": (others_of(before), ", ".join(sorted({f"{s.name} {s.key}" for s in spec.stacks.values()}))),
     }
     told = [f"{name} {was}, now {now}" for name, (was, now) in sides.items() if was != now]
     if told:
         raise UsageError(f"{before.run} ran otherwise: {'; '.join(told)}", "ask for the same, or leave --from out")
+
+
+def others_of(before: RunRecord) -> str:
+    """The stacks that steps of a run had beside its own, each with its lock."""
+    return ", ".join(sorted(f"{name} {about['lock']}" for name, about in before.stack.get("others", {}).items()))
 
 
 def the_steps_before(planned: Plan, start: str) -> list[Command]:

@@ -11,10 +11,11 @@ from typing import Any
 from rich.console import Group
 from rich.text import Text
 
+from gpulab.common.console import console
 from gpulab.common.errors import UsageError
 from gpulab.common.failure import Failure
 from gpulab.common.files import write_atomically
-from gpulab.common.listing import listing
+from gpulab.common.listing import lines
 from gpulab.common.outcome import Outcome
 from gpulab.common.paths import shown
 from gpulab.lab import flags
@@ -24,7 +25,7 @@ from gpulab.records.read import read
 from gpulab.records.record import StepRecord
 from gpulab.reports.traces.boxes import Box, main_line, shortened
 from gpulab.reports.traces.pages import write_pages
-from gpulab.reports.traces.part import beside, page
+from gpulab.reports.traces.part import beside, page, partings
 from gpulab.reports.traces.read import Trace, read_trace
 from gpulab.runs.execute import run_lab
 from gpulab.runs.request import LabRequest
@@ -32,6 +33,8 @@ from gpulab.runs.resolve import resolve
 
 TRAINS = ("sft", "pt", "rlhf")
 COMPARED = "compared.md"
+WIDE = 120  # columns of a terminal that has room for a function beside its place
+SHOWN = 15  # functions that call different ones
 
 
 @dataclass(frozen=True)
@@ -67,10 +70,13 @@ def trace(name: str, beside: str, only: str, settings: Sequence[str]) -> Outcome
         if not steps and not outcome.failures:
             failures.append(Failure(f"nothing of ms-swift ran in {request.name}", "name a step that runs it: --only"))
     parts: list[Any] = [outcome.text for outcome in outcomes if outcome.text is not None]
-    parts += [drawn(main_of(steps)) for steps in found if steps]
     written = [step.page for steps in found for step in steps]
     if beside and all(found):
-        written.append(compare(main_of(found[0]), main_of(found[1])))
+        left, right = (main_of(steps, request) for steps, request in zip(found, requests, strict=True))
+        written.append(compare(left, right))
+        parts.append(parted(left, right))
+    else:
+        parts += [drawn(main_of(steps, request)) for steps, request in zip(found, requests, strict=True) if steps]
     parts += [Text(f"written: {shown(path)}", style="dim") for path in written]
     data: dict[str, Any] = {"runs": [outcome.data["run"] for outcome in outcomes], "pages": written}
     data |= {"main_line": {step.name: told(step) for steps in found for step in steps}}
@@ -124,9 +130,12 @@ def pages(folder: Path) -> list[Traced]:
     return found
 
 
-def main_of(steps: Sequence[Traced]) -> Traced:
-    """The step that stands for a run; the first where none of them is ms-swift's own command."""
-    return steps[standing([step.step.argv for step in steps]) or 0]
+def main_of(steps: Sequence[Traced], request: LabRequest) -> Traced:
+    """The step that stands for a run: of those that were asked for, without what they refer to."""
+    lab = request.lab()
+    named = {step for name in request.only.split(",") if request.only for step in lab.called(name)}
+    asked_for = [step for step in steps if step.step.step in named] or steps
+    return asked_for[standing([step.step.argv for step in asked_for]) or 0]
 
 
 def told(step: Traced) -> list[dict[str, str]]:
@@ -137,11 +146,32 @@ def told(step: Traced) -> list[dict[str, str]]:
 
 
 def drawn(step: Traced) -> Any:
-    """A main line as the terminal shows it."""
-    table = listing(step.name, "stage", "function", "where", "seconds", wraps="where")
+    """A main line as the terminal shows it: on a narrow one the place is below its function."""
+    table = lines("", "stage", "function", "where", "seconds")
+    if console.width < WIDE:
+        table = lines("", "stage", "function, where", "seconds")
     for number, box in enumerate(shortened(step.boxes), 1):
-        table.add_row(str(number), box.stage, Text(box.call.name), Text(box.call.place), f"{box.seconds:.1f}")
-    return table
+        both = (Text(box.call.name), Text(box.call.place))
+        where = both if console.width >= WIDE else (Text("\n").join(both),)
+        table.add_row(str(number), box.stage, *where, f"{box.seconds:.1f}")
+    return Group(Text(step.name, style="bold"), table)
+
+
+def parted(left: Traced, right: Traced) -> Any:
+    """Where two part, as a difference of texts is shown: - the left one alone, + the right one alone."""
+    text = Text()
+    text.append(f"- {left.name}\n", style="red").append(f"+ {right.name}\n", style="green")
+    rows = partings(left.trace, right.trace)
+    for row in rows[:SHOWN]:
+        text.append(f"{row.function[1]}  {row.function[0]}\n")
+        for sign, style, calls in (("-", "red", row.left), ("+", "green", row.right)):
+            for name, place in calls:
+                text.append(f"{sign} {name}  {place}\n", style=style)
+    if not rows:
+        text.append("All functions of ms-swift call the same ones in both; they differ in what they are given.")
+    if len(rows) > SHOWN:
+        text.append(f"{len(rows) - SHOWN} more functions call different ones, see the page")
+    return text
 
 
 def compare(left: Traced, right: Traced) -> Path:

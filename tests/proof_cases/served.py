@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from tests.finished_runs import benched, counted, rough, ways
+from tests.finished_runs import benched, benched_by_vllm, counted, rough, ways
 from tests.proof_cases import Cases
 
 CASES: Cases = {
     "every request answered": (
         [benched(1), benched(4)],
-        [[], [benched(1), benched(4, failed=1)], [benched(1, failed=16)], [benched(1, tokens=0)]],
+        [
+            [],
+            [benched(1), benched(4, failed=1)],
+            [benched(1, failed=16)],
+            [benched(1, tokens=0)],
+            [benched_by_vllm(4, failed=1)],
+            [benched_by_vllm(4, failed=16)],  # it ends well with a dead server
+        ],
     ),
     "every way of asking agrees": (
         [ways()],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.finished_runs import args, cached
+from tests.finished_runs import args, cached, log
 from tests.proof_cases import Cases
 
 CASES: Cases = {
@@ -12,6 +12,14 @@ CASES: Cases = {
     ),
     "args say beta=0.1": ([args(beta=0.1)], [[args(beta=0.5)], [args(beta="high")], [args(beta=None)]]),
     "args say streaming=true": ([args(streaming=True)], [[args(streaming=False)], [args(streaming=1)]]),
+    "inference by sglang": (
+        [log("[INFO:swift] args: InferArguments(model='m', infer_backend='sglang', seed=42)")],
+        [
+            [log("[INFO:swift] args: InferArguments(model='m', infer_backend='transformers', seed=42)")],
+            [log("run sh: swift infer --infer_backend sglang")],  # what was asked for is not what it made of it
+            [log("")],
+        ],
+    ),
     "data cached by before": (
         [cached("before/cached/train")],
         [

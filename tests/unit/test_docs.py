@@ -49,6 +49,13 @@ def test_a_command_in_a_page_is_one_that_inv_takes(page, command):
             find_lab(parsed[0].args["name"].value)
 
 
+@pytest.mark.parametrize("page", [page for page in PAGES if page.endswith("_CN.md") and page.startswith("docs/")])
+def test_a_translated_page_has_no_command_that_the_english_one_has_lost(page):
+    of = {name: {command for file, command in commands() if file == name} for name in (page, page.replace("_CN", ""))}
+    assert of[page], "no command was found"
+    assert not of[page] - of[page.replace("_CN", "")]
+
+
 @pytest.mark.parametrize("page", READMES)
 def test_the_readmes_table_shows_every_lab_as_its_lab_yaml_says(page):
     assert table() in (ROOT / page).read_text(), "./inv labs --write brings it up to date"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,14 @@ import pytest
 from gpulab.common.errors import UsageError
 from gpulab.common.outcome import Outcome
 from gpulab.common.ports import free_port
+from gpulab.common.yamlfile import load_mapping
 from gpulab.records.service import ServiceRecord, all_services
 from gpulab.runs import serve, serve_target
 from gpulab.runs.bench import bench
 from gpulab.runs.endpoint import KEY, NotServed, reached
-from gpulab.runs.evaluate import chosen, evaluate
+from gpulab.runs.evaluate import OWN, chosen, evaluate
+from gpulab.stacks import stack as stacks
+from gpulab.stacks.stack import load_stack
 from tests.openai_server import serving
 
 
@@ -105,6 +109,29 @@ def test_a_run_whose_server_does_not_start_says_why(monkeypatch: pytest.MonkeyPa
     assert evaluate("quickstart", "qa", 0, "", 8, "modelscope", []).failures == ["out of memory"]
 
 
+@pytest.fixture
+def two_benchmarks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stack of EvalScope, which has no more of it than the names of two benchmarks."""
+    monkeypatch.setattr(stacks, "STACKS", tmp_path / "stacks")
+    venv = load_stack("eval").venv
+    index = venv / "lib/python3.11/site-packages/evalscope/benchmarks/_index.json"
+    index.parent.mkdir(parents=True)
+    index.write_text('{"gsm8k": "evalscope.gsm8k", "general_mcq": "evalscope.general_mcq"}', encoding="utf-8")
+    (venv / "complete").write_text(str(venv.resolve()), encoding="utf-8")
+
+
+@pytest.mark.usefixtures("two_benchmarks")
+@pytest.mark.parametrize(("name", "meant"), [("gms8k", "gsm8k"), ("choise", "choice")])
+def test_a_benchmark_that_there_is_not_is_refused_before_a_model_is_served(
+    name: str, meant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serve, "serve", lambda *given, **more: pytest.fail("it serves"))
+    with pytest.raises(UsageError, match=f"no benchmark '{name}'") as error:
+        evaluate("quickstart", f"choice,{name}", 0, "", 8, "modelscope", [])
+    assert f"did you mean {meant}" in error.value.cure
+
+
+@pytest.mark.usefixtures("two_benchmarks")
 def test_own_sets_come_with_their_folder_and_others_by_their_names() -> None:
     names, arguments = chosen(["choice", "gsm8k"])
     assert names == ["general_mcq", "gsm8k"] and set(arguments) == {"general_mcq"}
@@ -112,6 +139,16 @@ def test_own_sets_come_with_their_folder_and_others_by_their_names() -> None:
     assert (folder / f"{arguments['general_mcq']['subset_list'][0]}_val.jsonl").is_file()
     with pytest.raises(UsageError, match="twice"):
         chosen(["choice", "general_mcq"])
+
+
+@pytest.mark.parametrize("name", load_mapping(OWN))
+def test_every_own_set_has_its_questions_and_their_pictures(name: str) -> None:
+    _, arguments = chosen([name])
+    (about,) = arguments.values()
+    files = [f for subset in about["subset_list"] for f in Path(about["local_path"]).glob(f"{subset}*.jsonl")]
+    rows = [json.loads(line) for file in files for line in file.read_text(encoding="utf-8").splitlines()]
+    assert rows
+    assert all((OWN.parent / row["image_1"]).is_file() for row in rows if "image_1" in row), "as `inv eval` runs it"
 
 
 @pytest.mark.parametrize("levels", ["", "0", "1,1", "1,two", "-1"])

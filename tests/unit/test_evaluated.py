@@ -10,7 +10,7 @@ from gpulab.inside.intervals import of_scores, wilson
 from gpulab.inside.metrics import metrics
 from gpulab.records.record import StepRecord
 from gpulab.reports.summary import compared, figures
-from tests.evaluated import benchmark, evaluation
+from tests.evaluated import benchmark, evaluation, vllm_benchmark
 
 
 @pytest.mark.parametrize(
@@ -69,3 +69,10 @@ def test_a_load_is_told_by_concurrency_with_its_percentiles_and_can_be_compared(
 def test_of_a_level_that_nobody_answered_nothing_but_the_count_is_told(tmp_path: Path) -> None:
     benchmark(tmp_path, 4, failed=16)
     assert metrics(tmp_path)["bench"] == {"4": {"requests": 16, "failed": 16}}
+
+
+def test_the_two_load_generators_figures_stand_under_the_same_names(tmp_path: Path) -> None:
+    benchmark(tmp_path / "evalscope", 4)
+    vllm_benchmark(tmp_path / "vllm", 4)
+    by_evalscope, by_vllm = (metrics(tmp_path / name)["bench"] for name in ("evalscope", "vllm"))
+    assert by_evalscope == by_vllm

@@ -29,6 +29,12 @@ MISTAKES = {
     "a proof like no other": (("loss falls", "it works"), 11, "no proof 'it works'", "adapter moved; "),
     "a proof about no step": (("loss falls", "exact match above chat"), 11, "'chat', which is no earlier", ""),
     "an unknown stack": (("stack: cpu", "stack: gpu"), 4, "no stack 'gpu'", "cpu"),
+    "an unknown stack of a step": (
+        ("{max_steps", "{stack: train, max_steps"),
+        16,
+        "no stack 'train' for a CPU",
+        "vllm",
+    ),
     "a rank where nothing spreads": (("{model}\n", "{model} --seed {node_rank}\n"), 9, "step that spreads", "spread"),
     "a reference to what may be left out": (
         ("    makes: [logging.jsonl]\n", "    makes: [logging.jsonl]\n    gpus: 4\n"),

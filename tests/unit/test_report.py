@@ -104,6 +104,12 @@ def test_a_page_shows_curves_answers_and_steps(run):
         assert said in " ".join(page.seen)
 
 
+def test_a_tables_head_is_on_each_sheet_of_paper(run):
+    text = page_of(run.folder, run.record)
+    heads = re.findall(r"<table>\n<thead><tr>(.*?)</tr></thead>", text)
+    assert len(heads) == len(re.findall(r"<tr><th>[^<]*</th><th", text)) >= 3
+
+
 @pytest.mark.parametrize("where", ["answer", "log", "title", "failure", "step", "figure"])
 def test_html_is_text_wherever_it_comes_from(runs, where):
     name = "s<b>" if where == "step" else "infer"

@@ -106,6 +106,14 @@ def test_links_lead_to_pages_of_the_site_and_others_are_text() -> None:
     assert relinked(text, "labs/a/b/README.md", known) == linked
 
 
+def test_a_translated_document_is_the_page_of_its_language(whole: Material) -> None:
+    english, chinese = (pages(whole, language).texts for language in ("en", "zh"))
+    assert english["docs/serving.md"].startswith("# Serving")
+    assert chinese["docs/serving.md"].startswith("# 服务")
+    assert "](docs/serving.md)" in chinese["index.md"], "README_CN leads to it"
+    assert not [name for name in {*english, *chinese} if name.endswith("_CN.md")]
+
+
 def test_the_plan_says_what_one_keeps_of_a_row(whole: Material) -> None:
     kept = pages(whole, "en").texts["plan.md"].partition("## Outputs")[2]
     assert "](docs/main-line.md)" in kept

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -10,11 +11,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from gpulab.common.errors import UsageError
 from gpulab.lab.lab import find_lab
 from gpulab.plan.make import plan
 from gpulab.plan.plan import TRACER, PlanSpec
+from gpulab.records.record import StepRecord
 from gpulab.reports.traces.boxes import MOST, main_line, stations
 from gpulab.reports.traces.chart import flow_chart
 from gpulab.reports.traces.pages import tree
@@ -23,7 +26,7 @@ from gpulab.reports.traces.part import flow_chart as chart_of_both
 from gpulab.reports.traces.paths import code_paths
 from gpulab.reports.traces.read import Call, Trace, read_trace
 from gpulab.runs.main_line import PAGE, SOURCES, sections
-from gpulab.runs.trace import asked, main_step, refuse_untraceable, trace
+from gpulab.runs.trace import Traced, asked, drawn, main_of, main_step, parted, refuse_untraceable, trace
 from gpulab.stacks.stack import load_stack
 
 ARGUMENTS = """\
@@ -221,7 +224,49 @@ def test_two_steps_part_where_their_main_lines_and_their_calls_differ():
     assert "b3 --> b5" in chart
     assert "b4 --> b5" not in chart
     (row,) = partings(left, right)
-    assert ["get_trainer_cls" in row[0], "Seq2SeqTrainer" in row[1], "DPOTrainer" in row[2]] == [True] * 3
+    assert row.function[1] == "TrainerFactory.get_trainer_cls"
+    assert row.left == [("Seq2SeqTrainer.__init__", "swift/trainers/seq2seq_trainer.py:5")]
+    assert row.right == [("DPOTrainer.__init__", "swift/rlhf_trainers/dpo_trainer.py:5")]
+
+
+def test_a_wrapper_that_passes_names_on_is_no_parting():
+    wrapped = calls_of(*SFT, "peft/peft_model.py:PeftModel.__getattr__")
+    assert partings(wrapped, calls_of(*SFT)) == []
+
+
+def traced_as(name, trace):
+    step = StepRecord(step=name, state="done")
+    return Traced("train/tuners", step, trace, Path(name))
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_every_place_is_shown_whole_whatever_the_terminal_is(width, monkeypatch):
+    long = "swift/trainers/a_file_with_a_name.py:SwiftMixin.create_loss_and_eval_metric"
+    monkeypatch.setattr("gpulab.runs.trace.console", Console(width=width))
+    page = Console(width=width, file=io.StringIO(), record=True)
+    page.print(drawn(traced_as("lora", calls_of(*SFT, long))))
+    text = page.export_text()
+    for place in ("swift/cli/main.py:1", "swift/pipelines/train/sft.py:3", "TrainerFactory.get_trainer_cls"):
+        assert place in text
+    assert "…" not in text
+
+
+def test_the_step_that_was_asked_for_stands_for_a_run_and_not_what_it_refers_to():
+    steps = [traced_as(name, calls_of(*SFT)) for name in ("single", "zero2")]
+    for step in steps:
+        step.step.argv = ["swift", "sft", "train.yaml"]
+    assert main_of(steps, asked("train/multi-gpu:zero2", "", [], main_alone=True)).step.step == "zero2"
+    assert main_of(steps, asked("train/multi-gpu", "single,zero2", [], main_alone=False)).step.step == "single"
+
+
+def test_two_steps_are_shown_as_a_difference():
+    trainer = "swift/trainers/seq2seq_trainer.py:Seq2SeqTrainer.__init__"
+    text = parted(traced_as("lora", calls_of(*SFT, trainer)), traced_as("full", calls_of(*SFT))).plain
+    assert text.splitlines() == [
+        "- train/tuners:lora", "+ train/tuners:full",
+        "TrainerFactory.get_trainer_cls  swift/trainers/trainer_factory.py",
+        "- Seq2SeqTrainer.__init__  swift/trainers/seq2seq_trainer.py:5",
+    ]  # fmt: skip
 
 
 def test_each_step_of_a_traced_plan_has_its_folder_and_keeps_its_stacks_own_path():

@@ -40,7 +40,8 @@ function band(spans) {
   };
 }
 
-const short = (v) => v == null ? "–" : Math.abs(v) >= 1e4 || (v && Math.abs(v) < 1e-3) ? v.toExponential(2) : String(+v.toPrecision(4));
+const exponent = (v) => v.toExponential(2).replace(/\.?0+e/, "e");
+const short = (v) => v == null ? "–" : Math.abs(v) >= 1e4 || (v && Math.abs(v) < 1e-3) ? exponent(v) : String(+v.toPrecision(4));
 
 function draw(box) {
   const chart = JSON.parse(box.dataset.chart);
@@ -63,7 +64,9 @@ function draw(box) {
   charts.push([plot, box]);
 }
 
-const fit = (width) => charts.forEach(([plot, box]) => plot.setSize({ width: width || box.clientWidth, height: 240 }));
+const fit = () => charts.forEach(([plot, box]) => plot.setSize({ width: box.clientWidth, height: 240 }));
+// On paper two charts stand side by side, in the light colours, whatever the screen has.
+const paper = () => charts.forEach(([plot, box]) => plot.setSize({ width: box.closest(".charts").children.length > 1 ? 330 : 670, height: 170 }));
 const seen = new IntersectionObserver((found) => found.filter((f) => f.isIntersecting && f.target.clientWidth).forEach((f) => {
   seen.unobserve(f.target);
   draw(f.target);
@@ -72,11 +75,15 @@ document.querySelectorAll(".chart").forEach((box) => seen.observe(box));
 window.addEventListener("resize", () => fit());
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => charts.forEach(([plot]) => plot.redraw()));
 window.addEventListener("beforeprint", () => {
+  document.documentElement.classList.add("printing");
   document.querySelectorAll("details").forEach((d) => { if (d.dataset.print !== undefined) d.open = true; });
   document.querySelectorAll(".chart").forEach((box) => { if (!box.firstChild) { seen.unobserve(box); draw(box); } });
-  fit(660);
+  paper();
 });
-window.addEventListener("afterprint", () => fit());
+window.addEventListener("afterprint", () => {
+  document.documentElement.classList.remove("printing");
+  fit();
+});
 
 document.querySelectorAll("button.copy").forEach((button) => button.addEventListener("click", async () => {
   const code = button.previousElementSibling;

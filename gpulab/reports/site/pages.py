@@ -17,6 +17,7 @@ from gpulab.reports.site.material import Material
 from gpulab.reports.site.words import LANGUAGES, Language, Words, site_file
 
 PLAN, LABS_PAGE, STYLE, SHIM, HTML = "plan.md", "labs/index.md", "site.css", "iframe-worker.js", "html"
+CHINESE = "_CN.md"
 HOME: Mapping[Language, str] = {"en": "README.md", "zh": "README_CN.md"}
 
 
@@ -36,9 +37,9 @@ class Pages:
 def pages(material: Material, language: Language) -> Pages:
     """Make them."""
     words, known, made = Words(language), places(material, language), Pages()
-    for file, text in material.documents.items():
-        if file in known and file not in HOME.values():
-            made.add(known[file], relinked(text, file, known))
+    for file in material.documents:
+        if file not in HOME.values() and not file.endswith(CHINESE):
+            made.add(known[file], relinked(material.documents[spoken(file, material, language)], file, known))
     made.add("index.md", relinked(material.documents[HOME[language]], HOME[language], known))
     made.add(PLAN, plan_page(material, words))
     made.add(LABS_PAGE, labs_page(material, words))
@@ -52,11 +53,17 @@ def pages(material: Material, language: Language) -> Pages:
 
 def places(material: Material, language: Language) -> dict[str, str]:
     """Where each file of the tree has its page. The other language's first page is beside this site."""
-    found = {file: file for file in material.documents if file not in HOME.values()}
+    found = {file: file.replace(CHINESE, ".md") for file in material.documents if file not in HOME.values()}
     found |= {f"labs/{name}/README.md": f"labs/{name}/index.md" for name in material.labs}
     other: Language = "zh" if language == "en" else "en"
     homes = {HOME[language]: "index.md", HOME[other]: f"../{other}/index.html"}
     return {**found, **homes, "labs/curriculum.yml": PLAN}
+
+
+def spoken(file: str, material: Material, language: Language) -> str:
+    """A document's file in a language: the Chinese one beside it, where somebody has translated it."""
+    chinese = file.replace(".md", CHINESE)
+    return chinese if language == "zh" and chinese in material.documents else file
 
 
 def plan_page(material: Material, words: Words) -> str:
@@ -129,7 +136,7 @@ def navigation(material: Material, words: Words) -> list[Any]:
         {words("home"): ["index.md", {words("plan"): PLAN}]},
         {words("labs"): [LABS_PAGE, *chapters]},
     ]
-    left = [file for file in material.documents if file.startswith("docs/")]
+    left = [f for f in material.documents if f.startswith("docs/") and not f.endswith(CHINESE)]
     for section in site_file().documents:
         entries = []
         for name, title in section.pages.items():

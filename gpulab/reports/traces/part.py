@@ -11,6 +11,7 @@ from gpulab.reports.traces.chart import label, markdown
 from gpulab.reports.traces.read import Trace
 
 MOST = 40  # rows of functions that call different ones
+PASSES_ON = ".__getattr__"
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,15 @@ class Pair:
 
     left: Box | None
     right: Box | None
+
+
+@dataclass(frozen=True)
+class Parting:
+    """A function of both, and what it calls in one of them alone: names and places."""
+
+    function: tuple[str, str]
+    left: Sequence[tuple[str, str]]
+    right: Sequence[tuple[str, str]]
 
 
 def beside(left: Sequence[Box], right: Sequence[Box]) -> list[Pair]:
@@ -62,27 +72,32 @@ def where(box: Box | None) -> str:
     return f"`{box.call.name}` `{box.call.place}`" if box else ""
 
 
-def partings(left: Trace, right: Trace) -> list[list[str]]:
-    """The functions that both call and that call different ones, in the order of the left one: function, what only the
-    left one calls there, what only the right one does."""
+def partings(left: Trace, right: Trace) -> list[Parting]:
+    """The functions that both call and that call different ones, in the order of the left one."""
     calls, others = callees(left), callees(right)
-    rows = []
+    found = []
     for function, called in calls.items():
-        if function not in others or called.keys() == others[function].keys():
-            continue
-        only = [f"`{name}` `{place}`" for (_, name), place in called.items() if (_, name) not in others[function]]
-        other = [f"`{name}` `{place}`" for (_, name), place in others[function].items() if (_, name) not in called]
-        rows.append([f"`{function[1]}` `{function[0]}`", "<br/>".join(only), "<br/>".join(other)])
-    return rows
+        if function in others and called.keys() != others[function].keys():
+            only = [(name, place) for (_, name), place in called.items() if (_, name) not in others[function]]
+            other = [(name, place) for (_, name), place in others[function].items() if (_, name) not in called]
+            found.append(Parting(function, only, other))
+    return found
 
 
 def callees(trace: Trace) -> dict[tuple[str, str], dict[tuple[str, str], str]]:
-    """What each function of ms-swift calls, and where that is defined."""
+    """What each function of ms-swift calls, and where that is defined. A wrapper that only passes a name on, as peft's
+    model does, is no parting: what it wraps is."""
     found: dict[tuple[str, str], dict[tuple[str, str], str]] = {}
     for call in trace.calls:
         if call.file.startswith("swift/"):
-            found.setdefault(call.function, {}).update({below.function: below.place for below in call.below})
+            below = {b.function: b.place for b in call.below if not b.name.endswith(PASSES_ON)}
+            found.setdefault(call.function, {}).update(below)
     return found
+
+
+def cell(calls: Sequence[tuple[str, str]]) -> str:
+    """Functions and where they are, as a cell."""
+    return "<br/>".join(f"`{name}` `{place}`" for name, place in calls)
 
 
 def page(names: tuple[str, str], commands: tuple[str, str], traces: tuple[Trace, Trace], pairs: Sequence[Pair]) -> str:
@@ -94,6 +109,7 @@ def page(names: tuple[str, str], commands: tuple[str, str], traces: tuple[Trace,
         *(f"{name}:\n```\n{command}\n```" for name, command in zip(names, commands, strict=True)),
         "## Main lines", f"Orange is {names[0]} alone, blue {names[1]} alone.", flow_chart(pairs), table(pairs, names),
         "## Functions that call different ones", "The same function in both, in the order in which it ran.",
-        markdown(["function", f"only {names[0]}", f"only {names[1]}"], rows[:MOST]) + more,
+        markdown(["function", f"only {names[0]}", f"only {names[1]}"],
+                 [[cell([(p.function[1], p.function[0])]), cell(p.left), cell(p.right)] for p in rows[:MOST]]) + more,
     ]  # fmt: skip
     return "\n\n".join(parts) + "\n"

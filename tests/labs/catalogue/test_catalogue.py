@@ -22,7 +22,8 @@ pytestmark = pytest.mark.rehearsal
 def alone(lab: Lab) -> bool:
     """Whether it can be rehearsed in the stack that most are, which this machine has, with one process a step."""
     steps = lab.steps.values()
-    here = lab.rehearse.stack == "cpu" and not lab.rehearse.impossible
+    stacks = {lab.rehearse.stack, *(own.stack or "cpu" for own in lab.rehearse.steps.values())}
+    here = stacks == {"cpu"} and not lab.rehearse.impossible
     return here and not any(step.spread or (step.processes or 1) > 1 for step in steps)
 
 
