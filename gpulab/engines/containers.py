@@ -17,6 +17,8 @@ from gpulab.plan.container import Place, container_name, network_name, run_words
 from gpulab.plan.plan import Command, Plan
 from gpulab.plan.script import READY
 
+DOCKERS_OWN = 125  # the exit status of `docker run` when it has not come to a program
+
 
 class Containers:
     """The containers of commands: `docker_of` says on which engine one runs, `place` how."""
@@ -38,13 +40,19 @@ class Containers:
         return self.follow(plan, command)
 
     def foreground(self, plan: Plan, command: Command) -> int:
-        """A command's container with this terminal; its exit status. Raises UsageError where it can't be started."""
+        """A command's container with this terminal; its exit status. Raises UsageError where it can't be started. It is
+        there until the run's end, to be asked why."""
         docker, place = self.docker_of(command), self._place(plan, command)
         if place.fabric is None:
             self._have_network(docker, plan)
         typed = ["--interactive", *(["--tty"] if os.isatty(0) and os.isatty(1) else [])]
-        argv = docker.argv("run", "--rm", *typed, *run_words(command, plan, place))
-        return in_foreground(argv, docker.env(), Path.cwd())
+        argv = docker.argv("run", *typed, *run_words(command, plan, place))
+        status = in_foreground(argv, docker.env(), Path.cwd())
+        if status == DOCKERS_OWN:
+            asked = docker.try_run("inspect", "--format", "{{.State.Error}}", container_name(plan, command))
+            if why := asked.stdout.strip():
+                raise docker.complaint(why)
+        return status
 
     def follow(self, plan: Plan, command: Command) -> ContainerJob:
         """A command's container, from its first word on."""

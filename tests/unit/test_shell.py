@@ -26,20 +26,20 @@ from gpulab.runs.recover import sweep
 from gpulab.runs.shell import open_shell
 from gpulab.verbs.command_line import asking_help, behind
 
-# An engine that has every image. It writes down what it is asked; `run` of a shell ends with 5, and `create`, which
-# claims, does as its test says.
+# An engine that has every image. It writes down what it is asked; `run` of a shell ends as its test says, and so does
+# `create`, which claims.
 ENGINE = """\
 #!/bin/sh
 printf '%s\\n' "$*" >> {folder}/asked
 case "$1 $2" in
   "info --format") echo '{{"ServerVersion": "28", "Architecture": "x86_64"}}' ;;
   "image inspect") echo '{image}' ;;
-  "run --interactive") cat > {folder}/sent ;;
-  "run --rm") exit 5 ;;
+  "run --interactive") case "$3" in --name) exit {status} ;; *) cat > {folder}/sent ;; esac ;;
   "create --name") {create} ;;
-  "inspect --format") echo '{held}' ;;
+  "inspect --format") case "$3" in *Error*) echo '{error}' ;; *) echo '{held}' ;; esac ;;
 esac
 """
+OPENS = "run --interactive --name"  # a shell
 IMAGE = {
     "Id": "sha256:1", "Os": "linux", "Architecture": "amd64", "Created": "2026", "RootFS": {"Layers": []}, "Config": {},
 }  # fmt: skip
@@ -49,16 +49,16 @@ TAKEN = 'echo "Conflict: the name is already in use" >&2; exit 1'
 
 @pytest.fixture
 def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
-    """engine(create=...) puts the stand-in on PATH; then it returns what it was asked, a line a call."""
+    """engine(create=..., ...) puts the stand-in on PATH; then it returns what it was asked, a line a call."""
     monkeypatch.setenv("GPULAB_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     (tmp_path / "nvidia-smi").write_text("#!/bin/sh\n")
     (tmp_path / "nvidia-smi").chmod(0o755)
 
-    def put(create: str = "true") -> list[str]:
+    def put(create: str = "true", status: int = 5, error: str = "") -> list[str]:
         asked = tmp_path / "asked"
         if not (tmp_path / "docker").exists():
-            told = {"image": json.dumps(IMAGE), "held": json.dumps(HELD)}
+            told = {"image": json.dumps(IMAGE), "held": json.dumps(HELD), "status": status, "error": error}
             (tmp_path / "docker").write_text(ENGINE.format(folder=tmp_path, create=create, **told))
             (tmp_path / "docker").chmod(0o755)
         return asked.read_text().splitlines() if asked.exists() else []
@@ -80,7 +80,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ComputeNode:
 
 def run_line(asked: list[str]) -> str:
     """The one call that opened the shell."""
-    (line,) = [line for line in asked if line.startswith("run --rm")]
+    (line,) = [line for line in asked if line.startswith(OPENS)]
     return line
 
 
@@ -152,7 +152,19 @@ def test_a_host_that_another_uses_opens_no_shell_and_says_whose_it_is(engine, ho
     engine(create=TAKEN)
     with pytest.raises(UsageError, match="gpu1 is in use by the run train-x/20261127T101112Z of alice@laptop"):
         open_shell("train", "", "gpus.ini", "gpu1", 0, ["true"])
-    assert not [line for line in engine() if line.startswith("run --rm")]
+    assert not [line for line in engine() if line.startswith(OPENS)]
+
+
+def test_a_container_that_the_engine_cannot_start_is_told_with_the_cure(engine, host):
+    engine(status=125, error='could not select device driver "" with capabilities: [[gpu]]')
+    with pytest.raises(UsageError, match="the engine of this machine knows no GPUs") as told:
+        open_shell("train", "", "gpus.ini", "gpu1", 1, ["nvidia-smi"])
+    assert "./inv provision" in told.value.cure
+
+
+def test_a_program_that_ends_with_dockers_own_status_is_no_failure_of_dockers(engine, host):
+    engine(status=125)
+    assert open_shell("train", "", "gpus.ini", "gpu1", 1, ["false"]).code == 125
 
 
 def test_what_a_killed_inv_left_of_a_shell_is_removed_by_the_next(engine, monkeypatch):
