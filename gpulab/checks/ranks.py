@@ -82,6 +82,15 @@ def optimizer_is(finished: Finished, name: str) -> str:
     return f"the optimizer is {name}"
 
 
+@proof("data parallel by NAME")
+def data_parallel_by(finished: Finished, name: str) -> str:
+    """The class that Megatron has put around the model to keep its replicas alike, or its parts together."""
+    classes = sorted({str(r["data_parallel"]) for r in finished.ranks})
+    if len(finished.ranks) != finished.world or classes != [name]:
+        raise Unproven(f"{len(finished.ranks)} of {finished.world} ranks, data parallel by {', '.join(classes)}")
+    return f"data parallel by {name} on {finished.world} ranks"
+
+
 @proof("each rank's model on several devices")
 def spread_model(finished: Finished) -> str:
     """The layers of each rank's model lie on more than one device (device_map), and no two ranks share one."""

@@ -4,6 +4,8 @@ A callback of ms-swift: `--external_plugins {tools}/megatron_rank_report.py --ca
 where the rank stands in each dimension that the model or its data is shared out along, and how many stand there in all.
 Experts lie in a grid of their own over the same ranks, so what is said of the weights is said of them apart. `layers`
 has a list for each virtual stage; `reference` is how many numbers a frozen model beside the trained one has here.
+`optimizer` is the class of the one that updates most of them: Muon leaves vectors and the vocabulary to another.
+`data_parallel` is what is put around the model; Megatron-FSDP's gives the whole weights back at the end.
 """
 
 from __future__ import annotations
@@ -31,8 +33,9 @@ class MegatronRankReport(MegatronCallback):  # type: ignore[misc]
         said = view([named for model in models for named in model.named_parameters()])
         path = Path(self.args.output_dir) / "ranks" / f"{said['rank']}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        said |= {"moments": moments(self.trainer.optimizer), "steps": self.state.iteration}
+        said |= {"moments": moments(self.trainer.optimizer), "optimizer": optimizer(self.trainer.optimizer)}
         frozen = getattr(self.trainer, "ref_models", [])
+        said |= {"steps": self.state.iteration, "data_parallel": type(self.trainer.wrapped_models[0]).__name__}
         said |= {"layers": [layers(model) for model in models]}
         said |= {"reference": sum(numbers(list(model.named_parameters())) for model in frozen)}
         path.write_text(json.dumps(said) + "\n", encoding="utf-8")
@@ -74,11 +77,32 @@ def numbers(parameters: list[tuple[str, torch.Tensor]]) -> int:
     return sum(value.numel() for _, value in parameters)
 
 
-def moments(optimizer: Any) -> int:
+def moments(whole: Any) -> int:
     """How many numbers Adam's first moments have on this rank: one for each parameter that it updates."""
-    each = [inner.optimizer for inner in getattr(optimizer, "chained_optimizers", [optimizer])]
-    states = [state for one in each if one is not None for state in one.state.values()]
-    return sum(int(state["exp_avg"].numel()) for state in states if "exp_avg" in state)
+    states = [state for one in parts(whole) for state in one.state.values()]
+    return sum(here(state["exp_avg"]) for state in states if "exp_avg" in state)
+
+
+def here(value: Any) -> int:
+    """How many numbers of a tensor this rank has: Megatron-FSDP's are shared out."""
+    return int((value.to_local() if hasattr(value, "to_local") else value).numel())
+
+
+def optimizer(whole: Any) -> str:
+    """The class of the optimizer that updates most numbers."""
+    updated = {
+        type(one).__name__: sum(here(p) for group in one.param_groups for p in group["params"]) for one in parts(whole)
+    }
+    return max(updated, key=lambda name: updated[name], default="")
+
+
+def parts(whole: Any) -> list[Any]:
+    """The optimizers that one of Megatron's chains or wraps."""
+    each = getattr(whole, "chained_optimizers", [whole])
+    if each != [whole]:
+        return [part for one in each for part in parts(one)]
+    inner = getattr(whole, "optimizer", whole)
+    return [inner] if inner is not None else []
 
 
 def added_up(number: int, group: Any, device: torch.device) -> int:

@@ -22,6 +22,14 @@ CASES: Cases = {
             [],
         ],
     ),
+    "data parallel by FullyShardedDataParallel": (
+        [ranks(None, None, data_parallel=["FullyShardedDataParallel"] * 2)],
+        [
+            [ranks("a", "a", data_parallel=["DistributedDataParallel"] * 2)],  # the flag was off
+            [ranks(None, data_parallel=["FullyShardedDataParallel"])],  # a rank is missing
+            [],
+        ],
+    ),
     "ranks hold the same weights": (
         [ranks("a", "a")],
         [[ranks("a", "b")], [ranks("a")], [ranks(None, None)], []],  # drifted apart; alone; sharded: nothing to compare

@@ -274,7 +274,8 @@ def test_each_step_of_a_traced_plan_has_its_folder_and_keeps_its_stacks_own_path
     spec = PlanSpec(lab=lab, profile="cpu", stack=load_stack("megatron-cpu"), traced=True)
     env = plan(spec, Path("/run")).command("single").env
     assert env["GPULAB_TRACE"] == "/run/trace/single"
-    assert env["PYTHONPATH"].split(os.pathsep) == [str(TRACER), str(TRACER.with_name("megatron_cpu"))]
+    beside = [str(TRACER.with_name(name)) for name in ("megatron_cpu", "torchvision_on_cpu")]
+    assert env["PYTHONPATH"].split(os.pathsep) == [str(TRACER), *beside]
     assert (
         "GPULAB_TRACE"
         not in plan(PlanSpec(lab=lab, profile="cpu", stack=spec.stack), Path("/run")).command("single").env

@@ -141,8 +141,8 @@ def _on_the_cpu(torch: Any) -> None:
 
     dist.all_to_all_single = all_to_all
     gather = dist.all_gather_into_tensor  # gloo wants a number as a list of one
-    dist.all_gather_into_tensor = lambda output, given, *args, **kwargs: gather(
-        output, given if given.dim() else given.view(1), *args, **kwargs
+    dist.all_gather_into_tensor = lambda output_tensor, input_tensor, *args, **kwargs: gather(
+        output_tensor, input_tensor if input_tensor.dim() else input_tensor.view(1), *args, **kwargs
     )
     init = dist.init_process_group
     dist.init_process_group = lambda *args, **kwargs: init(

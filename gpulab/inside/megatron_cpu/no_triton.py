@@ -10,7 +10,10 @@ import types
 from importlib.machinery import ModuleSpec, PathFinder
 from typing import Any
 
-DECORATE = ("megatron.core.transformer.moe.paged_stash", "mcore_bridge.model.modules.kernels.qsa_block_sparse_attn")
+DECORATE = (
+    "megatron.core.transformer.moe.paged_stash", "mcore_bridge.model.modules.kernels.qsa_block_sparse_attn",
+    "emerging_optimizers.triton_kernels.syrk",
+)  # fmt: skip
 
 
 def find(fullname: str, path: Any) -> ModuleSpec | None:

@@ -5,7 +5,9 @@ Nothing happens before Megatron is first imported; then, and before anything of 
 
 from __future__ import annotations
 
+import contextlib
 import sys
+import typing
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from typing import Any
@@ -19,15 +21,21 @@ class BeforeMegatron(MetaPathFinder):
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         """See MetaPathFinder; it finds next to nothing itself."""
-        if fullname.split(".")[0] not in ("megatron", "mcore_bridge", "transformer_engine"):
+        if fullname.split(".")[0] not in ("megatron", "mcore_bridge", "transformer_engine", "emerging_optimizers"):
             return None
         import cuda_is_cpu
         import no_triton
 
         if not self.began:
             self.began = True
+            if not hasattr(typing, "override"):  # before Python 3.12
+                from typing_extensions import override
+
+                typing.override = override  # type: ignore[attr-defined]
             cuda_is_cpu.pretend()
         return no_triton.find(fullname, path)
 
 
 sys.meta_path.insert(0, BeforeMegatron())
+with contextlib.suppress(ModuleNotFoundError):  # in PYTHONPATH, too, where the stack has a torchvision of CUDA's
+    import torchvision_operators  # noqa: F401

@@ -87,30 +87,49 @@ def megatron_memory(shape: Shape, training: Training, layout: Layout) -> Memory:
 
 
 def _stage(shape: Shape, training: Training, layout: Layout, stages: list[int], stage: int) -> Memory:
-    layers, before = stages[stage], sum(stages[:stage])
-    plain = min(max(shape.dense_layers - before, 0), layers)  # the model's first layers have no experts
-    last = stage == layout.pipeline - 1
-    ends = (stage == 0) + (last and not training.headed and not (shape.tied and layout.pipeline == 1))
-    divided = layers * shape.attention + plain * shape.mlp + (layers - plain) * shape.shared + ends * shape.embedding
-    dense = divided / layout.tensor + layers * shape.replicated + (layers - plain) * shape.router
-    experts = (layers - plain) * shape.experts_of_layer / (layout.expert * layout.expert_tensor)
+    held, experts = _of_stage(shape, training, layout, stages, stage)
+    seen = shape.vision if stage == 0 else None
+    whole = held + (seen.trained(tower=True, aligner=True) if seen else 0)
     if training.command == "export":
-        return Memory(weights=training.weight_bytes * (dense + experts) / GIB)
-    trained, trained_experts = dense, experts
-    if not training.full:
-        part = layers / shape.layers
+        return Memory(weights=training.weight_bytes * (whole + experts) / GIB)
+    if training.full:
+        trained, trained_experts = (held, experts) if training.language else (0.0, 0.0)
+        trained += seen.trained(training.tower, training.aligner) if seen else 0
+    else:
+        part = stages[stage] / shape.layers * training.language
         of_layers, of_experts = lora_parameters(shape, training.lora_rank)
         trained, trained_experts = part * of_layers / layout.tensor, part * of_experts / layout.expert
+        trained += training.lora_rank * seen.adapters(training.tower, training.aligner) if seen else 0
     shares = layout.data * layout.context if training.shards_optimizer else 1
     expert_shares = layout.expert_data if training.shards_optimizer else 1
     optimizer = 12 * (trained / shares + trained_experts / expert_shares) * (1 - training.optimizer_offload)
     extra = 0 if training.full else trained + trained_experts
     return Memory(
-        weights=training.weight_bytes * ((1 + training.references) * (dense + experts) + extra) / GIB,
+        weights=training.weight_bytes * ((1 + training.references) * (whole + experts) + extra) / GIB,
         gradients=4 * (trained + trained_experts) / GIB,
         optimizer=optimizer / GIB,
-        activations=_megatron_activations(shape, training, layout, layers, stage) / GIB,
+        activations=_megatron_activations(shape, training, layout, stages[stage], stage) / GIB,
     )
+
+
+def _of_stage(shape: Shape, training: Training, layout: Layout, stages: list[int], stage: int) -> tuple[float, float]:
+    """Parameters of the language model on a rank of a stage: (of all but the experts, of the experts).
+
+    A layer of multi-token prediction is one of the model's last layers with three norms and a matrix more; it is on the
+    last stage, which then has the embedding, too (megatron/core/models/gpt/gpt_model.py: `mtp_process`).
+    """
+    layers, before = stages[stage], sum(stages[:stage])
+    plain = min(max(shape.dense_layers - before, 0), layers)  # the model's first layers have no experts
+    last = stage == layout.pipeline - 1
+    more = training.predicted if last else 0
+    ends = (stage == 0) + (last and not training.headed and not (shape.tied and layout.pipeline == 1))
+    ends += bool(more) and layout.pipeline > 1
+    plain, layers = plain + (0 if shape.experts else more), layers + more
+    divided = layers * shape.attention + plain * shape.mlp + (layers - plain) * shape.shared + ends * shape.embedding
+    divided += more * shape.predictor
+    dense = divided / layout.tensor + layers * shape.replicated + (layers - plain) * shape.router
+    dense += more * 3 * shape.hidden
+    return dense, (layers - plain) * shape.experts_of_layer / (layout.expert * layout.expert_tensor)
 
 
 def _megatron_activations(shape: Shape, training: Training, layout: Layout, layers: int, stage: int) -> float:
@@ -119,6 +138,8 @@ def _megatron_activations(shape: Shape, training: Training, layout: Layout, laye
     in_flight = float(min(layout.pipeline - stage, passes))
     if training.virtual > 1:  # Narayanan et al. 2021: interleaving keeps more passes
         in_flight = in_flight * (1 + (layout.pipeline - 1) / (layout.pipeline * training.virtual))
+    last = stage == layout.pipeline - 1
+    layers += training.predicted if last else 0
     layer = kept_by_layer(shape, training, layout.tensor)
     if training.recompute:
         inputs = 2 * shape.hidden / (layout.tensor if training.sequence_parallel else 1)
@@ -126,8 +147,9 @@ def _megatron_activations(shape: Shape, training: Training, layout: Layout, laye
     else:
         kept = tokens * in_flight * layers * layer
     vocab = 0 if training.headed else shape.vocab
-    logits = 4 * tokens * (shape.hidden + vocab) / layout.tensor if stage == layout.pipeline - 1 else 0
-    return kept + logits
+    logits = 4 * tokens * (shape.hidden + vocab) / layout.tensor * (1 + training.predicted) if last else 0
+    seen = shape.vision.kept(tokens) if shape.vision and training.tower and stage == 0 else 0
+    return kept + logits + seen
 
 
 def swift_memory(shape: Shape, training: Training, processes: int, local: int, gpus: int) -> Memory:
@@ -140,8 +162,11 @@ def swift_memory(shape: Shape, training: Training, processes: int, local: int, g
         return Memory(weights=training.weight_bytes * shape.parameters / ways / GIB)
     split = 1 if training.zero else max(1, gpus // local)
     base = (shape.parameters - (shape.embedding if training.headed and not shape.tied else 0)) / split
-    adapters = sum(lora_parameters(shape, training.lora_rank)) / split
-    trained = base if training.full else adapters
+    adapters = training.language * sum(lora_parameters(shape, training.lora_rank)) / split
+    if shape.vision:
+        adapters += training.lora_rank * shape.vision.adapters(training.tower, training.aligner) / split
+    frozen = _frozen(shape, training) / split
+    trained = base - frozen if training.full else adapters
     by_stage = [processes if training.zero >= stage else 1 for stage in (1, 2, 3)]
     models = (1 + training.references) * base
     weights = (training.weight_bytes * models + (0 if training.full else 4 * adapters)) / by_stage[2]
@@ -157,9 +182,18 @@ def swift_memory(shape: Shape, training: Training, processes: int, local: int, g
     return Memory(weights / GIB, gradients / GIB, optimizer / GIB, _swift_activations(shape, training, split) / GIB)
 
 
+def _frozen(shape: Shape, training: Training) -> int:
+    """Parameters of a model that sees which are not trained."""
+    if not shape.vision:
+        return 0
+    language = 0 if training.language else shape.spoken
+    return language + shape.vision.trained(not training.tower, not training.aligner)
+
+
 def _swift_activations(shape: Shape, training: Training, split: int) -> float:
     tokens = training.samples * training.sequence
     layer, layers = kept_by_layer(shape, training), shape.layers / split
     kept = tokens * (layers * 2 * shape.hidden + layer) if training.recompute else tokens * layers * layer
+    kept += shape.vision.kept(tokens) if shape.vision and training.tower else 0
     # bf16 logits, their fp32 copy and its gradient; a fused loss never holds them whole
     return kept + (0 if training.fused_loss or training.headed else 10 * tokens * shape.vocab)

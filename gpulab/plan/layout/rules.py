@@ -69,6 +69,17 @@ def _virtual(layout: Layout, shape: Shape, training: Training) -> tuple[str, str
     return None
 
 
+def _deep(layout: Layout, shape: Shape, training: Training) -> tuple[str, str] | None:
+    """mcore_bridge/model/mm_gpts/qwen3_vl.py: the first stage has a layer for each of the tower's that it shows."""
+    first = layout.stages(shape.layers, training.first_layers, training.last_layers)[0] // training.virtual
+    if shape.vision and shape.vision.deep > first:
+        return (
+            f"{shape.vision.deep} layers of the vision tower are shown to the first stage, which has {first}",
+            "pipeline",
+        )
+    return None
+
+
 def _experts(layout: Layout, shape: Shape, _: Training) -> tuple[str, str] | None:
     """megatron/training/arguments.py: experts are a multiple of the expert size; a dense model has none."""
     if layout.expert > 1 and not shape.experts:
@@ -129,7 +140,7 @@ def _batch(layout: Layout, _: Shape, training: Training) -> tuple[str, str] | No
 
 # In the order in which they are told: of one number, then of several.
 RULES: tuple[Rule, ...] = (
-    _heads, _kv_heads, _ffn, _experts, _stages, _virtual, _sequence_parallel, _world, _expert_world, _batch,
+    _heads, _kv_heads, _ffn, _experts, _stages, _virtual, _deep, _sequence_parallel, _world, _expert_world, _batch,
     _expert_gradients,
 )  # fmt: skip
 

@@ -13,6 +13,7 @@ from gpulab.common.errors import UsageError, nearest
 from gpulab.common.paths import shown
 from gpulab.common.yamlfile import load
 from gpulab.plan.layout.latent import Latent, latent_of
+from gpulab.plan.layout.vision import Vision, vision_of
 
 SHAPES = Path(__file__).with_name("shapes.yml")
 # What a family's code implies and its config.json does not say: biases of q, k and v; norms of q and k.
@@ -23,6 +24,9 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "qwen3_moe": {"attention_bias": False, "qk_norm": True},
     "deepseek_v2": {"attention_bias": False, "qk_norm": False},
     "deepseek_v3": {"attention_bias": False, "qk_norm": False},
+    "qwen2_5_vl": {"attention_bias": True, "qk_norm": False},
+    "qwen3_vl": {"attention_bias": False, "qk_norm": True},
+    "qwen3_vl_moe": {"attention_bias": False, "qk_norm": True},
 }
 EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
 NEEDED = ("num_hidden_layers", "hidden_size", "num_attention_heads", "intermediate_size", "vocab_size")
@@ -32,7 +36,7 @@ NEEDED = ("num_hidden_layers", "hidden_size", "num_attention_heads", "intermedia
 class Shape:
     """A decoder with grouped heads or latent attention, and a gated MLP or a mixture of such MLPs as experts
     (`experts` > 0). Of a mixture the first `first_dense` layers have an MLP of width `ffn`, the others experts, and
-    beside them an MLP of width `shared_ffn` for every token."""
+    beside them an MLP of width `shared_ffn` for every token. `vision` is what stands before it where it sees."""
 
     layers: int
     hidden: int
@@ -50,6 +54,7 @@ class Shape:
     shared_ffn: int = 0
     first_dense: int = 0
     latent: Latent | None = None
+    vision: Vision | None = None
 
     @property
     def dense_layers(self) -> int:
@@ -106,8 +111,19 @@ class Shape:
         return self.vocab * self.hidden
 
     @property
+    def predictor(self) -> int:
+        """Parameters, that tensor parallelism divides, of the matrix at the head of a layer of multi-token prediction:
+        it joins a token's state and the next one's embedding."""
+        return 2 * self.hidden * self.hidden
+
+    @property
     def parameters(self) -> int:
         """All parameters, a tied output layer counted once."""
+        return self.spoken + (self.vision.trained(tower=True, aligner=True) if self.vision else 0)
+
+    @property
+    def spoken(self) -> int:
+        """Parameters of the language model."""
         sparse = self.layers - self.dense_layers
         layers = self.layers * (self.attention + self.replicated) + self.dense_layers * self.mlp
         layers += sparse * (self.shared + self.experts_of_layer + self.router)
@@ -116,7 +132,9 @@ class Shape:
 
 def shape_of(config: Mapping[str, Any], where: str) -> Shape:
     """The shape that a config.json tells. Raises UsageError for a family whose parameters are not known here."""
-    family = str(config.get("model_type"))
+    family, vision = str(config.get("model_type")), vision_of(config)
+    if vision:  # a hub's older files have the language model's keys beside, newer ones below `text_config`
+        config = {**config, **config.get("text_config", {})}
     if family not in FAMILIES:
         raise UsageError(
             f"{where}: the shape of model type {family!r} is not known",
@@ -149,6 +167,7 @@ def shape_of(config: Mapping[str, Any], where: str) -> Shape:
         shared_ffn=moe_ffn * (config.get("n_shared_experts") or 0),
         first_dense=config.get("first_k_dense_replace") or 0,
         latent=latent_of(config),
+        vision=vision,
     )
 
 

@@ -28,7 +28,8 @@ class Training:
 
     `micro` samples of `sequence` tokens are in one forward pass of a GPU; `batch` is Megatron's global batch.
     `serving_ways` is over how many GPUs an inference engine spreads the model, 0 where transformers does it. `rlhf` is
-    the algorithm's name, `headed` a model whose output is a few numbers and no vocabulary.
+    the algorithm's name, `headed` a model whose output is a few numbers and no vocabulary. `language`, `tower` and
+    `aligner` say what of a model that sees is trained, `predicted` how many tokens more than the next one.
     """
 
     command: str = ""
@@ -54,6 +55,10 @@ class Training:
     last_layers: int | None = None
     virtual: int = 1
     serving_ways: int = 0
+    language: bool = True
+    tower: bool = False
+    aligner: bool = False
+    predicted: int = 0
 
     @property
     def trains(self) -> bool:
@@ -79,6 +84,11 @@ def read_training(argv: Sequence[str], folder: Path) -> Training:
         return Training()
     rlhf = f.word("rlhf_type", "dpo") if match[2] == "rlhf" else ""
     headed = rlhf == "rm" or f.word("task_type", "") in HEADED
+    trained = {
+        "language": not f.on("freeze_llm", False),
+        "tower": not f.on("freeze_vit", True),
+        "aligner": not f.on("freeze_aligner", True),
+    }
     if match[1] == "megatron":
         return Training(
             command=match[2],
@@ -98,6 +108,8 @@ def read_training(argv: Sequence[str], folder: Path) -> Training:
             first_layers=f.maybe("decoder_first_pipeline_num_layers"),
             last_layers=f.maybe("decoder_last_pipeline_num_layers"),
             virtual=f.number("virtual_pipeline_model_parallel_size", 1),
+            predicted=f.number("mtp_num_layers", 0),
+            **trained,
         )
     stage, optimizer, param = _deepspeed(f.word("deepspeed", ""), folder)
     return Training(
@@ -117,6 +129,7 @@ def read_training(argv: Sequence[str], folder: Path) -> Training:
         fused_loss=f.on("use_liger_kernel", False),
         dense_attention=f.word("attn_impl", "") == "eager",
         serving_ways=_serving_ways(f),
+        **trained,
     )
 
 

@@ -55,7 +55,7 @@ class Plugin:
     @property
     def said(self) -> Said:
         """What is said of it."""
-        return load_as(SaidFile, Path(__file__).with_name("plugins.yml")).plugins[self.name]
+        return said()[self.name]
 
     @property
     def lab(self) -> str:
@@ -164,15 +164,20 @@ class Source:
                 yield statement
 
 
+def said() -> dict[str, Said]:
+    """plugins.yml."""
+    return load_as(SaidFile, Path(__file__).with_name("plugins.yml")).plugins
+
+
 def plugins() -> dict[str, Plugin]:
-    """All that labs/extend registers in a map of ms-swift, by its name there."""
-    found = {}
+    """What labs/extend registers in a map of ms-swift and plugins.yml has words for, by its name there."""
+    found, known = {}, said()
     for file in sorted((LABS / "extend").glob(f"*/{MODULE}.py")):
         for statement in Source.of(file).body:
             match statement:
                 case ast.Assign(
                     targets=[ast.Subscript(ast.Name(registry), ast.Constant(str(name)))], value=ast.Name(cls)
-                ):
+                ) if name in known:
                     found[name] = Plugin(name, cls, registry, file)
     return found
 

@@ -14,19 +14,19 @@ from gpulab.common.paths import LABS, ROOT
 from gpulab.inside.layout import AXES, Layout
 from gpulab.lab.lab import find_lab
 from gpulab.plan.layout.memory import GIB, megatron_memory
-from gpulab.plan.layout.rules import broken
 from gpulab.plan.layout.shape import find_shape
 from gpulab.plan.layout.training import Training
 from gpulab.plan.make import plan
 from gpulab.plan.plan import PlanSpec
 from gpulab.stacks.stack import load_stack
+from tests.labs.megatron.agreement import WITHIN, disagreement
 
 pytestmark = pytest.mark.rehearsal
 
 DATA = LABS / "common/data/capitals.jsonl"
-WITHIN = 0.01  # of the loss of one process, at every step
 ALIKE = [
-    "data", "tensor", "tensor and sequence", "pipeline", "context", "experts", "experts and tensor", "latent in halves",
+    "data", "tensor", "tensor and sequence", "pipeline", "sharded", "context", "experts", "experts and tensor",
+    "latent in halves",
 ]  # fmt: skip
 WRONG = [
     "no dgrad all-reduce",
@@ -142,18 +142,40 @@ def test_a_mistake_in_a_layout_shows_in_the_losses(losses, mistake):
     assert furthest(losses, mistake) > 2 * WITHIN
 
 
-@pytest.mark.parametrize(
-    "sizes", list(itertools.product((1, 2), repeat=len(AXES))), ids=lambda s: "x".join(map(str, s))
-)
-def test_the_planner_allows_what_megatron_trains_on_two_ranks_and_nothing_else(losses, experts, sizes):
-    layout = Layout(1, 2, **dict(zip(AXES, sizes, strict=True)))
-    training = Training(command="sft", megatron=True, micro=4, batch=8, sequence_parallel=True)
-    refused = broken(layout, find_shape(str(experts)), training)
-    said = losses["x".join(map(str, sizes))]
-    apart = bool(refused) and "trained apart" in refused[1]  # Megatron trains such a layout, and wrongly
-    assert isinstance(said, list) == (not refused or apart), (refused, said)
-    if not refused:
-        assert said == pytest.approx(losses["1x1x1x1"], rel=WITHIN)
+TRIED = {
+    2: ["x".join(sizes) for sizes in itertools.product("12", repeat=len(AXES))],  # all that there are
+    3: ["1x1x3x1"],
+    4: ["2x2x1x2", "2x1x1x4", "1x2x2x1"],
+}
+
+
+@pytest.mark.parametrize(("ranks", "layout"), [(ranks, layout) for ranks, some in TRIED.items() for layout in some])
+def test_the_planner_allows_what_megatron_trains_as_one_process_and_nothing_else(losses, experts, ranks, layout):
+    said, one = (losses[f"{count} ranks, {sizes}"] for count, sizes in ((ranks, layout), (1, "1x1x1x1")))
+    assert disagreement(find_shape(str(experts)), ranks, layout, said, one) is None
+
+
+def held_by(trained, name):
+    """What each rank of a training said of itself."""
+    folder = trained / name.replace(" ", "-") / "ranks"
+    return [json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))]
+
+
+def test_megatron_fsdp_shares_out_what_data_parallelism_keeps_whole(trained, losses):
+    plain, parts = (held_by(trained, name) for name in ("data", "sharded"))
+    assert losses["sharded"] == pytest.approx(losses["data"], rel=1e-5)
+    assert [{rank["data_parallel"] for rank in said} for said in (plain, parts)] == [
+        {"DistributedDataParallel"}, {"FullyShardedDataParallel"},
+    ]  # fmt: skip
+    assert sum(rank["moments"] for rank in parts) == plain[0]["parameters"]
+
+
+def test_muon_updates_the_matrices_and_adam_the_rest(trained, losses):
+    assert isinstance(losses["muon"], list), losses["muon"]
+    assert losses["muon"][1] < losses["muon"][0]
+    for rank in held_by(trained, "muon"):
+        assert rank["optimizer"] == "TensorParallelMuon"
+        assert 0 < rank["moments"] < rank["parameters"] / 2  # of the vocabulary's half, and of norms
 
 
 # Of each training the layout, and what more of it the planner is told.
@@ -175,7 +197,7 @@ HELD = {
 
 def held(trained, models, name, layout, more):
     """What the planner says of the fullest rank, and what each rank said of itself."""
-    said = [json.loads(f.read_text()) for f in (trained / name.replace(" ", "-") / "ranks").glob("*.json")]
+    said = held_by(trained, name)
     shape = find_shape(str(models.get(name.split()[0].strip(","), models["twin"])))
     training = Training(**{"command": "sft", "megatron": True, "batch": 8, **more})
     return megatron_memory(shape, training, Layout(1, len(said), **layout)), said

@@ -1,6 +1,7 @@
 """Run by the stack megatron-cpu: trainings of one twin, each in forked ranks of this one process, their losses as JSON.
 
-python trainings.py MODEL EXPERTS LATENT DATA OUT: EXPERTS is a model that has some, LATENT one with latent attention
+python trainings.py MODEL EXPERTS LATENT DATA OUT [RANKS ...]: EXPERTS is a model that has some, LATENT one with latent
+attention. With RANKS every way for so many ranks to share EXPERTS out is tried instead (benchmarks/layouts.py).
 """
 
 from __future__ import annotations
@@ -12,11 +13,14 @@ import os
 import signal
 import socket
 import sys
+import time
 import traceback
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 MODEL, EXPERTS, LATENT, DATA, OUT = *sys.argv[1:5], Path(sys.argv[5])
+RANKS = [int(ranks) for ranks in sys.argv[6:]]
 sys.argv = sys.argv[:1]
 
 from swift.megatron import megatron_rlhf_main, megatron_sft_main  # noqa: E402
@@ -84,6 +88,11 @@ def experts_swapped() -> None:
     GroupedLinear.forward = swapped
 
 
+def more_connections() -> None:
+    """Megatron-FSDP refuses the one that ms-swift sets."""
+    os.environ["CUDA_DEVICE_MAX_CONNECTIONS"] = "8"
+
+
 AXES = (
     "tensor_model_parallel_size", "pipeline_model_parallel_size", "context_parallel_size", "expert_model_parallel_size",
 )  # fmt: skip
@@ -101,6 +110,12 @@ TRAININGS: dict[str, tuple[int, dict[str, str], Any]] = {
     "tensor": (2, TENSOR, None),
     "tensor and sequence": (2, {**TENSOR, "sequence_parallel": "true"}, None),
     "pipeline": (2, PIPELINE, None),
+    "sharded": (2, {"use_megatron_fsdp": "true"}, more_connections),
+    "muon": (
+        2,
+        {"optimizer": "dist_muon", "bf16": "true", "torch_dtype": "bfloat16", "dataset": f"{DATA}#16", **TENSOR},
+        None,
+    ),
     "context": (2, CONTEXT, None),
     "experts, single": (1, MIXTURE, None),
     "experts": (2, {**MIXTURE, **EXPERT}, None),
@@ -117,10 +132,39 @@ TRAININGS: dict[str, tuple[int, dict[str, str], Any]] = {
     "experts swapped": (2, {**MIXTURE, **EXPERT}, experts_swapped),
     "experts trained apart": (2, MIXTURE_IN_HALVES, None),
 }
-# Every way for two ranks to share out a mixture of experts: the size of each dimension.
-for sizes in itertools.product(*(("1", "2") for _ in AXES)):
-    flags = {**MIXTURE, "sequence_parallel": "true", "dataset": f"{DATA}#16", **dict(zip(AXES, sizes, strict=True))}
-    TRAININGS["x".join(sizes)] = (2, flags, None)
+BATCH = 24 if 8 in RANKS else 12  # what all the ranks can share out, in two steps
+SHARED_OUT = {
+    **MIXTURE, "sequence_parallel": "true", "dataset": f"{DATA}#{2 * BATCH}", "micro_batch_size": "1",
+    "global_batch_size": str(BATCH),
+}  # fmt: skip
+# Some ways for more than two ranks: the size of each dimension.
+MORE = {3: ["1x1x3x1"], 4: ["2x2x1x2", "2x1x1x4", "1x2x2x1"]}
+
+
+def divisors(ranks: int) -> list[str]:
+    """The sizes that a dimension can have."""
+    return [str(size) for size in range(1, ranks + 1) if ranks % size == 0]
+
+
+def shared_out(ranks: int, layouts: Iterable[str]) -> dict[str, tuple[int, dict[str, str], Any]]:
+    """A training of each layout."""
+    flags = {layout: dict(zip(AXES, layout.split("x"), strict=True)) for layout in layouts}
+    return {f"{ranks} ranks, {layout}": (ranks, {**SHARED_OUT, **flags[layout]}, None) for layout in layouts}
+
+
+def every_layout(ranks: int) -> list[str]:
+    """Each combination of sizes, possible or not."""
+    return ["x".join(sizes) for sizes in itertools.product(divisors(ranks), repeat=len(AXES))]
+
+
+if RANKS:
+    TRAININGS = {}
+    for ranks in {1, *RANKS}:
+        TRAININGS |= shared_out(ranks, every_layout(ranks))
+else:
+    TRAININGS |= shared_out(1, ["1x1x1x1"]) | shared_out(2, every_layout(2))
+    for ranks, some in MORE.items():
+        TRAININGS |= shared_out(ranks, some)
 
 
 def free_port() -> int:
@@ -172,4 +216,9 @@ def train(name: str) -> list[float] | str:
 
 
 if __name__ == "__main__":
-    (OUT / "losses.json").write_text(json.dumps({name: train(name) for name in TRAININGS}))
+    losses = {}
+    for name in TRAININGS:
+        began = time.monotonic()
+        losses[name] = train(name)
+        print(name, f"{time.monotonic() - began:.1f} s", "ended early" * isinstance(losses[name], str), flush=True)
+    (OUT / "losses.json").write_text(json.dumps(losses))

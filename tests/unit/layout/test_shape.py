@@ -32,6 +32,13 @@ STATED = {
     "LLM-Research/Meta-Llama-3.1-70B-Instruct": 70_553_706_496,
     "LLM-Research/Meta-Llama-3.1-405B-Instruct": 405_853_388_800,
     "deepseek-ai/DeepSeek-V2-Lite": 15_706_484_224,
+    "Qwen/Qwen2.5-VL-3B-Instruct": 3_754_622_976,
+    "Qwen/Qwen2.5-VL-7B-Instruct": 8_292_166_656,
+    "Qwen/Qwen2.5-VL-32B-Instruct": 33_452_718_336,
+    "Qwen/Qwen2.5-VL-72B-Instruct": 73_410_777_344,
+    "Qwen/Qwen3-VL-4B-Instruct": 4_437_815_808,
+    "Qwen/Qwen3-VL-8B-Instruct": 8_767_123_696,
+    "Qwen/Qwen3-VL-30B-A3B-Instruct": 31_070_754_032,
 }
 # The config.json of the twin that tests/labs trains, and the parameters that torch counted in it.
 TWIN = {
@@ -66,7 +73,7 @@ def test_experts_are_counted_under_the_name_that_transformers_5_saves_them_under
 def test_a_made_twin_counts_as_torch_counted_it():
     """Where a rehearsal has left one: its tensors, read from the file that it was saved in."""
     made = (CACHE / "twins").glob("*/[!.]*/model.safetensors")  # not those that a rehearsal beside us is writing
-    counts = ("Qwen3ForCausalLM", "Qwen3MoeForCausalLM")  # not heads, encoders and towers beside a language model
+    counts = ("Qwen3ForCausalLM", "Qwen3MoeForCausalLM", "VLForConditionalGeneration")  # not heads and encoders
     saved = [f for f in made if (c := f.with_name("config.json")).is_file() and any(n in c.read_text() for n in counts)]
     if not saved:
         pytest.skip("no rehearsal has made a twin here yet")
