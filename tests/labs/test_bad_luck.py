@@ -116,7 +116,6 @@ def test_too_little_disk_is_said_before_anything_starts(lab, small_disk):
     assert run.record == {}
 
 
-@pytest.mark.usefixtures("shared")
 def test_a_disk_that_fills_up_while_it_runs_is_one_clear_failure(lab, small_disk):
     place = small_disk("size=200m")
     run = lab("tuners", runs=place)
