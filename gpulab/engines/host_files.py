@@ -7,6 +7,7 @@ Only files up to a size come back: weights stay where they were trained.
 from __future__ import annotations
 
 import io
+import secrets
 import subprocess
 import tarfile
 from collections.abc import Iterator, Sequence
@@ -49,6 +50,7 @@ class HostFiles:
     def __init__(self, docker: Docker, compute_node: ComputeNode, image: str) -> None:
         self._docker, self._image = docker, image
         self._user, self._shared = compute_node.user, compute_node.shared
+        self._owner = secrets.token_hex(8)  # runs of two people that begin in the same second have one name
         self._begun = False
 
     def folder(self, run: Path) -> Path:
@@ -57,20 +59,20 @@ class HostFiles:
 
     def begin(self, plan: Plan, folders: Sequence[str]) -> None:
         """Put what a run reads into its new folder on the host, and make these folders below it. Raises UsageError
-        where the image lacks one of the plan's programs: the container that unpacks has them at hand."""
+        where the folder is there already, and where the image lacks one of the plan's programs: the container that
+        unpacks has them at hand."""
         self._begun = True
-        if program := self._put(plan, shipped(plan), folders, plan.programs):
+        script = shell.text("lacks.sh") + shell.text("new.sh") + shell.text("unpack.sh")
+        words = [*plan.programs, "--", self._owner, str(self.folder(plan.run)), *folders]
+        if program := self._put(shipped(plan), script, words):
             raise no_program(plan, plan.starting(program))
 
     def ship(self, plan: Plan, files: Sequence[tuple[Path, str]]) -> None:
         """Put files into the run's folder on the host, by names relative to it."""
-        self._put(plan, files, ["."], ())
+        self._put(files, shell.text("unpack.sh"), [str(self.folder(plan.run)), "."])
 
-    def _put(
-        self, plan: Plan, files: Sequence[tuple[Path, str]], folders: Sequence[str], programs: Sequence[str]
-    ) -> str:
-        script = shell.text("lacks.sh") + shell.text("unpack.sh")
-        with self._tar(self._shared, script, [*programs, "--", str(self.folder(plan.run)), *folders]) as (into, out):
+    def _put(self, files: Sequence[tuple[Path, str]], script: str, words: Sequence[str]) -> str:
+        with self._tar(self._shared, script, words) as (into, out):
             with suppress(BrokenPipeError):  # it ended early, and says why
                 with tarfile.open(fileobj=into, mode="w|") as tar:
                     for file, name in files:
@@ -87,10 +89,11 @@ class HostFiles:
         unpack(data, plan)
 
     def discard(self, plan: Plan) -> None:
-        """Remove the run's folder on the host, where one was begun."""
+        """Remove the run's folder on the host, where this run began it."""
         if not self._begun:
             return
-        with self._tar(self._shared, 'rm -rf -- "$1"', [str(self.folder(plan.run))]) as (into, _):
+        words = [self._owner, str(self.folder(plan.run))]
+        with self._tar(self._shared, shell.text("discard.sh"), words) as (into, _):
             into.close()
 
     def ask(self, place: Place, module: str, question: Asked) -> str:

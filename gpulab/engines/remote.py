@@ -90,7 +90,7 @@ class RemoteBackend(StepBackend):
             return
         nodes = list(self._nodes.values())
         folders = ["logs", "../../../models/twins", *dict.fromkeys(c.out.name for c in plan.commands)]
-        claim(self._dockers, nodes, plan, self._image.tag, beside=lambda: self._files.begin(plan, folders))
+        claim(self._dockers, nodes, plan, self._image.tag, then=lambda: self._files.begin(plan, folders))
         if len(nodes) > 1:
             spreads = any(c.rank is not None for c in plan.commands)
             file = self._files.folder(plan.run) / ".gpulab/inside/ready.py"

@@ -30,23 +30,23 @@ APPS = ("nvidia-smi", "--query-compute-apps=pid,process_name", "--format=csv,noh
 
 def claim(
     dockers: Mapping[str, Docker], compute_nodes: Sequence[ComputeNode], plan: Plan, image: str,
-    beside: Callable[[], object],
+    then: Callable[[], object],
 ) -> None:  # fmt: skip
-    """Take the hosts for a run. Raises UsageError where another run, or another program, has them. `beside`: what is
-    done meanwhile, and has ended when this ends, however it ends.
+    """Take the hosts for a run. Raises UsageError where another run, or another program, has them. `then`: what is done
+    as soon as the first is taken, beside the others.
 
     A rehearsal on one host takes nothing that another could miss.
     """
     gpus = plan.profile == "gpu" and plan.lab.needs.gpus > 0
     if not (gpus or any(command.rank is not None for command in plan.commands)):
-        beside()
+        then()
         return
     first, *others = sorted(dockers)  # the first alone: it decides between two runs, or each might have one host
+    _take(first, dockers[first], plan.run, image)
     with ThreadPoolExecutor(len(dockers)) as pool:
-        going = pool.submit(beside)
-        _take(first, dockers[first], plan.run, image)
+        beside = pool.submit(then)
         list(pool.map(lambda name: _take(name, dockers[name], plan.run, image), others))
-        going.result()
+        beside.result()
     if gpus:
         hosts = [compute_node.host for compute_node in compute_nodes]
         for name, answer in ask(hosts, lambda _: APPS, login="kept").items():

@@ -54,7 +54,6 @@ case "$1" in
   info) [ -z "$ENGINE_IS_OFF" ] || { echo "Cannot connect to the Docker daemon" >&2; exit 1; }; echo "$INFO" ;;
   image) echo "$IMAGE" ;;
   create)
-    [ -z "$FILES_FIRST" ] || timeout 20 sh -c 'until grep -q "docker run" "$CALLS"; do sleep 0.05; done' || exit 1
     [ "$DOCKER_HOST" != "ssh://$CLAIMED" ] || { echo "The container name is already in use" >&2; exit 1; } ;;
   inspect) echo '{"gpulab.run": "/elsewhere/runs/train-dpo/now"}' ;;
   run) while [ "$1" != --entrypoint ]; do shift; done; program=$2; shift 3; exec "$program" "$@" ;;
@@ -108,14 +107,6 @@ def test_each_host_is_asked_once_and_the_login_is_shared(hosts: list[Host], writ
     assert calls(tmp_path, "gpu2") == ["ssh shared", "docker create", "ssh shared"]
 
 
-def test_the_files_are_on_their_way_while_the_hosts_are_claimed(hosts, write_lab, tmp_path, monkeypatch) -> None:
-    backend = RemoteBackend(load_stack("cpu"), asked(hosts))
-    backend.prepare()
-    monkeypatch.setenv("FILES_FIRST", "1")
-    backend.lay_ground(planned(backend, write_lab, tmp_path))
-    assert calls(tmp_path, "gpu1").count("docker run") == 1, "the claim waited for it"
-
-
 def test_an_engine_that_did_not_answer_is_asked_itself_and_says_why(hosts, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("ENGINE_IS_OFF", "1")
     backend = RemoteBackend(load_stack("cpu"), asked(hosts))
@@ -152,8 +143,25 @@ def test_a_run_that_is_refused_after_its_files_were_shipped_leaves_none(
     made = planned(backend, write_lab, tmp_path)
     with pytest.raises(UsageError, match="gpu2 is in use by the run train-dpo/now"):
         StepSession(backend, made, lambda _: made, Watch(Console(quiet=True), ["say"]))
-    assert "docker run" in calls(tmp_path, "gpu1"), "its files were shipped beside the claim"
+    assert "docker run" in calls(tmp_path, "gpu1"), "its files were shipped beside the second claim"
     assert not list((tmp_path / "shared" / "runs").glob("*/*"))
+
+
+@pytest.mark.parametrize("refusal", ["is in use by", "another run began in the same second"])
+def test_of_two_runs_with_one_name_the_second_is_refused_and_the_first_keeps_its_files(
+    refusal: str, hosts: list[Host], write_lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two people start the same lab in the same second. The second time nobody was in time to claim the hosts."""
+    first, second = (RemoteBackend(load_stack("cpu"), asked(hosts)) for _ in range(2))
+    first.prepare()
+    second.prepare()
+    made = planned(first, write_lab, tmp_path)
+    first.lay_ground(made)
+    files = sorted((tmp_path / "shared" / "runs").rglob("*"))
+    monkeypatch.setenv("CLAIMED", "gpu1" if refusal == "is in use by" else "")
+    with pytest.raises(UsageError, match=refusal):
+        StepSession(second, made, lambda _: made, Watch(Console(quiet=True), ["say"]))
+    assert files and sorted((tmp_path / "shared" / "runs").rglob("*")) == files
 
 
 def test_a_taken_port_of_the_master_is_said(hosts: list[Host], write_lab, tmp_path: Path) -> None:
