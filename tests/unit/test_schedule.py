@@ -71,3 +71,10 @@ def test_every_group_whose_seconds_are_known_is_one_of_the_suite():
         groups = {group(f"{file.relative_to(ROOT)}::test_x") for file in files}
         assert name in groups, f"{name} has no tests"
         assert groups <= {*SECONDS}, "a folder in it is a group of its own"
+
+
+def test_every_group_of_labs_and_of_hosts_says_how_long_it_takes() -> None:
+    """One that does not counts as short, begins last, and all wait for it."""
+    files = [file for folder in ("labs", "testbed") for file in (ROOT / "tests" / folder).rglob("test_*.py")]
+    groups = {group(str(file.relative_to(ROOT))) for file in files}
+    assert groups - set(SECONDS) == set()
