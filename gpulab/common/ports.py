@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterable
+from contextlib import suppress
 
 FIRST = 8000
 
@@ -40,13 +41,10 @@ def hold(port: int) -> socket.socket | None:
     Unix socket with an abstract name: all users of this machine see it, and it ends with the process that holds it.
     """
     claim = socket.socket(socket.AF_UNIX)
-    try:
+    with suppress(OSError):
         claim.bind(f"\0gpulab.port.{port}")
-    except OSError:
-        claim.close()
-        return None
-    if is_free(port):
-        return claim
+        if is_free(port):
+            return claim
     claim.close()
     return None
 

@@ -21,7 +21,7 @@ def open_notebook(stack: str, engine: str, hosts: str, limit: str, gpus: int, po
     spec = workplace(name, engine, hosts, limit, gpus)
     at = choose_port(JUPYTER, spec, port)
     token = os.environ.setdefault(TOKEN, secrets.token_hex(24))
-    status = open_page(JUPYTER, spec, lambda port: jupyter(spec, port), at, query=f"/lab?token={token}")
+    status = open_page(JUPYTER, spec, jupyter(spec, at), at, query=f"/lab?token={token}")
     return Outcome({"stack": name, "engine": spec.engine.name, "port": at, "exit": status}, code=status)
 
 

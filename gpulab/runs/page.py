@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -41,10 +41,10 @@ def stack_of(page: Page, name: str) -> Stack:
     return stack
 
 
-def open_page(page: Page, spec: RunSpec, argv: Callable[[int], list[str]], port: int, *, query: str = "") -> int:
-    """Run its command, made for the port, to its end: the exit status. The address is told when it answers."""
+def open_page(page: Page, spec: RunSpec, argv: Sequence[str], port: int, *, query: str = "") -> int:
+    """Run its command, which serves on the port, to its end: the exit status. The address is told when it answers."""
     with told(page, port, query):
-        return carry_out(spec, argv(port), port)
+        return carry_out(spec, argv, port)
 
 
 def choose_port(page: Page, spec: RunSpec, asked: int) -> int:

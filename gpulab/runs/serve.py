@@ -64,7 +64,7 @@ def serve(
             f"ms-swift hands {backend} no adapter: it would serve the model alone",
             "merge it (labs/export/merge-lora), or --backend vllm",
         )
-    chosen: Flags = {**_settings(settings)}
+    chosen = _settings(settings)
     if backend == "vllm":
         chosen = _for_vllm(service, asked, chosen, cpu=cpu)
     service.argv = _argv(service, asked, chosen, stack, cpu=cpu)
@@ -154,9 +154,9 @@ def _port(port: int) -> int:
     return port
 
 
-def _settings(given: Sequence[str]) -> dict[str, str]:
+def _settings(given: Sequence[str]) -> Flags:
     """`key=value` words as flags of `swift deploy`. Raises UsageError for an unknown one, or one that is inv's own."""
-    found: dict[str, str] = {}
+    found: Flags = {}
     for word in given:
         key, equals, value = word.partition("=")
         if not equals:
@@ -190,8 +190,8 @@ def _argv(service: ServiceRecord, asked: Target, settings: Flags, stack: Stack, 
     if service.adapters:
         words += [] if asked.adapter else ["--adapters"]
         words += [f"{name}={folder}" for name, folder in service.adapters.items()]
-    own: dict[str, Any] = {"served_model_name": service.name, "infer_backend": service.backend, "port": service.port}
-    own["external_plugins"] = PLUGINS
+    own: dict[str, Any] = {"external_plugins": PLUGINS, "served_model_name": service.name}
+    own |= {"infer_backend": service.backend, "port": service.port}
     own |= {"host": "0.0.0.0" if service.public else "127.0.0.1"}  # noqa: S104 (public was asked for)
     own |= additions()["cpu"]["swift deploy"] if cpu else {}
     argv = flags.with_flags(words, {**own, **settings})

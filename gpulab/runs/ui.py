@@ -38,7 +38,7 @@ def open_ui(
     data = {"stack": name, "engine": spec.engine.name, "port": at}
     if not chat:
         with ended_with_it(spec):
-            status = open_page(WEB_UI, spec, lambda port: web_ui(spec, port, lang), at)
+            status = open_page(WEB_UI, spec, web_ui(spec, at, lang), at)
         return Outcome({**data, "exit": status}, code=status)
     if not isinstance(spec.engine, LocalBackend):
         raise UsageError("a chat's page runs on this machine, beside the server", "leave --hosts and --engine out")
@@ -46,7 +46,7 @@ def open_ui(
         raise UsageError(f"ms-swift's chat page sends no key, and {KEY} is set", f"unset {KEY}; serve without --public")
     try:
         with reached(chat) as endpoint:
-            status = open_page(WEB_UI, spec, lambda port: app(endpoint, port, lang), at)
+            status = open_page(WEB_UI, spec, app(endpoint, at, lang), at)
     except NotServed as error:
         return error.outcome
     return Outcome({**data, "asks": endpoint.url, "as": endpoint.model, "exit": status}, code=status)
