@@ -53,7 +53,7 @@ TRANSLATED = [page for page in PAGES if page.endswith("_CN.md")]
 
 
 def shape(page: str) -> dict[str, list[object]]:
-    """What a page has in any language: its headings' levels, its tables as rows of so many cells, its blocks of code."""
+    """What a page has in any language: headings by level, tables' rows by cells, blocks of code by lines."""
     text = (ROOT / page).read_text()
     code = re.findall(r"^```.*?^```", text, re.DOTALL | re.MULTILINE)
     prose = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
