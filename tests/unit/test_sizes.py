@@ -70,6 +70,7 @@ def test_a_rehearsal_is_of_the_lab_as_written(lab, free):
     rehearsed, profile, why = choose_profile(lab, [machine(*free)], rehearse=False)
     assert (rehearsed, profile) == (lab, "cpu")
     assert "needs 1 GPU with 2 GiB" in why
+    assert f"(for {TENTH}, its smallest model)" in why
     assert why.endswith("a tiny twin of Org/Tiny-1B")
 
 

@@ -29,8 +29,9 @@ class Training:
     `micro` samples of `sequence` tokens are in one forward pass of a GPU; `batch` is Megatron's global batch.
     `serving_ways` is over how many GPUs an inference engine spreads the model, 0 where transformers does it. `rlhf` is
     the algorithm's name, `headed` a model whose output is a few numbers and no vocabulary. `language`, `tower` and
-    `aligner` say what of a model that sees is trained, `predicted` how many tokens more than the next one. `quant_bits` is
-    what a weight of a layer has while it is frozen, 0 where it is not quantized; `on_cpu` a model that is on no GPU.
+    `aligner` say what of a model that sees is trained, `predicted` how many tokens more than the next one.
+    `quant_bits` is what a weight of a layer has while it is frozen, 0 where it is not quantized; `on_cpu` is a model
+    that is on no GPU.
     """
 
     command: str = ""
