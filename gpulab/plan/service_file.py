@@ -16,6 +16,7 @@ from gpulab.plan.plan import Command, Plan
 from gpulab.plan.script import READY
 
 KEY = "GPULAB_API_KEY"
+VLLMS_KEY = f"VLLM_API_KEY=${{{KEY}:-}}"  # filled in by compose, so that no file holds it
 GRACE = 20  # seconds in which requests may end that have begun
 EACH, PATIENCE, TRIES = 15, 20, 4  # seconds between two questions, for an answer; how many may fail
 GPUS: dict[str, Any] = {"deploy": {"resources": {"reservations": {"devices": [
@@ -67,25 +68,29 @@ def compose(plan: Plan, called: str, name: str, servers: Sequence[Server], withi
 def _server(plan: Plan, server: Server, name: str, within: int) -> dict[str, Any]:
     command, place = server.command, server.place
     environment = {**place.environment, **command.env}
-    secret = [KEY] if KEY not in environment else []
-    health = ["CMD", "python", str(READY), f"http://127.0.0.1:{command.port}/v1", name, "0"]
+    told = [*handed_on(environment), KEY, *([VLLMS_KEY] if command.argv[0] == "vllm" else [])]
     return {
         **_usual(plan, place.image, place.user),
         "pull_policy": "never",
         "command": [_literal(word) for word in command.argv],
         "working_dir": str(command.cwd),
-        "ports": [f"{server.address}:{command.port}:{command.port}"],
-        "environment": [
-            *handed_on(environment), *secret, *(_literal(f"{key}={value}") for key, value in environment.items()),
-        ],
-        "volumes": volumes(place)[1::2],
+        "environment": [*told, *(_literal(f"{key}={value}") for key, value in environment.items())],
+        "volumes": [_literal(word) for word in volumes(place)[1::2]],
         **({"shm_size": place.shm} if place.shm else {}),
-        **_gpus(place.gpus),
-        "healthcheck": {
-            "test": [_literal(word) for word in health],
-            "interval": f"{EACH}s", "timeout": f"{PATIENCE}s", "retries": TRIES, "start_period": f"{within}s",
-        },
-    }  # fmt: skip
+        **_hardware([*place.gpus, *(place.fabric or [])]),
+        **_reached(server, name, within),
+    }
+
+
+def _reached(server: Server, name: str, within: int) -> dict[str, Any]:
+    """Its network, and how it is asked whether it is well: a node that only works for another is not."""
+    port, shared = server.command.port, server.place.fabric is not None
+    network: dict[str, Any] = {"network_mode": "host"} if shared else {"ports": [f"{server.at}:{port}"]}
+    if not port:
+        return network
+    test = ["CMD", "python", str(READY), f"http://127.0.0.1:{port}/v1", _literal(name), "0"]
+    often = {"interval": f"{EACH}s", "timeout": f"{PATIENCE}s", "retries": TRIES, "start_period": f"{within}s"}
+    return {**network, "healthcheck": {"test": test, **often}}
 
 
 def _front(plan: Plan, front: Front) -> dict[str, Any]:
@@ -111,12 +116,14 @@ def _labels(plan: Plan) -> dict[str, str]:
     return {RUN: _literal(str(plan.run))}
 
 
-def _gpus(words: Sequence[str]) -> Mapping[str, Any]:
-    """compose's words for docker's own."""
-    if not words:
-        return {}
-    own = {"devices": [words[1]]} if words[0] == "--device" else GPUS
-    return {**own, "ulimits": {"memlock": -1, "stack": 67108864}}
+def _hardware(words: Sequence[str]) -> Mapping[str, Any]:
+    """compose's words for docker's own: for GPUs, and for the cards between hosts."""
+    pairs = list(zip(words[::2], words[1::2], strict=True))
+    devices = [value for word, value in pairs if word == "--device"]
+    own: dict[str, Any] = {"devices": devices} if devices else {}
+    own |= {"cap_add": [value for word, value in pairs if word == "--cap-add"]} if ("--cap-add" in words) else {}
+    own |= GPUS if "--gpus" in words else {}
+    return {**own, "ulimits": {"memlock": -1, "stack": 67108864}} if own else own
 
 
 def _literal(word: str) -> str:

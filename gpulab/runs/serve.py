@@ -25,6 +25,7 @@ from gpulab.inside import ready
 from gpulab.plan.layers import environment
 from gpulab.plan.machine import this_machine
 from gpulab.plan.service_file import KEY, project
+from gpulab.plan.vllm_nodes import Model
 from gpulab.records.record import now
 from gpulab.records.service import ServiceRecord, all_services
 from gpulab.runs import serve_flags
@@ -58,9 +59,10 @@ def serve(
             f"ms-swift hands {backend} no adapter: it would serve the model alone",
             "merge it (labs/export/merge-lora), or --backend vllm",
         )
-    chosen = serve_flags.settings(settings)
+    chosen = {} if where.spread else serve_flags.settings(settings)
     if where.contained:
-        why = _in_containers(service, asked, chosen, where, port, within)
+        divided = serve_flags.divided(service, asked, settings) if where.spread else None
+        why = _in_containers(service, asked, chosen, where, port, within, divided)
     else:
         why = _as_processes(service, asked, chosen, port, within)
     if why:
@@ -95,7 +97,7 @@ def _as_processes(service: ServiceRecord, asked: Target, chosen: Flags, port: in
 
 
 def _in_containers(
-    service: ServiceRecord, asked: Target, chosen: Flags, where: Where, port: int, within: int
+    service: ServiceRecord, asked: Target, chosen: Flags, where: Where, port: int, within: int, divided: Model | None
 ) -> str | None:
     """The same in containers of the stack's image."""
     spec, cpu = placed(service.backend, where)
@@ -106,11 +108,13 @@ def _in_containers(
         service.inventory, service.address = str(Path(where.hosts).absolute()), first.host.address
         service.hosts = [node.host.name for node in spec.compute_nodes]
     service.port = port_of(spec, port, forwarded=not (first and service.public))
-    service.argv = serve_flags.argv(service, asked, chosen, "python", spec.engine.network.bind, cpu=cpu)
+    if not divided:
+        service.argv = serve_flags.argv(service, asked, chosen, "python", spec.engine.network.bind, cpu=cpu)
     if not asked.is_here:
         spec = replace(spec, profile="gpu")  # not a rehearsal's environment, and with the caches of models
     env = environment(stack, cpu=spec.profile == "cpu")
-    start(spec, service, env, [Path(asked.model), *asked.adapters, *map(Path, service.adapters.values())], within)
+    given = [Path(asked.model), *asked.adapters, *map(Path, service.adapters.values())]
+    start(spec, service, env, given, within, divided)
 
     def ended() -> str | None:
         service_containers.connect(service)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -18,8 +18,8 @@ from gpulab.engines.backend import StepBackend
 from gpulab.engines.docker import DockerBackend
 from gpulab.engines.remote import RemoteBackend
 from gpulab.hosts.compute_node import ComputeNode
-from gpulab.plan import service_file
-from gpulab.plan.plan import Command, Plan
+from gpulab.plan import service_file, vllm_nodes
+from gpulab.plan.plan import RENDEZVOUS, Command, Plan
 from gpulab.plan.service_file import Front, Server
 from gpulab.records.read import read
 from gpulab.records.service import ServiceRecord, all_services
@@ -71,9 +71,11 @@ def run_of(folder: Path) -> Path | None:
 
 
 def start(
-    spec: RunSpec, service: ServiceRecord, env: Mapping[str, str], given: Sequence[Path], within: int
+    spec: RunSpec, service: ServiceRecord, env: Mapping[str, str], given: Sequence[Path], within: int,
+    divided: vllm_nodes.Model | None = None,
 ) -> None:  # fmt: skip
-    """Put it on record and bring it up. Raises UsageError where it can't be; what was begun of it is ended."""
+    """Put it on record and bring it up; `divided`: over the GPUs of all its hosts, by vLLM. Raises UsageError where it
+    can't be; what was begun of it is ended."""
     engine = spec.engine
     assert isinstance(engine, (DockerBackend, RemoteBackend))  # noqa: S101 (see where it is chosen)
     first = spec.compute_nodes[0] if spec.compute_nodes else None
@@ -81,7 +83,7 @@ def start(
     whole = {one.name: getattr(spec.lab, one.name) for one in fields(Workplace)}
     spec = replace(spec, lab=Served(**whole, folders=found.brought))
     engine.prepare()
-    plan = _plan(spec, service, env)
+    plan = _plan(spec, service, env, divided)
     service.write()
     try:
         engine.lay_ground(plan)
@@ -95,10 +97,12 @@ def start(
         raise
 
 
-def _plan(spec: RunSpec, service: ServiceRecord, env: Mapping[str, str]) -> Plan:
+def _plan(spec: RunSpec, service: ServiceRecord, env: Mapping[str, str], divided: vllm_nodes.Model | None) -> Plan:
     """A command for each server: on hosts one on each, here side by side, each on a port and on GPUs of its own."""
     plan = spec.plan(service.folder)
     step = replace(plan.command("shell"), argv=tuple(service.argv), cwd=service.folder, env=env)
+    if divided:
+        return replace(plan, commands=tuple(_nodes(spec, service, step, divided)))
     if service.replicas == 1:
         return replace(plan, commands=(_on(spec, step, service.port, "", 0, 1),))
     ports = _ports(spec, service)
@@ -113,16 +117,31 @@ def _plan(spec: RunSpec, service: ServiceRecord, env: Mapping[str, str]) -> Plan
     )
 
 
+def _nodes(spec: RunSpec, service: ServiceRecord, step: Command, model: vllm_nodes.Model) -> Iterator[Command]:
+    nodes = [node.node for node in spec.compute_nodes]
+    address = "0.0.0.0" if service.public else "127.0.0.1"  # noqa: S104 (public was asked for)
+    for rank, node in enumerate(nodes):
+        argv = vllm_nodes.command(model, nodes, rank, spec.lab.needs.gpus, service.port, address, RENDEZVOUS)
+        env = {**step.env, **vllm_nodes.environment(node)}
+        port = None if rank else service.port
+        made = replace(step, step="node", argv=tuple(argv), rank=rank, node=node.name, port=port, env=env)
+        yield _seeing(made, next(iter(spec.visible()), [])[: spec.lab.needs.gpus])
+
+
 def _on(spec: RunSpec, command: Command, port: int, node: str, number: int, parts: int) -> Command:
     words = list(command.argv)
     words[words.index("--port") + 1] = str(port)
     visible = next(iter(spec.visible()), [])[: spec.lab.needs.gpus]
     share = len(visible) // parts
-    own = {}
-    if visible:
-        numbers = ",".join(map(str, visible[number * share : (number + 1) * share]))
-        own = {"CUDA_VISIBLE_DEVICES": numbers, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
-    return replace(command, argv=tuple(words), port=port, node=node, env={**command.env, **own})
+    made = replace(command, argv=tuple(words), port=port, node=node)
+    return _seeing(made, visible[number * share : (number + 1) * share])
+
+
+def _seeing(command: Command, gpus: Sequence[int]) -> Command:
+    if not gpus:
+        return command
+    own = {"CUDA_VISIBLE_DEVICES": ",".join(map(str, gpus)), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+    return replace(command, env={**command.env, **own})
 
 
 def _bring_up(
@@ -140,7 +159,7 @@ def _bring_up(
             address = "0.0.0.0"  # noqa: S104 (it was asked for, and has a key)
         elif command.node != first and command.node:
             address = nodes[command.node].address
-        servers.append(Server("server" if service.replicas == 1 else command.step, command, place, address))
+        servers.append(Server("server" if len(plan.commands) == 1 else command.name, command, place, address))
     service.image, service.user = servers[0].place.image, servers[0].place.user
     service.write()
     front = None

@@ -11,7 +11,7 @@ from gpulab.common.errors import UsageError
 from gpulab.common.paths import shown
 from gpulab.lab import flags
 from gpulab.lab.settings import check_setting
-from gpulab.plan import vllm_adapters
+from gpulab.plan import vllm_adapters, vllm_nodes
 from gpulab.plan.layers import additions
 from gpulab.plan.plan import TOOLS
 from gpulab.records.service import ServiceRecord
@@ -55,6 +55,33 @@ def argv(
     return [python, str(TOOLS / "deploy.py"), *made[len(COMMAND) :]]
 
 
+def divided(service: ServiceRecord, asked: Target, given: Sequence[str]) -> vllm_nodes.Model:
+    """What vLLM's own server is told, which runs where a model is divided over hosts: `key=value` words are its flags.
+    Raises UsageError for a secret among them, and for an adapter that it does not take."""
+    told: dict[str, str] = {}
+    for word in given:
+        key, equals, value = word.partition("=")
+        if not equals:
+            raise UsageError(f"--set {redact.text(key)}: not key=value", "--set max_model_len=8192")
+        if redact.is_secret(key) or redact.text(value) != value:
+            raise UsageError(f"--set {redact.text(key)}: a secret", "put it into the environment, not into ps")
+        told[key.replace("_", "-")] = value
+    loaded = [*map(Path, service.adapters.values()), *asked.adapters]
+    _refuse(loaded, vllm_adapters.rank_for(loaded))
+    own = {service.name: str(asked.adapter)} if asked.adapter else {}
+    name = f"{service.name}-base" if own else service.name
+    return vllm_nodes.Model(model=asked.model, name=name, adapters={**own, **service.adapters}, flags=told)
+
+
+def _refuse(adapters: Sequence[Path], most: int) -> None:
+    for adapter in adapters:
+        if why := vllm_adapters.refused(adapter, most):
+            raise UsageError(
+                f"vLLM does not take {shown(adapter)}: {why}",
+                "merge it (labs/export/merge-lora), or --backend transformers",
+            )
+
+
 def _for_vllm(service: ServiceRecord, asked: Target, given: Flags, *, cpu: bool) -> Flags:
     """The flags that vLLM is started with. Raises UsageError for an adapter that it would not take."""
     loaded = [*map(Path, service.adapters.values()), *asked.adapters]
@@ -63,10 +90,5 @@ def _for_vllm(service: ServiceRecord, asked: Target, given: Flags, *, cpu: bool)
     if loaded:
         own["vllm_max_lora_rank"] = str(vllm_adapters.rank_for(loaded))
     told = {**own, **given}
-    for adapter in loaded:
-        if why := vllm_adapters.refused(adapter, int(str(told["vllm_max_lora_rank"]))):
-            raise UsageError(
-                f"vLLM does not take {shown(adapter)}: {why}",
-                "merge it (labs/export/merge-lora), or --backend transformers",
-            )
+    _refuse(loaded, int(str(told.get("vllm_max_lora_rank", 0))))
     return told

@@ -21,6 +21,7 @@ from gpulab.verbs.verb import verb
     LIMIT,
     number("gpus", "so many GPUs of each host; usual is all that are there"),
     number("replicas", "so many servers of it behind nginx; with --hosts one on each"),
+    number("nodes", "one model over the GPUs of so many hosts, by vLLM"),
     SERVER_SETTINGS,
     number("within", "seconds in which it has to answer", default=600),
 )
@@ -32,7 +33,7 @@ def serve(**options: Any) -> Outcome:
     from gpulab.runs.serve import serve
     from gpulab.runs.serve_place import Where
 
-    where = Where(**{name: options.pop(name) for name in ("engine", "hosts", "limit", "gpus", "replicas")})
+    where = Where(**{name: options.pop(name) for name in ("engine", "hosts", "limit", "gpus", "replicas", "nodes")})
     return serve(where=where, **options)
 
 

@@ -15,6 +15,7 @@ import yaml
 from gpulab.common.errors import UsageError
 from gpulab.engines import service as services
 from gpulab.engines import service_containers
+from gpulab.engines.docker import NETWORK
 from gpulab.hosts.compute_node import ComputeNode
 from gpulab.hosts.inventory import Host
 from gpulab.plan.machine import Gpu, Machine
@@ -25,8 +26,8 @@ from gpulab.runs import serve_place
 from gpulab.runs.serve_place import Where
 from tests.records import open_run
 
-# An engine that has every image and writes down what it is asked. `ps` finds a container, of which it says what its test
-# wants.
+# An engine that has every image and writes down what it is asked. `ps` finds a container; what it says of it is its
+# test's to choose.
 ENGINE = """\
 #!/bin/sh
 printf '%s\\n' "$*" >> {folder}/asked
@@ -141,7 +142,7 @@ def test_two_servers_here_have_a_port_each_and_nginx_in_front_knows_both(model: 
     for server, port in zip((first, second), ports, strict=True):
         assert server["ports"] == [f"127.0.0.1:{port}:{port}"]
         assert server["command"][server["command"].index("--port") + 1] == port
-        assert server["command"][server["command"].index("--host") + 1] == "0.0.0.0", "of its own network"
+        assert server["command"][server["command"].index("--host") + 1] == NETWORK.bind
         assert "8" in server["command"] and server["user"] == f"{os.getuid()}:{os.getgid()}"
         assert (server["restart"], server["cap_drop"]) == ("unless-stopped", ["ALL"])
         assert server["healthcheck"]["test"][-3:] == [f"http://127.0.0.1:{port}/v1", "tiny", "0"]
@@ -293,6 +294,9 @@ def test_of_an_engine_that_does_not_answer_the_service_stays_on_record(
         (Where(hosts="gpus.ini", replicas=2), {}, "nginx on one host asks servers on others: that needs a key"),
         (Where(hosts="gpus.ini", gpus=3), {}, "--gpus 3: gpu1 has 2"),
         (Where(hosts="gpus.ini"), {"public": True}, "--public needs a key"),
+        (Where(nodes=2), {"backend": "vllm"}, "--nodes divides one model over hosts"),
+        (Where(hosts="gpus.ini", nodes=2), {}, "--nodes: transformers serves from one host"),
+        (Where(hosts="gpus.ini", nodes=2), {"backend": "vllm", "settings": ["api_key=x"]}, "--set api_key: a secret"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_starts(
@@ -316,3 +320,26 @@ def test_here_each_server_has_gpus_of_its_own(
     serve(model, Where(replicas=2))
     seen = [file()["services"][f"server-{n}"]["environment"] for n in (1, 2)]
     assert ["CUDA_VISIBLE_DEVICES=0,1" in seen[0], "CUDA_VISIBLE_DEVICES=2,3" in seen[1]] == [True, True]
+
+
+def test_one_model_over_two_hosts_is_vllms_own_server_with_a_worker(
+    model: Path, engine: Engine, hosts: list[ComputeNode], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The very line was read by vLLM 0.32's own parser."""
+    assert hosts
+    monkeypatch.setattr("gpulab.hosts.preflight.must_be_one", lambda *_: None)
+    engine()
+    where = Where(hosts="gpus.ini", nodes=2)
+    made = serve(model, where, backend="vllm", settings=["max_model_len=8192"]).data
+    first, second = (file(f"compose-{host}.yml")["services"] for host in made["hosts"])
+    shared = (
+        f"vllm serve {model} --served-model-name tiny --tensor-parallel-size 2 --pipeline-parallel-size 2 --nnodes 2 "
+        "--node-rank {} --master-addr 10.0.0.1 --master-port 29400 --max-model-len 8192 {}"
+    )
+    address = f"--host 127.0.0.1 --port {made['port']}"
+    assert " ".join(first["node-0"]["command"]) == shared.format(0, address)
+    assert " ".join(second["node-1"]["command"]) == shared.format(1, "--headless")
+    for node in (first["node-0"], second["node-1"]):
+        assert (node["network_mode"], node.get("ports"), node["stop_grace_period"]) == ("host", None, "20s")
+        assert f"VLLM_API_KEY=${{{KEY}:-}}" in node["environment"] and "NCCL_SOCKET_IFNAME=eth0" in node["environment"]
+    assert "healthcheck" in first["node-0"] and "healthcheck" not in second["node-1"]
