@@ -31,7 +31,7 @@ from gpulab.records.service import ServiceRecord, all_services
 from gpulab.runs import serve_flags
 from gpulab.runs.serve_containers import port_of, start
 from gpulab.runs.serve_flags import Flags
-from gpulab.runs.serve_place import PROCESS, STACKS, STACKS_ON_CPU, Where, backend_known, placed
+from gpulab.runs.serve_place import STACKS, STACKS_ON_CPU, Where, backend_known, placed
 from gpulab.runs.serve_target import Target, adapters, target
 from gpulab.stacks.stack import Stack, load_stack
 
@@ -40,9 +40,11 @@ NO_ADAPTERS = ("sglang", "lmdeploy")  # its engines for them know none
 
 def serve(
     model: str, backend: str, adapter: Sequence[str], port: int, name: str, settings: Sequence[str], within: int,
-    *, public: bool, where: Where = PROCESS,
+    *, public: bool, engine: str = "", hosts: str = "", limit: str = "", gpus: int = 0, replicas: int = 0,
+    nodes: int = 0,
 ) -> Outcome:  # fmt: skip
     """Start a service and wait until it answers. Raises UsageError before anything is started."""
+    where = Where(engine=engine, hosts=hosts, limit=limit, gpus=gpus, replicas=replicas, nodes=nodes)
     where.check()
     asked = target(model)
     service = ServiceRecord(

@@ -57,9 +57,6 @@ class Where:
             raise UsageError("--limit is of an inventory", "--hosts gpus.ini")
 
 
-PROCESS = Where()
-
-
 def backend_known(backend: str) -> None:
     """Raise UsageError for an unknown one."""
     if backend not in STACKS:

@@ -31,10 +31,8 @@ def serve(**options: Any) -> Outcome:
     Ready when it has completed a chat; it goes on when the terminal closes.
     """
     from gpulab.runs.serve import serve
-    from gpulab.runs.serve_place import Where
 
-    where = Where(**{name: options.pop(name) for name in ("engine", "hosts", "limit", "gpus", "replicas", "nodes")})
-    return serve(where=where, **options)
+    return serve(**options)
 
 
 @verb()

@@ -124,7 +124,7 @@ def hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[ComputeNode]:
 
 def serve(model: object, where: Where, **given: Any) -> Any:
     usual: dict[str, Any] = {"backend": "transformers", "adapter": [], "port": 0, "name": "tiny", "settings": []}
-    return module.serve(str(model), **{**usual, "within": 30, "public": False, **given}, where=where)
+    return module.serve(str(model), **{**usual, "within": 30, "public": False, **given}, **vars(where))
 
 
 def file(name: str = "compose.yml") -> Any:
