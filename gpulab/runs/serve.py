@@ -71,7 +71,7 @@ def serve(
         services.end(service)
         for line in tail(service.log, 12):
             console.print(f"    {line}", markup=False, style="dim")
-        cause = likely_cause(service.log)
+        cause = likely_cause(service.log, serves=True)
         return Outcome(
             failures=[
                 f"{service.name} {why}, its log: {shown(service.log)}",
