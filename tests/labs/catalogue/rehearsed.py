@@ -1,4 +1,4 @@
-"""Every lab that one process a step can rehearse. The quickstart has tests of its own, as have labs of several ranks."""
+"""Labs that one process a step can rehearse. The quickstart has tests of its own, as have labs of several ranks."""
 
 from __future__ import annotations
 
