@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
@@ -27,8 +27,15 @@ from gpulab.records.service import ServiceRecord
 LINES = "500"  # of each container's log, kept when the service ends
 
 
-def up(service: ServiceRecord, docker: Docker, host: str, file: Any) -> None:
-    """Write what docker compose reads, and have it start that. Raises UsageError with what it complained about."""
+def up(service: ServiceRecord, files: Mapping[str, Any]) -> None:
+    """Write what docker compose reads, by host, and have it start that. Raises UsageError with what it complained
+    about."""
+    engines = dockers(service)
+    with ThreadPoolExecutor(len(files)) as pool:
+        list(pool.map(lambda host: _up(service, engines[host], host, files[host]), files))
+
+
+def _up(service: ServiceRecord, docker: Docker, host: str, file: Any) -> None:
     path = service.folder / (f"compose-{host}.yml" if host else "compose.yml")
     write_atomically(path, yaml.safe_dump(file, sort_keys=False, width=120), mode=0o600)
     docker.run("compose", "--file", str(path), "up", "--detach", "--quiet-pull", timeout=900)
@@ -132,15 +139,11 @@ def remove_files(service: ServiceRecord) -> None:
     docker.try_run("run", *words, "-c", 'rm -rf -- "$1"', "_", service.files)
 
 
-def started(engines: Mapping[str, Docker], files: Sequence[tuple[str, Any]], service: ServiceRecord) -> None:
-    """Bring up the files, each on its host."""
-    with ThreadPoolExecutor(len(files)) as pool:
-        list(pool.map(lambda of: up(service, engines[of[0]], of[0], of[1]), files))
-
-
 def give_up(service: ServiceRecord) -> None:
-    """Remove what was begun of one that can't be brought up, as far as its hosts answer."""
-    with suppress(UsageError):
+    """Remove what was begun of one that can't be brought up. Where its engine does not answer it stays on record."""
+    try:
         end(service)
+    except UsageError:
+        return
     stop(belonging(service.folder))
     service.forget()

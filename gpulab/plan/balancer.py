@@ -28,6 +28,7 @@ http {{
 {folders}
   client_max_body_size {most_mib}m;
   upstream servers {{
+    zone servers 256k;  # what its processes know in common: who is busy, who is gone
     least_conn;
 {members}
     keepalive 64;

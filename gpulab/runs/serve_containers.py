@@ -166,12 +166,12 @@ def _bring_up(
     if service.replicas > 1:
         listen = f"{'0.0.0.0' if service.public else '127.0.0.1'}:{service.port}"  # noqa: S104
         front = Front(front_image(), listen, [server.at for server in servers])
-    files: list[tuple[str, Any]] = []
+    files: dict[str, Any] = {}
     for host in nodes or [""]:
         own = [server for server in servers if server.command.node in ("", host)]
         in_front = front if host == first else None
-        files.append((host, service_file.compose(plan, service.project, service.name, own, within, in_front)))
-    service_containers.started(service_containers.dockers(service), files, service)
+        files[host] = service_file.compose(plan, service.project, service.name, own, within, in_front)
+    service_containers.up(service, files)
     service_containers.connect(service)
 
 

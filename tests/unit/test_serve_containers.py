@@ -251,6 +251,14 @@ def test_what_compose_refuses_is_told_and_nothing_is_left(model: Path, engine: E
     assert all_services() == [] and any(call.startswith("rm --force") for call in engine())
 
 
+def test_what_an_engine_that_goes_away_meanwhile_may_have_begun_stays_on_record(model: Path, engine: Engine) -> None:
+    gone = "#!/bin/sh\necho Cannot connect to the Docker daemon >&2; exit 1"
+    engine(up=f"echo '{gone}' > $0; echo 'Cannot connect to the Docker daemon' >&2; exit 1")
+    with pytest.raises(UsageError, match="no Docker engine answers"):
+        serve(model, Where(engine="docker"))
+    assert [service.name for service in all_services()] == ["tiny"], "./inv stop can still end it"
+
+
 def test_a_host_that_another_uses_is_told_and_no_service_is_left(
     model: Path, engine: Engine, hosts: list[ComputeNode]
 ) -> None:
