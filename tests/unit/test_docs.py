@@ -49,11 +49,27 @@ def test_a_command_in_a_page_is_one_that_inv_takes(page, command):
             find_lab(parsed[0].args["name"].value)
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page.endswith("_CN.md") and page.startswith("docs/")])
-def test_a_translated_page_has_no_command_that_the_english_one_has_lost(page):
-    of = {name: {command for file, command in commands() if file == name} for name in (page, page.replace("_CN", ""))}
-    assert of[page], "no command was found"
-    assert not of[page] - of[page.replace("_CN", "")]
+TRANSLATED = [page for page in PAGES if page.endswith("_CN.md")]
+
+
+def shape(page: str) -> dict[str, list[object]]:
+    """What a page has in any language: headings by level, tables' rows by cells, blocks of code by lines."""
+    text = (ROOT / page).read_text()
+    code = re.findall(r"^```.*?^```", text, re.DOTALL | re.MULTILINE)
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+    return {
+        "headings": re.findall(r"^#+(?= )", prose, re.MULTILINE),
+        "tables": [row.count("|") for row in re.findall(r"^\|.*\|$", prose, re.MULTILINE)],
+        "blocks of code": [block.count("\n") for block in code],
+    }
+
+
+@pytest.mark.parametrize("page", TRANSLATED)
+def test_a_translated_page_has_the_commands_headings_tables_and_code_of_the_english_one(page):
+    english = page.replace("_CN", "")
+    of = {name: sorted(command for file, command in commands() if file == name) for name in (page, english)}
+    assert of[page] == of[english] != []
+    assert shape(page) == shape(english)
 
 
 @pytest.mark.parametrize("page", READMES)

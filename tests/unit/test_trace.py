@@ -86,6 +86,24 @@ def step(rate):
     pass
 """
 
+ACCELERATOR = """\
+def prepare(deepspeed):
+    Accelerator()._prepare_deepspeed() if deepspeed else prepare_model()
+
+def prepare_model():
+    pass
+
+class Accelerator:
+    def _prepare_deepspeed(self):
+        pass
+"""
+TRAINER = """\
+from accelerate.accelerator import prepare
+
+def train(deepspeed):
+    prepare(deepspeed)
+"""
+
 
 @pytest.fixture
 def swift(tmp_path):
@@ -97,14 +115,14 @@ def swift(tmp_path):
     return tmp_path / "site-packages"
 
 
-def start(swift, code, *words, **more):
-    env = {**os.environ, "GPULAB_TRACE": str(swift.parent / "trace"), "PYTHONPATH": f"{TRACER}{os.pathsep}{swift}"}
+def start(swift, code, *words, kept="trace", **more):
+    env = {**os.environ, "GPULAB_TRACE": str(swift.parent / kept), "PYTHONPATH": f"{TRACER}{os.pathsep}{swift}"}
     return subprocess.Popen([sys.executable, "-c", code, *words], env=env, cwd=swift.parent, text=True, **more)
 
 
-def traced(swift, code="from swift.cli.main import cli_main; cli_main()"):
-    assert start(swift, code).wait(30) == 0
-    return read_trace(swift.parent / "trace")
+def traced(swift, code="from swift.cli.main import cli_main; cli_main()", kept="trace"):
+    assert start(swift, code, kept=kept).wait(30) == 0
+    return read_trace(swift.parent / kept)
 
 
 def test_every_function_is_there_once_with_its_place_its_caller_and_its_count(swift):
@@ -127,6 +145,24 @@ def test_a_field_has_the_class_that_defines_it_and_the_first_line_that_reads_it(
     assert found.reads["rate"].place == "swift/arguments/sft_args.py:13"
     assert found.outside["rate"].function == "sft_main"
     assert "seed" not in found.reads, "a copy of all fields reads none of them"
+
+
+def test_where_ddp_and_deepspeed_part_is_seen_in_accelerate(swift):
+    """ms-swift hands its model to accelerate in both: what parts them is below that."""
+    (swift / "accelerate").mkdir()
+    (swift / "accelerate/accelerator.py").write_text(ACCELERATOR)
+    (swift / "swift/trainers").mkdir()
+    (swift / "swift/trainers/mixin.py").write_text(TRAINER)
+    left, right = (
+        traced(swift, f"from swift.trainers.mixin import train; train({deepspeed})", kept)
+        for deepspeed, kept in ((False, "ddp"), (True, "zero"))
+    )
+    assert [(p.function[1], p.left, p.right) for p in partings(left, right)] == [
+        ("prepare", [("prepare_model", "accelerate/accelerator.py:4")],
+         [("Accelerator._prepare_deepspeed", "accelerate/accelerator.py:8")]),
+    ]  # fmt: skip
+    alone = [pair.right.call.name for pair in beside(main_line(left), main_line(right)) if not pair.left]
+    assert alone == ["Accelerator._prepare_deepspeed"]
 
 
 def test_a_server_that_is_killed_has_left_its_calls(swift):

@@ -34,7 +34,9 @@ from typing import Any
 FOLDERS = (
     "swift/", "transformers/trainer", "transformers/generation/utils.py", "transformers/modeling_utils.py",
     "peft/peft_model.py", "peft/mapping", "peft/tuners/lora/model.py", "trl/trainer/", "megatron/core/",
-    "megatron/training/", "mcore_bridge/",
+    "megatron/training/", "mcore_bridge/", "accelerate/accelerator.py", "accelerate/utils/deepspeed.py",
+    "accelerate/utils/fsdp_utils.py", "deepspeed/runtime/engine.py", "deepspeed/runtime/zero/stage",
+    "torch/nn/parallel/distributed.py",
 )  # fmt: skip
 # What wraps nearly every function, and says nothing.
 ASIDE = ("swift/ray_utils/", "swift/utils/logger.py", "swift/utils/import_utils.py")

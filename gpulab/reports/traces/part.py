@@ -11,6 +11,7 @@ from gpulab.reports.traces.chart import label, markdown
 from gpulab.reports.traces.read import Trace
 
 MOST = 40  # rows of functions that call different ones
+SWITCHES = ("swift/", "accelerate/", "deepspeed/runtime/engine.py")  # whose functions choose
 PASSES_ON = ".__getattr__"
 
 
@@ -85,11 +86,12 @@ def partings(left: Trace, right: Trace) -> list[Parting]:
 
 
 def callees(trace: Trace) -> dict[tuple[str, str], dict[tuple[str, str], str]]:
-    """What each function of ms-swift calls, and where that is defined. A wrapper that only passes a name on, as peft's
-    model does, is no parting: what it wraps is."""
+    """What each function that chooses calls, and where that is defined: of ms-swift, of accelerate (DDP, FSDP or
+    DeepSpeed), of DeepSpeed's engine (the ZeRO stage). A wrapper that only passes a name on, as peft's model does, is
+    no parting: what it wraps is."""
     found: dict[tuple[str, str], dict[tuple[str, str], str]] = {}
     for call in trace.calls:
-        if call.file.startswith("swift/"):
+        if call.file.startswith(SWITCHES):
             below = {b.function: b.place for b in call.below if not b.name.endswith(PASSES_ON)}
             found.setdefault(call.function, {}).update(below)
     return found
