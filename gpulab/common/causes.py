@@ -28,7 +28,9 @@ def tail(log: Path, lines: int) -> list[str]:
     return [redact.text(line.rstrip("\r").rsplit("\r", 1)[-1]) for line in last]
 
 
-def likely_cause(log: Path, ending: str = "") -> str | None:
-    """`cause; cure` where the last lines, or `ending` (how the process ended), are those of a known failure."""
-    known = diagnose("\n".join([*tail(log, LINES), ending]), "step")
+def likely_cause(log: Path, ending: str = "", *, serves: bool = False) -> str | None:
+    """`cause; cure` where the last lines, or `ending` (how the process ended), are those of a known failure. `serves`:
+    of a server, to which other settings belong."""
+    said = "\n".join([*tail(log, LINES), ending])
+    known = (diagnose(said, "serve") if serves else None) or diagnose(said, "step")
     return f"{known.message}; {known.cure}" if known else None

@@ -24,14 +24,14 @@ class Containers:
     """The containers of commands: `docker_of` says on which engine one runs, `place` how."""
 
     def __init__(self, docker_of: Callable[[Command], Docker], place: Callable[[Plan, Command], Place]) -> None:
-        self.docker_of, self._place = docker_of, place
+        self.docker_of, self.place = docker_of, place
         self._one_at_a_time = threading.Lock()
 
     def start(self, plan: Plan, command: Command) -> ContainerJob:
         """Start a command's container. Raises CannotStart."""
         docker = self.docker_of(command)
         try:
-            place = self._place(plan, command)
+            place = self.place(plan, command)
             if place.fabric is None:
                 self._have_network(docker, plan)
             docker.run("run", "--detach", *run_words(command, plan, place), timeout=300)
@@ -42,7 +42,7 @@ class Containers:
     def foreground(self, plan: Plan, command: Command) -> int:
         """A command's container with this terminal; its exit status. Raises UsageError where it can't be started. It is
         there until the run's end, to be asked why."""
-        docker, place = self.docker_of(command), self._place(plan, command)
+        docker, place = self.docker_of(command), self.place(plan, command)
         if place.fabric is None:
             self._have_network(docker, plan)
         typed = ["--interactive", *(["--tty"] if os.isatty(0) and os.isatty(1) else [])]

@@ -30,7 +30,7 @@ class DockerBackend(StepBackend):
         super().__init__(stack)
         self._docker = docker
         self._image = StackImage(stack, docker)
-        self._containers = Containers(lambda _: docker, self._place)
+        self.containers = Containers(lambda _: docker, self._place)
 
     def prepare(self) -> None:
         """See Backend."""
@@ -55,19 +55,19 @@ class DockerBackend(StepBackend):
 
     def start(self, plan: Plan, command: Command) -> ContainerJob:
         """See Backend."""
-        return self._containers.start(plan, command)
+        return self.containers.start(plan, command)
 
     def answers(self, plan: Plan, command: Command, timeout: float) -> bool:
         """See Backend."""
-        return self._containers.answers(plan, command, timeout)
+        return self.containers.answers(plan, command, timeout)
 
     def remove(self, plan: Plan, commands: Sequence[Command]) -> None:
         """See Backend."""
-        self._containers.remove(plan, commands)
+        self.containers.remove(plan, commands)
 
     def foreground(self, plan: Plan, command: Command) -> int:
         """See Backend."""
-        return self._containers.foreground(plan, command)
+        return self.containers.foreground(plan, command)
 
     def sweep(self, run: Path) -> None:
         """See Backend; by the label of containers and networks."""

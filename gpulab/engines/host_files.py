@@ -74,7 +74,7 @@ class HostFiles:
     def _put(self, files: Sequence[tuple[Path, str]], script: str, words: Sequence[str]) -> str:
         with self._tar(self._shared, script, words) as (into, out):
             with suppress(BrokenPipeError):  # it ended early, and says why
-                with tarfile.open(fileobj=into, mode="w|") as tar:
+                with tarfile.open(fileobj=into, mode="w|", dereference=True) as tar:  # a cache's files are links
                     for file, name in files:
                         tar.add(file, name)
                 into.close()

@@ -55,8 +55,8 @@ class RemoteBackend(StepBackend):
         self._docker = self._dockers[self._first.host.name]
         told = {self._dockers[name]: node.told for name, node in self._nodes.items()}
         self._image = StackImage(stack, self._docker, told)
-        self._containers = Containers(self._docker_of, self._place)
-        self._files = HostFiles(self._docker, self._first, self._image.tag)
+        self.containers = Containers(self._docker_of, self._place)
+        self.files = HostFiles(self._docker, self._first, self._image.tag)
         self._looked = 0.0
 
     def prepare(self) -> None:
@@ -74,7 +74,7 @@ class RemoteBackend(StepBackend):
 
     def shell(self, plan: Plan) -> RemoteShell:
         """See Backend."""
-        return RemoteShell(plan, self._image.tag, self._place, self._dockers, self._files.folder(plan.run))
+        return RemoteShell(plan, self._image.tag, self._place, self._dockers, self.files.folder(plan.run))
 
     def nodes(self, count: int) -> list[Node]:
         """See Backend."""
@@ -90,21 +90,21 @@ class RemoteBackend(StepBackend):
             return
         nodes = list(self._nodes.values())
         folders = ["logs", "../../../models/twins", *dict.fromkeys(c.out.name for c in plan.commands)]
-        claim(self._dockers, nodes, plan, self._image.tag, then=lambda: self._files.begin(plan, folders))
+        claim(self._dockers, nodes, plan, self._image.tag, then=lambda: self.files.begin(plan, folders))
         if len(nodes) > 1:
             spreads = any(c.rank is not None for c in plan.commands)
-            file = self._files.folder(plan.run) / ".gpulab/inside/ready.py"
+            file = self.files.folder(plan.run) / ".gpulab/inside/ready.py"
             preflight.must_be_one(nodes, file, int(plan.rendezvous) if spreads else None)
 
     def take_over(self, plan: Plan, request: ResumeRequest) -> Taken:
         """See Backend; on the host, and of what came back from there here, too."""
-        return take_over(self._files, self._place(plan, plan.commands[0]), request)
+        return take_over(self.files, self._place(plan, plan.commands[0]), request)
 
     def start(self, plan: Plan, command: Command) -> ContainerJob:
         """See Backend; a container that is there already is followed, but a server that has ended."""
         if self.is_there(plan, command):
-            return self._containers.follow(plan, command)
-        return self._containers.start(plan, command)
+            return self.containers.follow(plan, command)
+        return self.containers.start(plan, command)
 
     def is_there(self, plan: Plan, command: Command) -> bool:
         """See Backend; where its host does not answer it is waited for."""
@@ -128,7 +128,7 @@ class RemoteBackend(StepBackend):
 
     def answers(self, plan: Plan, command: Command, timeout: float) -> bool:
         """See Backend."""
-        return self._containers.answers(plan, command, timeout)
+        return self.containers.answers(plan, command, timeout)
 
     def reach(self, command: Command) -> str:
         """See Backend; the port is the host's loopback's."""
@@ -161,14 +161,14 @@ class RemoteBackend(StepBackend):
 
     def fetch(self, plan: Plan, step: str) -> None:
         """See Backend."""
-        self._files.fetch(plan, step)
+        self.files.fetch(plan, step)
 
     def judge(self, plan: Plan, question: Question) -> Judgement:
         """See Backend; on the host, in the stack's image."""
         log = log_of(plan, question.step)
-        self._files.ship(plan, [(log, f"logs/{log.name}")])
+        self.files.ship(plan, [(log, f"logs/{log.name}")])
         place = self._place(plan, plan.command(question.step))
-        return Judgement(**json.loads(self._files.ask(place, "gpulab.checks", question)))
+        return Judgement(**json.loads(self.files.ask(place, "gpulab.checks", question)))
 
     def apart(self, plan: Plan, commands: Sequence[Command]) -> str | None:
         """See Backend; libraries may wait for hours for a node that is cut off."""
@@ -187,15 +187,15 @@ class RemoteBackend(StepBackend):
 
     def remove(self, plan: Plan, commands: Sequence[Command]) -> None:
         """See Backend."""
-        self._containers.remove(plan, commands)
+        self.containers.remove(plan, commands)
 
     def foreground(self, plan: Plan, command: Command) -> int:
         """See Backend."""
-        return self._containers.foreground(plan, command)
+        return self.containers.foreground(plan, command)
 
     def discard(self, plan: Plan) -> None:
         """See Backend."""
-        self._files.discard(plan)
+        self.files.discard(plan)
 
     def sweep(self, run: Path) -> None:
         """See Backend; on every host, as far as it answers."""
@@ -206,7 +206,7 @@ class RemoteBackend(StepBackend):
         return self._dockers.get(command.node, self._docker)
 
     def _place(self, plan: Plan, command: Command) -> Place:
-        node, run = self._nodes.get(command.node, self._first), self._files.folder(plan.run)
+        node, run = self._nodes.get(command.node, self._first), self.files.folder(plan.run)
         return on_host(plan, command, node, run, self._image, {**below(plan, run), **earlier_runs(plan, run.parent)})
 
 

@@ -1,4 +1,5 @@
-"""A server that outlives its `inv`: a session of its own, found again by the mark in its processes' environment."""
+"""A server that outlives its `inv`: a session of its own, found again by the mark in its processes' environment; or
+containers (service_containers.py)."""
 
 from __future__ import annotations
 
@@ -10,9 +11,11 @@ import psutil
 from gpulab.common import overwrite
 from gpulab.common.ports import can_listen
 from gpulab.common.processes import MARK, belonging, stop
+from gpulab.engines import service_containers
 from gpulab.inside import ready
 from gpulab.records.service import ServiceRecord
 
+LOCAL = "local"
 GRACE = 20.0  # seconds in which requests may end that have begun
 
 
@@ -33,6 +36,8 @@ def processes(service: ServiceRecord) -> list[psutil.Process]:
 
 def state(service: ServiceRecord, *, has_key: bool) -> str:
     """`ready` when it completes a chat, `up` when it can't be asked for want of its key, `silent`, or `dead`."""
+    if service.engine != LOCAL:
+        return service_containers.state(service, has_key=has_key)
     if not processes(service):
         return "dead"
     if service.key and not has_key:
@@ -41,9 +46,22 @@ def state(service: ServiceRecord, *, has_key: bool) -> str:
 
 
 def end(service: ServiceRecord) -> int:
-    """Let it end what it has begun, then end it; how many processes there were."""
+    """Let it end what it has begun, then end it; how many processes, or containers, there were. Raises UsageError where
+    its hosts do not answer."""
+    if service.engine != LOCAL:
+        count = service_containers.end(service)
+        service_containers.remove_files(service)
+        stop(processes(service))  # the way there
+        overwrite.secrets_in(service.log)
+        service.forget()
+        return count
     found = processes(service)
     stop(found, grace=GRACE)
     overwrite.secrets_in(service.log)
     service.forget()
     return len(found)
+
+
+def is_up(service: ServiceRecord) -> bool:
+    """Whether its name is taken: of containers nobody is asked, they are there until they are stopped."""
+    return service.engine != LOCAL or bool(processes(service))

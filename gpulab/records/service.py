@@ -15,7 +15,11 @@ FILE = "service.json"
 
 
 class ServiceRecord(Model):
-    """One service: what it serves, how, and where it answers. Its processes are found by its folder."""
+    """One service: what it serves, how, and where it answers. Its processes are found by its folder, its containers by
+    a label and their project.
+
+    On hosts: of which inventory, their names, the address of the first, and its folder there, whose owner is `user`.
+    """
 
     name: str
     model: str
@@ -27,6 +31,15 @@ class ServiceRecord(Model):
     key: bool = False
     argv: list[str] = Field(default_factory=list)
     started: str = ""
+    engine: str = "local"
+    replicas: int = 1
+    project: str = ""
+    image: str = ""
+    user: str = ""
+    inventory: str = ""
+    hosts: list[str] = Field(default_factory=list)
+    address: str = ""
+    files: str = ""
 
     @property
     def folder(self) -> Path:
@@ -40,8 +53,8 @@ class ServiceRecord(Model):
 
     @property
     def url(self) -> str:
-        """Its API's address on this machine."""
-        return f"http://127.0.0.1:{self.port}/v1"
+        """Its API's address, on this machine where it is not public on a host."""
+        return f"http://{(self.public and self.address) or '127.0.0.1'}:{self.port}/v1"
 
     def write(self) -> None:
         """Write the record, whole."""

@@ -15,9 +15,9 @@ from gpulab.common import redact
 from gpulab.common.errors import UsageError, nearest
 from gpulab.common.outcome import Outcome
 from gpulab.inside import ready
+from gpulab.plan.service_file import KEY
 from gpulab.records.service import ServiceRecord, all_services
 
-KEY = "GPULAB_API_KEY"
 HERE = ("127.0.0.1", "localhost", "::1")
 PATIENCE = 60  # seconds for the first completion: a server may have been idle for long
 

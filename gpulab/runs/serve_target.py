@@ -23,6 +23,16 @@ class Target:
     name: str
 
     @property
+    def adapters(self) -> list[Path]:
+        """The adapter, where it is one."""
+        return [self.adapter] if self.adapter else []
+
+    @property
+    def is_here(self) -> bool:
+        """Whether no hub is asked for it."""
+        return bool(self.adapter) or Path(self.model).is_dir()
+
+    @property
     def words(self) -> list[str]:
         """For ms-swift. What its checkpoint says of the model (template, task) it reads by itself."""
         return ["--adapters", str(self.adapter)] if self.adapter else ["--model", self.model]

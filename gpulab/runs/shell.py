@@ -21,6 +21,7 @@ from gpulab.engines.backend import StepBackend
 from gpulab.engines.docker import DockerBackend
 from gpulab.engines.interrupts import ignored
 from gpulab.engines.local import LocalBackend
+from gpulab.hosts.compute_node import ComputeNode
 from gpulab.hosts.ssh import forward
 from gpulab.lab.lab import Lab
 from gpulab.lab.step import Step
@@ -29,7 +30,7 @@ from gpulab.plan.plan import TOOLS, Command, Plan
 from gpulab.records.read import run_name
 from gpulab.records.writer import RunFolder, Writer
 from gpulab.runs.spec import RunSpec, compute_nodes_for, machines_of
-from gpulab.stacks.stack import load_stack
+from gpulab.stacks.stack import Stack, load_stack
 
 ENGINES = (LocalBackend.name, DockerBackend.name)
 INTERACTIVE = ("bash", "--rcfile", str(TOOLS / "shell.sh"), "-i")
@@ -72,26 +73,31 @@ def workplace(stack: str, engine: str, hosts: str, limit: str, gpus: int) -> Run
     positive("--gpus", gpus, MOST_GPUS)
     if engine and engine not in ENGINES:
         raise UsageError(f"no engine {engine!r} for a shell", nearest(engine, list(ENGINES)))
-    takes_gpus = found.pins.torch == "cuda"
-    if gpus and not takes_gpus:
+    if gpus and found.pins.torch != "cuda":
         raise UsageError(f"the stack {stack} uses no GPU", "leave --gpus out, or take another stack: ./inv stacks")
     asked = Needs.model_validate({"gpus": gpus})
-    compute_nodes = compute_nodes_for([asked], engine, hosts, limit, 1, [stack])
+    return opened(found, engine, hosts, compute_nodes_for([asked], engine, hosts, limit, 1, [stack]), gpus)
+
+
+def opened(stack: Stack, engine: str, hosts: str, compute_nodes: Sequence[ComputeNode], gpus: int) -> RunSpec:
+    """The stack opened on hosts, here where there are none, with so many GPUs of each; 0: all that it can use. Raises
+    UsageError where one has fewer."""
     machines = machines_of(compute_nodes, engine, 1)
-    there = len(machines[0].gpus)
-    if gpus > there:
-        raise UsageError(f"--gpus {gpus}: {machines[0].hostname} has {there}", "fewer, or other hosts (--limit)")
-    seen = (gpus or there) if takes_gpus else 0
+    for machine in machines:
+        if gpus > len(machine.gpus):
+            fewer = "fewer, or other hosts (--limit)"
+            raise UsageError(f"--gpus {gpus}: {machine.hostname} has {len(machine.gpus)}", fewer)
+    seen = (gpus or min(len(machine.gpus) for machine in machines)) if stack.pins.torch == "cuda" else 0
     lab = Workplace(
-        folder=LABS / "common" / "data", title=f"a place to work in, stack {stack}", upstream="", curriculum="",
-        stack=stack, models={}, needs=Needs.model_validate({"gpus": seen}), rehearse=Rehearse.model_validate({}),
+        folder=LABS / "common" / "data", title=f"a place to work in, stack {stack.name}", upstream="", curriculum="",
+        stack=stack.name, models={}, needs=Needs.model_validate({"gpus": seen}), rehearse=Rehearse.model_validate({}),
         steps={"shell": Step.model_validate({"run": "bash"})},
     )  # fmt: skip
-    profile: Profile = "cpu" if found.pins.torch == "cpu" else "gpu"
-    where = f"on {machines[0].hostname}" if compute_nodes else "here"
+    profile: Profile = "cpu" if stack.pins.torch == "cpu" else "gpu"
+    where = f"on {', '.join(machine.hostname for machine in machines)}" if compute_nodes else "here"
     return RunSpec(
-        lab=lab, profile=profile, why=f"{where}, {seen} GPUs", stack=found, nodes=1, inventory=hosts,
-        engine=choose_engine(engine, found, compute_nodes, hosts), compute_nodes=compute_nodes, machines=machines,
+        lab=lab, profile=profile, why=f"{where}, {seen} GPUs", stack=stack, nodes=len(machines), inventory=hosts,
+        engine=choose_engine(engine, stack, compute_nodes, hosts), compute_nodes=compute_nodes, machines=machines,
     )  # fmt: skip
 
 

@@ -61,11 +61,11 @@ class RunSpec(PlanSpec):
         """The plan of a run in that folder, on other ports where some are given."""
         site = Site(
             self.engine.network, self.engine.nodes(self.nodes), self.engine.rendezvous(),
-            offered(self.machines) if self.profile == "gpu" else None, self._visible(),
+            offered(self.machines) if self.profile == "gpu" else None, self.visible(),
         )  # fmt: skip
         return plan(replace(self, ports=ports or self.ports), run, site)
 
-    def _visible(self) -> list[list[int]]:
+    def visible(self) -> list[list[int]]:
         """Each node's GPUs in the order in which a step takes them. A job's are Slurm's to choose."""
         if self.profile != "gpu" or self.engine.name == SlurmBackend.name:
             return []

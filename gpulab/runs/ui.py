@@ -15,7 +15,8 @@ from gpulab.engines.interrupts import ignored
 from gpulab.engines.local import LocalBackend
 from gpulab.plan.machine import this_machine
 from gpulab.plan.plan import TOOLS
-from gpulab.runs.endpoint import KEY, Endpoint, NotServed, reached
+from gpulab.plan.service_file import KEY
+from gpulab.runs.endpoint import Endpoint, NotServed, reached
 from gpulab.runs.page import Page, choose_port, open_page, stack_of
 from gpulab.runs.shell import workplace
 from gpulab.runs.spec import RunSpec

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gpulab.common.outcome import Outcome
-from gpulab.verbs.options import HUB, SERVER_SETTINGS, Option, first, flag, number, repeated
+from gpulab.verbs.options import HOSTS, HUB, LIMIT, SERVER_SETTINGS, Option, first, flag, number, repeated
 from gpulab.verbs.verb import verb
 
 
@@ -16,6 +16,12 @@ from gpulab.verbs.verb import verb
     number("port", "the port; usual is the first free one from 8000 on"),
     Option("name", "what clients call it; usual is the model's or the lab's name"),
     flag("public", "also for other machines; needs a key in GPULAB_API_KEY"),
+    Option("engine", "local (a process in the stack's venv) or docker (its image: it comes back after a reboot)"),
+    HOSTS.called("in a container on a host of this inventory: gpus.ini"),
+    LIMIT,
+    number("gpus", "so many GPUs of each host; usual is all that are there"),
+    number("replicas", "so many servers of it behind nginx; with --hosts one on each"),
+    number("nodes", "one model over the GPUs of so many hosts, by vLLM"),
     SERVER_SETTINGS,
     number("within", "seconds in which it has to answer", default=600),
 )

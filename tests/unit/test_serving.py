@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +19,7 @@ import pytest
 
 from gpulab.common.errors import UsageError
 from gpulab.engines import service as services
+from gpulab.inside import ready
 from gpulab.plan.adapter_fit import misfit
 from gpulab.records.service import all_services
 from gpulab.runs import serve as module
@@ -28,7 +30,8 @@ from tests.wait import wait_until
 
 # What stands for ms-swift's server. STAND_IN says what is wrong with it.
 SERVER = """\
-import json, os, sys
+import json, os, signal, sys, threading, time
+stopping = threading.Event()
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 told = sys.argv[1:]
 print("told", *told, flush=True)
@@ -37,13 +40,26 @@ if wrong == "dies":
     sys.exit("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB")
 class Handler(BaseHTTPRequestHandler):
     def do_POST(self):
-        self.rfile.read(int(self.headers["Content-Length"]))
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if wrong == "slow" and asked["model"] == "slowly":
+            print("begun", flush=True)
+            stopping.wait(60)
+            time.sleep(0.5)  # an answer takes its time, also after the request to end
         refused = key and self.headers.get("Authorization") != f"Bearer {key}"
         self.send_response(500 if wrong == "silent" else 400 if refused else 200)
         self.end_headers()
         self.wfile.write(json.dumps({"choices": [1]}).encode())
     def log_message(self, *words): pass
-ThreadingHTTPServer(("127.0.0.1", int(told[told.index("--port") + 1])), Handler).serve_forever()
+class Server(ThreadingHTTPServer):
+    daemon_threads = False  # the end waits for answers that have begun
+server = Server(("127.0.0.1", int(told[told.index("--port") + 1])), Handler)
+def end(*_):
+    stopping.set()
+    threading.Thread(target=server.shutdown).start()
+if wrong == "slow":
+    signal.signal(signal.SIGTERM, end)
+server.serve_forever()
+server.server_close()
 """
 # An inv of its own, which is killed or ends.
 INV = """\
@@ -151,7 +167,8 @@ def test_a_server_that_dies_is_a_failure_with_its_cause(model: Path, monkeypatch
     monkeypatch.setenv("STAND_IN", "dies")
     died, cause = serve(model).failures
     assert "Tiny-1B ended with exit 1, its log: " in str(died)
-    assert "memory" in str(cause)
+    assert "memory" in str(cause) and "--set vllm_max_model_len=" in str(cause), "what a server has that can be lowered"
+    assert "train" not in str(cause)
     assert states() == {}
 
 
@@ -163,6 +180,20 @@ def test_a_server_that_never_completes_a_chat_is_not_ready_and_is_stopped(
     (failure,) = serve(model, within=1).failures
     assert "did not answer within 1 s" in str(failure)
     assert states() == {}
+
+
+@pytest.mark.usefixtures("stack")
+def test_a_stop_lets_a_request_end_that_has_begun(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stand-in drains as uvicorn does: on SIGTERM it takes nothing new, and ends after the last answer."""
+    monkeypatch.setenv("STAND_IN", "slow")
+    url = serve(model).data["url"]
+    with ThreadPoolExecutor() as pool:
+        (service,) = all_services()
+        asked = pool.submit(ready.answers, url, "slowly", 30)
+        wait_until(lambda: "begun" in service.log.read_text(), "the request is under way")
+        assert module.stop("Tiny-1B", every=False).data == {"stopped": {"Tiny-1B": 1}}
+        assert asked.result() is True
+    assert not ready.answers(url, "Tiny-1B", 5)
 
 
 @pytest.mark.usefixtures("stack")

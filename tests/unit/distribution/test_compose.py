@@ -133,6 +133,7 @@ def test_an_editor_opens_a_stacks_image_with_this_folder_under_its_own_path(proj
     opened = json.loads(file.read_text())
     name = file.parent.name
     assert (file.parent / opened["dockerComposeFile"]).resolve() == COMPOSE / "work.yml"
+    assert opened["runServices"] == [opened["service"]], "the others' images need not be there"
     service = config(project, "-f", "work.yml")[opened["service"]]
     assert service["image"] == Image(load_stack(name)).tag
     assert service["user"] == f"{os.getuid()}:{os.getgid()}"
