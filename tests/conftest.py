@@ -20,7 +20,7 @@ from tests.testbed.pythons import base_name
 from tests.wait import wait_until
 
 # Files here stand alone. Those of other folders share something: hosts, an image, an engine, this machine's ports.
-ALONE = (Path("tests/unit"), Path("tests/testbed"))
+ALONE = (Path("tests/unit"), Path("tests/testbed"), Path("tests/labs/catalogue"))
 IMAGES = Path("tests/images")
 SECONDS: dict[str, int] = yaml.safe_load(Path(__file__).with_name("seconds.yml").read_text())
 UNKNOWN = 60

@@ -6,10 +6,10 @@ import json
 import os
 from pathlib import Path
 
-from gpulab.common.console import console
 from gpulab.common.docker import Docker
 from gpulab.common.errors import UsageError
-from gpulab.common.paths import DOCKER, shown
+from gpulab.common.paths import DOCKER
+from gpulab.images.digests import keep, with_digest
 
 DIGESTS = DOCKER / "bases.json"
 OWN = "GPULAB_BASE_IMAGE"
@@ -22,8 +22,7 @@ def own_base(named: str = "") -> str:
 
 def locked_base(name: str, digests: Path = DIGESTS) -> str:
     """`name` with the digest that docker/bases.json keeps; the bare name where it has none yet."""
-    known: dict[str, str] = json.loads(digests.read_text(encoding="utf-8")) if digests.is_file() else {}
-    return f"{name}@{known[name]}" if name in known else name
+    return with_digest(name, digests)
 
 
 def base_image(name: str, docker: Docker, digests: Path = DIGESTS) -> str:
@@ -38,8 +37,5 @@ def base_image(name: str, docker: Docker, digests: Path = DIGESTS) -> str:
                 f"{name}: its registry gives no digest: {(asked.stderr.strip().splitlines() or ['no answer'])[-1]}",
                 f"reach it, or name a base image at hand: --base IMAGE, or {OWN}=IMAGE",
             )
-        known: dict[str, str] = json.loads(digests.read_text(encoding="utf-8")) if digests.is_file() else {}
-        known[name] = str(json.loads(asked.stdout)["digest"])
-        digests.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-        console.print(f"  {name} is {known[name]} from now on: commit {shown(digests)}, so that it is so for everyone")
+        keep(name, str(json.loads(asked.stdout)["digest"]), digests)
     return locked_base(name, digests)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from functools import cache
@@ -37,6 +38,12 @@ def _part(name: str) -> str:
 
 
 def chart(title: str, curves: Mapping[str, Iterable[Curve]], x: str, spans: Iterable[Span] = ()) -> dict[str, str]:
-    """A chart as the page's script draws it: its curves by unit, the units of at most two axes."""
-    drawn = [asdict(curve) | {"unit": unit} for unit, some in curves.items() for curve in some]
-    return {"title": title, "data": json.dumps({"x": x, "curves": drawn, "spans": [asdict(s) for s in spans]})}
+    """A chart as the page's script draws it: its curves by unit, the units of at most two axes. What is no number (the
+    loss of a training that diverged) is a gap: JSON has no name for it."""
+    drawn = [
+        asdict(curve) | {"unit": unit, "y": [value if math.isfinite(value) else None for value in curve.y]}
+        for unit, some in curves.items()
+        for curve in some
+    ]
+    data = {"x": x, "curves": drawn, "spans": [asdict(span) for span in spans]}
+    return {"title": title, "data": json.dumps(data, allow_nan=False)}

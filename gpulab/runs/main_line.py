@@ -49,6 +49,7 @@ ASIDE = {
     "max_steps",
     "eval_steps",
     "logging_steps",
+    "gradient_checkpointing",
 }
 
 

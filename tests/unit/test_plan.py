@@ -46,6 +46,14 @@ def test_a_rehearsal_adds_only_differences_and_set_goes_above_them(write_lab, tm
     assert rehearsed[4].endswith("/Tiny-1B"), "the twin lies in a folder named like the model"
     assert rehearsed[rehearsed.index("--max_steps") + 1] == "7"
     assert rehearsed[rehearsed.index("--use_cpu") + 1] == "true"
+    assert rehearsed[rehearsed.index("--gradient_checkpointing") + 1] == "false", "a twin needs no memory saved"
+    assert "--gradient_checkpointing" not in written
+
+
+def test_a_lab_that_shows_gradient_checkpointing_rehearses_it(write_lab, tmp_path):
+    own = {"train": {"gradient_checkpointing": "true"}}
+    argv = make(load_lab(write_lab()), "cpu", tmp_path, own).command("train").argv
+    assert [argv[i + 1] for i, word in enumerate(argv) if word == "--gradient_checkpointing"] == ["true"]
 
 
 def test_every_training_that_resumes_has_its_flags_for_a_folder_and_for_a_cpu():

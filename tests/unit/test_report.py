@@ -146,6 +146,13 @@ def test_a_killed_runs_page_says_so_and_shows_what_there_is(runs):
     assert "killed" in " ".join(page.seen)
 
 
+def test_a_loss_that_is_no_number_is_a_gap(runs):
+    writer = open_run(steps=[step("train")])
+    trained(writer.folder, "train", 3.0, float("nan"), float("inf"), 2.0)
+    (loss,) = Page(page_of(writer.folder, writer.record)).charts
+    assert loss["curves"][0]["y"] == [3, None, None, 2]
+
+
 def test_a_page_of_an_older_schema(runs):
     writer = open_run(steps=[step("train")])
     data = json.loads((writer.folder / "run.json").read_text())

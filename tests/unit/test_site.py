@@ -106,6 +106,12 @@ def test_links_lead_to_pages_of_the_site_and_others_are_text() -> None:
     assert relinked(text, "labs/a/b/README.md", known) == linked
 
 
+def test_a_line_break_in_a_chinese_sentence_is_no_space() -> None:
+    text = "## 主机\n每台主机一个\n容器。\n\n- 共同\n  完成 NCCL\n训练\n- 然后\n```\n一\n二\n```\n"
+    shown = "## 主机\n每台主机一个容器。\n\n- 共同完成 NCCL\n训练\n- 然后\n```\n一\n二\n```\n"
+    assert relinked(text, "docs/x_CN.md", {}) == shown
+
+
 def test_a_translated_document_is_the_page_of_its_language(whole: Material) -> None:
     english, chinese = (pages(whole, language).texts for language in ("en", "zh"))
     assert english["docs/serving.md"].startswith("# Serving")

@@ -13,6 +13,7 @@ from markupsafe import Markup
 FENCE = re.compile(r"^(```.*?^```[ ]*$)", re.MULTILINE | re.DOTALL)
 MERMAID = re.compile(r"^( *)```mermaid\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[([^\]]*)\]\(([^)\s]+)\)")
+CHINESE = re.compile("[\u2e80-\u9fff\uff00-\uffef]")
 CHARTS = "charts"
 
 
@@ -60,7 +61,19 @@ def relinked(text: str, source: str, known: Mapping[str, str]) -> str:
         page = known.get(posixpath.normpath(posixpath.join(posixpath.dirname(source), path)))
         return f"[{label}]({relative(page, known[source])}{mark}{anchor})" if page else label
 
-    return outside_code(text, lambda part: LINK.sub(one, part))
+    return outside_code(text, lambda part: LINK.sub(one, unbroken(part)))
+
+
+def unbroken(text: str) -> str:
+    """A text without the line breaks in its Chinese sentences, each of which a browser shows as a space."""
+    lines: list[str] = []
+    for line in text.split("\n"):
+        before, further = lines[-1] if lines else "", line.lstrip()
+        if CHINESE.match(further) and CHINESE.match(before[-1:]) and not before.startswith("#"):
+            lines[-1] += further
+        else:
+            lines.append(line)
+    return "\n".join(lines)
 
 
 def outside_code(text: str, change: Callable[[str], str]) -> str:

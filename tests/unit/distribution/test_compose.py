@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
+from gpulab.common.docker import Docker
 from gpulab.common.paths import COMPOSE, ROOT, STACKS_YML
 from gpulab.images import compose
 from gpulab.images.image import Image
@@ -168,6 +169,32 @@ def test_without_its_env_the_project_says_what_writes_it(project: Path):
     done = run(project, "--profile", "serve", "config")
     assert done.returncode != 0
     assert "./inv images --env" in done.stderr
+
+
+@pytest.fixture
+def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What the file has stands for the images that the engine pulled: a `docker` says it as Docker does."""
+    told = tmp_path / "told"
+    program = tmp_path / "bin" / "docker"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\n[ -f {told} ] || {{ echo "No such image: $5" >&2; exit 1; }}\ncat {told}\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    return told
+
+
+def test_a_services_image_is_the_one_that_was_pulled_first_and_no_other(engine: Path, tmp_path: Path):
+    name, file = "docker.io/grafana/grafana:12.2.1", tmp_path / "services.json"
+    first, other = (f"sha256:{letter * 64}" for letter in "ab")
+    assert compose.service_image(name, Docker(), file) == name, "nothing was pulled yet"
+    for digest in (first, other):
+        engine.write_text(json.dumps([f"grafana/grafana@{digest}"]))
+        assert compose.service_image(name, Docker(), file) == f"{name}@{first}", "an engine refuses another"
+    engine.unlink()
+    assert compose.service_image(name, Docker(), file) == f"{name}@{first}", "on a machine that has not pulled it"
+    engine.write_text("[]")
+    assert compose.service_image(name, Docker(), file) == name, "it came in a file"
+    assert compose.service_image(f"{name}@{other}", Docker(), file) == f"{name}@{other}", "as docker/stacks.yml has it"
 
 
 def test_images_have_names_that_a_shell_takes():
