@@ -18,7 +18,9 @@ from gpulab.stacks.stack import Stack
 
 SHARED = "GPULAB_WARM"  # the stack and the address of another inv's: `inv rehearse` runs many labs through it
 # What it is worth while for, and whose imports that needs.
-PROGRAMS = {"swift": "swift", "evalscope": "swift", "megatron": "megatron"}
+PROGRAMS = {
+    "swift": "swift", "evalscope": "swift", "torchrun": "swift", "accelerate": "swift", "megatron": "megatron",
+}  # fmt: skip
 
 
 def imports(command: Command) -> str:

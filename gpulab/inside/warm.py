@@ -53,6 +53,7 @@ SET_FIRST = {"megatron": {"CUDA_DEVICE_MAX_CONNECTIONS": "1"}}  # by the command
 IN_C = (
     "ARROW_", "CUDA_", "GOMP_", "KMP_", "LANG", "LC_", "LD_", "MALLOC_", "MKL_", "OMP_", "OPENBLAS_", "PYTHON", "TORCH",
 )  # fmt: skip
+LAUNCHERS = ("torchrun", "accelerate")  # they start ranks as torch's launcher does, which they are
 LAUNCHER = ("TORCHELASTIC_", "TORCH_NCCL_")  # torch's launcher tells its ranks: they read it later
 RANK = ("RANK", "LOCAL_RANK")  # logging alone reads them early: see begin()
 LOUD_ON_FIRST = ("swift", "modelscope")  # the loggers that say errors alone on all ranks but a node's first
@@ -117,6 +118,8 @@ def run(words: list[str]) -> None:
     sys.path.insert(0, str(file.resolve().parent))
     main = sys.modules["__main__"] = ModuleType("__main__")
     main.__file__ = str(file)
+    if file.name in LAUNCHERS:
+        ask_for_ranks()
     exec(compile(file.read_bytes(), str(file), "exec"), main.__dict__)  # noqa: S102
 
 
@@ -156,11 +159,16 @@ def run_below(argv: list[str]) -> subprocess.CompletedProcess[bytes]:
 
 def launch(words: list[str]) -> None:
     """Torch's launcher, which asks the warm process for its ranks."""
-    starts: Any = import_module("torch.distributed.elastic.multiprocessing.subprocess_handler.subprocess_handler")
     launcher: Any = import_module("torch.distributed.run")
-    starts.Popen = start_rank
+    ask_for_ranks()
     sys.argv = [launcher.__file__, *words]
     launcher.main()
+
+
+def ask_for_ranks() -> None:
+    """From now on torch's launcher asks the warm process for its ranks."""
+    starts: Any = import_module("torch.distributed.elastic.multiprocessing.subprocess_handler.subprocess_handler")
+    starts.Popen = start_rank
 
 
 def start_rank(args: tuple[str, ...], env: dict[str, str], **streams: Any) -> Forked | subprocess.Popen[bytes]:

@@ -21,6 +21,7 @@ from gpulab.lab.step import Ready
 from gpulab.plan.plan import TOOLS, Command
 from tests.wait import wait_until
 
+HANDLER = "torch.distributed.elastic.multiprocessing.subprocess_handler.subprocess_handler"
 # ms-swift in small: the command starts a second Python for its own file, which does what its first word says.
 FILES = {
     "swift/__init__.py": """
@@ -45,7 +46,15 @@ if __name__ == "__main__":
     exec(sys.argv[1])
 """,
     "swift/pipelines.py": "deploy_main = export_main = infer_main = pretrain_main = rlhf_main = sft_main = 1\n",
+    f"{HANDLER.replace('.', '/')}.py": "from subprocess import Popen\n",
 }
+# A launcher in small: it starts the rank that its words are.
+TORCHRUN = f"""
+import os, sys, {HANDLER} as handler
+env = {{**os.environ, "LOCAL_RANK": "0"}}
+rank = handler.Popen(args=tuple(sys.argv[1:]), env=env, stdout=None, stderr=None)
+sys.exit(rank.wait())
+"""
 SWIFT = "from swift.cli.main import cli_main\nimport sys\nsys.exit(cli_main())\n"
 
 
@@ -59,8 +68,9 @@ def stack(tmp_path: Path) -> Any:
     made = SimpleNamespace(bin=tmp_path / "small/bin", venv=tmp_path / "small")
     made.bin.mkdir(parents=True)
     (made.bin / "python").symlink_to(sys.executable)
-    (made.bin / "swift").write_text(f"#!{made.bin}/python\n{SWIFT}")
-    (made.bin / "swift").chmod(0o755)
+    for name, text in (("swift", SWIFT), ("torchrun", TORCHRUN)):
+        (made.bin / name).write_text(f"#!{made.bin}/python\n{text}")
+        (made.bin / name).chmod(0o755)
     (tmp_path / "logs").mkdir()
     return made
 
@@ -135,6 +145,18 @@ def test_what_is_read_while_importing_needs_a_process_of_its_own(tmp_path, warm,
     told_by_a_launcher = {"SET_BY_IMPORT": "yes", "LOCAL_RANK": "1", "TORCHELASTIC_RUN_ID": "none"}
     rank = warm.fork(command(tmp_path, "pass"), own | told_by_a_launcher, log)
     assert rank is not None and rank.wait(60) == 0, "a rank is a fork, too"
+
+
+def test_the_ranks_of_torchrun_on_a_labs_own_line_are_forks_too(tmp_path, warm, env):
+    does = "print('imported before:', 'swift.pipelines' in sys.modules); sys.exit(5)"
+    asked, log = (
+        Command("work", ("torchrun", "swift", "sft", does), tmp_path, tmp_path / "work", {}),
+        tmp_path / "logs/work.log",
+    )
+    assert imports(asked) == "swift"
+    forked = warm.fork(asked, {**env, "OWN": "mine"}, log)
+    assert forked is not None and forked.wait(60) == 5
+    assert "imported before: True" in log.read_text()
 
 
 def test_another_stacks_program_needs_a_process_of_its_own(tmp_path, warm, env, stack):
