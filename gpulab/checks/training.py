@@ -116,8 +116,7 @@ def all_weights(finished: Finished) -> str:
 @proof("a whole model retrained")
 def merged(finished: Finished) -> str:
     """A whole model, the same tensors as the base, no adapter left, and some of them changed."""
-    folder = next((f.parent for f in sorted(finished.out.rglob("config.json"))), finished.out)
-    weights, base = _weights(folder), _weights(finished.base)
+    weights, base = _whole_model(finished), _weights(finished.base)
     changed, same = weights.changed_from(base)
     left = [n for n in weights.names if "lora_" in n]
     missing = sorted(set(base.names) - set(weights.names))
@@ -126,6 +125,21 @@ def merged(finished: Finished) -> str:
             f"{len(changed)} tensors changed, {len(left)} of an adapter left, {len(missing)} of the base missing"
         )
     return f"{len(changed)} of {len(changed) + len(same)} tensors differ from the base model's, none of an adapter left"
+
+
+@proof("the model's own weights")
+def own_weights(finished: Finished) -> str:
+    """Every tensor of the model that the run began with is there, its numbers as they were."""
+    weights, base = _whole_model(finished), _weights(finished.base)
+    changed, same = weights.changed_from(base)
+    missing = set(base.names) - set(weights.names)
+    if changed or missing:
+        raise Unproven(f"of the model's {len(base.names)} tensors {len(changed)} changed, {len(missing)} are missing")
+    return f"all {len(same)} tensors of the model are as they were"
+
+
+def _whole_model(finished: Finished) -> Any:
+    return _weights(next((f.parent for f in sorted(finished.out.rglob("config.json"))), finished.out))
 
 
 @proof("loss as in STEP to N%")

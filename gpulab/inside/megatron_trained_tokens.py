@@ -1,4 +1,5 @@
-"""How full the rows of a Megatron training were; see trained_tokens.py, whose name and file it shares.
+"""How full the rows of a Megatron training were, and which added tokens it saw; see trained_tokens.py, whose name and
+file it shares.
 
 A callback of ms-swift: `--external_plugins {tools}/megatron_trained_tokens.py --callbacks trained_tokens`. Samples of
 one micro batch stand one behind the other without padding; with packing each of its rows is several samples.
@@ -25,6 +26,7 @@ class MegatronTrainedTokens(MegatronCallback):  # type: ignore[misc]
     def on_train_begin(self) -> None:
         """Look into each micro batch as it comes, before a rank takes its part of it."""
         self.counts: Counter[str] = Counter()
+        self.added: Counter[str] = Counter()
         prepare = self.trainer._prepare_batch
 
         def looked_at(data: Mapping[str, Any], vp_stage: int | None = None) -> Any:
@@ -41,11 +43,15 @@ class MegatronTrainedTokens(MegatronCallback):  # type: ignore[misc]
         self.counts["samples"] += len(lengths)
         self.counts["tokens"] += sum(lengths)
         self.counts["padding"] += tokens - sum(lengths)
+        for text, number in self.trainer.template.tokenizer.get_added_vocab().items():
+            if found := int((data["input_ids"] == number).sum()):
+                self.added[text] += found
 
     def on_train_end(self) -> None:
         """Write it down."""
         if dist.get_rank() == 0:
-            (Path(self.args.output_dir) / NAME).write_text(json.dumps(self.counts) + "\n", encoding="utf-8")
+            said = {**self.counts, "added": self.added}
+            (Path(self.args.output_dir) / NAME).write_text(json.dumps(said) + "\n", encoding="utf-8")
 
 
 megatron_callbacks_map["trained_tokens"] = MegatronTrainedTokens

@@ -52,6 +52,14 @@ CASES: Cases = {
             [full({"model.q.weight": NORMS}, "step/out/model.safetensors")],  # a tensor of the base is missing
         ],
     ),
+    "the model's own weights": (
+        [full(BASE, "step/out/model.safetensors")],
+        [
+            [full(HALF, "step/out/model.safetensors")],
+            [full({"model.q.weight": BASE["model.q.weight"]}, "step/out/model.safetensors")],  # a tensor is missing
+            [],
+        ],
+    ),
     "converted without loss": (
         [log("mean_diff (with loss): 0.004, max_diff ...\ntoken_diff: 1\ntoken_diff (with loss): 0")],
         [
