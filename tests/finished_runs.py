@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -285,9 +285,9 @@ def counted(rank: int, **ended: int) -> Build:
     return build
 
 
-def ways(pieces: int = 2, logprob: float = -0.1, **other: list[str]) -> Build:
+def ways(pieces: Sequence[int] = (2,), logprob: float = -0.1, **other: list[str]) -> Build:
     """What a client noted down of one question, asked in several ways."""
-    said = {"answers": {"alone": ["Melvik"], "streamed": ["Melvik"], **other}, "pieces": [pieces]}
+    said = {"answers": {"alone": ["Melvik"], "streamed": ["Melvik"], **other}, "pieces": list(pieces)}
     return lambda run: (run / "step/ways.json").write_text(json.dumps({**said, "logprobs": [[logprob]]})) and None
 
 

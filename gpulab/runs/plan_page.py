@@ -71,9 +71,8 @@ def _step_lines(step: Planned, cluster: Cluster) -> list[Any]:
     if step.memory:
         kinds = [f"{name} {value:g}" for name, value in step.memory.as_dict().items() if value and name != "total"]
         verdict = ("does not fit", "red") if step.failure else ("fits", "green")
-        text = (
-            f"memory of a GPU: about {step.memory.total:.1f} of {cluster.devices.vram_gib:g} GiB ({', '.join(kinds)}) "
-        )
+        held = ", ".join(kinds) or "the model is on the CPU"
+        text = f"memory of a GPU: about {step.memory.total:.1f} of {cluster.devices.vram_gib:g} GiB ({held}) "
         lines.append(Text.assemble(text, verdict if cluster.devices.vram_gib else ""))
     elif step.command.argv[0] in ("swift", "megatron"):
         lines.append(Text("memory: no estimate for this command or model", style="dim"))

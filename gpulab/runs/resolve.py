@@ -52,6 +52,8 @@ def choose_profile(
     sizes = lab.sizes
     fitted = next((size for size in sizes if not lacking(size, machines, nodes)), sizes[-1])
     lacks = lacking(fitted, machines, nodes)
+    if lacks and fitted.model != lab.model:
+        lacks += f" (for {fitted.model}, its smallest model)"
     if not lacks and not rehearse:
         gpus = ", ".join(sorted({g.name for machine in machines for g in machine.gpus})) or "no GPU needed"
         how = "as asked" if asked else "as written"

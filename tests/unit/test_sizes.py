@@ -70,6 +70,7 @@ def test_a_rehearsal_is_of_the_lab_as_written(lab, free):
     rehearsed, profile, why = choose_profile(lab, [machine(*free)], rehearse=False)
     assert (rehearsed, profile) == (lab, "cpu")
     assert "needs 1 GPU with 2 GiB" in why
+    assert f"(for {TENTH}, its smallest model)" in why
     assert why.endswith("a tiny twin of Org/Tiny-1B")
 
 
@@ -147,11 +148,11 @@ def test_what_is_no_gpu_is_refused(gpu):
         labs_on(gpu)
 
 
-SIZES = [(name, size.model) for name in lab_names() for size in find_lab(name).smaller]
+SIZES = [(name, size.model) for name in lab_names() if (found := find_lab(name)).smaller for size in found.sizes]
 
 
 @pytest.mark.parametrize(("name", "model"), SIZES)
-def test_a_smaller_model_is_given_the_memory_that_the_planner_estimates(name, model):
+def test_each_model_of_a_lab_with_several_is_given_the_memory_that_the_planner_estimates(name, model):
     lab = find_lab(name).of_model(model)
     planned = show_plan(name, model=model, gpus=lab.needs.gpus, vram_gib=lab.needs.vram_gib)
     assert planned.failures == []

@@ -6,6 +6,9 @@ Bytes per parameter:
   `dist_optimizer`).
 - transformers: weights 2, gradients 2, Adam's moments 4, all in the model's own bf16; DDP copies the gradients into its
   buckets, 2 more. LoRA's matrices are fp32: 4 + 4 + 8.
+- Quantized (QLoRA): the layers' weights alone. The embedding and the output layer stay in 16 bits (transformers'
+  BitsAndBytesConfig; in a model of 7B they are 2 GiB), and scales take 0.127 bits more of each weight (Dettmers et al.
+  2023, QLoRA, section 3: double quantization).
 - A reference model of DPO or KTO, frozen: its weights alone, shared out as the policy's are.
 - DeepSpeed: 2 + 2 + 12 by Rajbhandari et al. 2020 (ZeRO, section 3), the optimizer shared from stage 1 on, gradients
   from 2, weights from 3. FSDP shards as stage 3.
@@ -26,6 +29,7 @@ from gpulab.plan.layout.training import Training
 
 GIB = 2**30
 CONTEXT = 1.5  # GiB: CUDA's own and NCCL's buffers, before the first tensor
+SCALES = 0.127  # bits for each quantized weight
 SLACK = 0.05  # of all tensors: what the allocator can't use
 LIVE = 1_000_000_000  # parameters that ZeRO-3 keeps gathered at most (ms-swift's zero3.json)
 
@@ -43,7 +47,7 @@ class Memory:
     def total(self) -> float:
         """All of it, with what the driver and the allocator take."""
         tensors = self.weights + self.gradients + self.optimizer + self.activations
-        return CONTEXT + tensors * (1 + SLACK)
+        return CONTEXT + tensors * (1 + SLACK) if tensors else 0.0
 
     def as_dict(self) -> dict[str, float]:
         """For --json, rounded to 0.1."""
@@ -158,18 +162,20 @@ def swift_memory(shape: Shape, training: Training, processes: int, local: int, g
     A process without DeepSpeed and FSDP spreads its layers over its share of the node's GPUs (device_map).
     """
     if not training.trains:
+        if training.on_cpu:
+            return Memory(weights=0)
         ways = training.serving_ways or max(1, gpus // local)
-        return Memory(weights=training.weight_bytes * shape.parameters / ways / GIB)
+        return Memory(weights=_held(shape, training) / ways / GIB)
     split = 1 if training.zero else max(1, gpus // local)
-    base = (shape.parameters - (shape.embedding if training.headed and not shape.tied else 0)) / split
+    base = _parameters(shape, training) / split
     adapters = training.language * sum(lora_parameters(shape, training.lora_rank)) / split
     if shape.vision:
         adapters += training.lora_rank * shape.vision.adapters(training.tower, training.aligner) / split
     frozen = _frozen(shape, training) / split
     trained = base - frozen if training.full else adapters
     by_stage = [processes if training.zero >= stage else 1 for stage in (1, 2, 3)]
-    models = (1 + training.references) * base
-    weights = (training.weight_bytes * models + (0 if training.full else 4 * adapters)) / by_stage[2]
+    models = (1 + training.references) * _held(shape, training) / split
+    weights = (models + (0 if training.full else 4 * adapters)) / by_stage[2]
     if training.zero:
         gradients, optimizer = 2 * trained / by_stage[1], 12 * trained / by_stage[0] * (1 - training.optimizer_offload)
     elif training.full:
@@ -180,6 +186,20 @@ def swift_memory(shape: Shape, training: Training, processes: int, local: int, g
         live = 2 * (base - 2 * shape.embedding) / shape.layers if training.fsdp else min(LIVE, base)
         weights = (0 if training.param_offload else weights) + 2 * live
     return Memory(weights / GIB, gradients / GIB, optimizer / GIB, _swift_activations(shape, training, split) / GIB)
+
+
+def _parameters(shape: Shape, training: Training) -> int:
+    """All parameters; where the output is a few numbers, without the layer over the vocabulary."""
+    return shape.parameters - (shape.embedding if training.headed and not shape.tied else 0)
+
+
+def _held(shape: Shape, training: Training) -> float:
+    """Bytes of one model's weights."""
+    parameters = _parameters(shape, training)
+    if not training.quant_bits:
+        return training.weight_bytes * parameters
+    ends = shape.embedding * (1 if shape.tied or training.headed else 2)
+    return 2 * ends + (training.quant_bits + SCALES) / 8 * (parameters - ends)
 
 
 def _frozen(shape: Shape, training: Training) -> int:

@@ -30,6 +30,8 @@ class Training:
     `serving_ways` is over how many GPUs an inference engine spreads the model, 0 where transformers does it. `rlhf` is
     the algorithm's name, `headed` a model whose output is a few numbers and no vocabulary. `language`, `tower` and
     `aligner` say what of a model that sees is trained, `predicted` how many tokens more than the next one.
+    `quant_bits` is what a weight of a layer has while it is frozen, 0 where it is not quantized; `on_cpu` is a model
+    that is on no GPU.
     """
 
     command: str = ""
@@ -49,6 +51,8 @@ class Training:
     zero: int = 0
     fsdp: bool = False
     weight_bytes: float = 2.0
+    quant_bits: int = 0
+    on_cpu: bool = False
     fused_loss: bool = False
     dense_attention: bool = False
     first_layers: int | None = None
@@ -125,7 +129,9 @@ def read_training(argv: Sequence[str], folder: Path) -> Training:
         param_offload=param,
         zero=3 if f.word("fsdp", "") else stage,
         fsdp=bool(f.word("fsdp", "")),
-        weight_bytes=f.number("quant_bits", 0, least=0) / 8 or (4.0 if f.word("torch_dtype", "") == "float32" else 2.0),
+        weight_bytes=4.0 if f.word("torch_dtype", "") == "float32" else 2.0,
+        quant_bits=f.number("quant_bits", 0, least=0),
+        on_cpu=f.word("device_map", "") == "cpu",
         fused_loss=f.on("use_liger_kernel", False),
         dense_attention=f.word("attn_impl", "") == "eager",
         serving_ways=_serving_ways(f),

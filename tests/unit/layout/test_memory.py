@@ -79,6 +79,8 @@ TAKEN = {
     "agent/qwen2_5.sh": ("Qwen/Qwen2.5-3B", 1, 1, 1,
         "swift sft --tuner_type full --max_length 8192 --use_liger_kernel true", 35),
     "early_stop/lora_sft.sh": ("Qwen/Qwen2.5-7B-Instruct", 1, 1, 1, "swift sft --max_length 2048", 22),
+    "qlora/bnb/train.sh": ("Qwen/Qwen2.5-7B-Instruct", 1, 1, 1, "swift sft --max_length 2048 --quant_bits 4", 10),
+    "packing/llm.sh": ("Qwen/Qwen2.5-7B-Instruct", 1, 1, 1, "swift sft --max_length 2048 --packing true", 22),
     "multi-gpu/ddp": ("Qwen/Qwen2.5-7B-Instruct", 1, 2, 2, "swift sft --max_length 2048", 27.5),
     "multi-gpu/ddp_device_map": ("Qwen/Qwen2.5-7B-Instruct", 1, 4, 2, "swift sft --max_length 2048", 14),
     "multi-gpu/device_map": ("Qwen/Qwen2.5-VL-72B-Instruct", 1, 2, 1, "swift sft --max_length 2048", 76),
@@ -127,6 +129,20 @@ SAVINGS = [
 def test_what_saves_memory_is_seen_to(more, less):
     shape = find_shape("Qwen/Qwen3-8B")
     assert swift_memory(shape, training(less), 8, 8, 8).total < swift_memory(shape, training(more), 8, 8, 8).total
+
+
+@pytest.mark.parametrize("model", ["Qwen/Qwen2.5-7B-Instruct", "Qwen/Qwen2.5-1.5B-Instruct"])
+def test_a_quantized_models_embedding_and_output_layer_stay_in_16_bits(model):
+    shape = find_shape(model)
+    ends = shape.embedding * (1 if shape.tied else 2)
+    held = swift_memory(shape, training("swift infer --quant_bits 4"), 1, 1, 1).weights * GIB
+    assert held == pytest.approx(2 * ends + (shape.parameters - ends) * 4.127 / 8)
+
+
+def test_a_model_on_the_cpu_holds_nothing_of_a_gpu():
+    shape, line = find_shape("Qwen/Qwen2.5-7B-Instruct"), "swift export --merge_lora true"
+    there, here = (swift_memory(shape, training(f"{line} --device_map {name}"), 1, 1, 1) for name in ("cpu", "auto"))
+    assert (there.total, here.weights * GIB) == (0, 2 * shape.parameters)
 
 
 REFERENCE = ("megatron rlhf", "swift rlhf --deepspeed zero3", "swift rlhf")
