@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from gpulab.common.paths import ROOT
 from gpulab.common.ports import free_port
-from gpulab.common.processes import tree
+from gpulab.common.processes import stop, tree
 from gpulab.engines.local import stack_environment
 from gpulab.inside import ready
 from gpulab.plan.lab_twins import PROGRAM
@@ -112,8 +112,7 @@ def main() -> None:
             finally:
                 subprocess.run(["./inv", "stop", "ours"], cwd=ROOT, env=env, check=True, capture_output=True)
         finally:
-            hand.terminate()
-            hand.wait()
+            stop(tree(hand.pid))  # the command starts another, which serves
     result |= {"ready_seconds": {"ours": round(by_us, 1), "hand": round(by_hand, 1)}, "load": os.getloadavg()}
     print(json.dumps(result, indent=1))
 
