@@ -148,11 +148,14 @@ def test_what_is_no_gpu_is_refused(gpu):
         labs_on(gpu)
 
 
-SIZES = [(name, size.model) for name in lab_names() if (found := find_lab(name)).smaller for size in found.sizes]
+WITH_GPUS = [name for name in lab_names() if find_lab(name).needs.gpus]
+SIZES = [(name, size.model) for name in WITH_GPUS if (found := find_lab(name)).smaller for size in found.sizes]
+SIZES += [(name, "") for name in WITH_GPUS if not find_lab(name).smaller]
 
 
 @pytest.mark.parametrize(("name", "model"), SIZES)
-def test_each_model_of_a_lab_with_several_is_given_the_memory_that_the_planner_estimates(name, model):
-    lab = find_lab(name).of_model(model)
-    planned = show_plan(name, model=model, gpus=lab.needs.gpus, vram_gib=lab.needs.vram_gib)
+def test_each_lab_and_each_of_its_models_is_given_the_memory_that_the_planner_estimates(name, model):
+    lab = find_lab(name).of_model(model) if model else find_lab(name)
+    nodes = lab.needs.nodes if lab.needs.nodes > 1 else 0
+    planned = show_plan(name, model=model, gpus=lab.needs.gpus, nodes=nodes, vram_gib=lab.needs.vram_gib)
     assert planned.failures == []
