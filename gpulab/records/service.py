@@ -56,6 +56,11 @@ class ServiceRecord(Model):
         """Its API's address, on this machine where it is not public on a host."""
         return f"http://{(self.public and self.address) or '127.0.0.1'}:{self.port}/v1"
 
+    @property
+    def listens(self) -> str:
+        """The address on which the machine that it is on takes requests."""
+        return "0.0.0.0" if self.public else "127.0.0.1"  # noqa: S104 (public was asked for)
+
     def write(self) -> None:
         """Write the record, whole."""
         self.log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

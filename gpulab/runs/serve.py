@@ -86,8 +86,7 @@ def _as_processes(service: ServiceRecord, asked: Target, chosen: Flags, port: in
     """Started in the stack's venv; why it does not answer, in a few words."""
     stack, cpu = _stack(service.backend)
     service.stack, service.port = stack.name, _port(port)
-    address = "0.0.0.0" if service.public else "127.0.0.1"  # noqa: S104 (public was asked for)
-    service.argv = serve_flags.argv(service, asked, chosen, str(stack.bin / "python"), address, cpu=cpu)
+    service.argv = serve_flags.argv(service, asked, chosen, str(stack.bin / "python"), service.listens, cpu=cpu)
     stack.ensure()
     cpu = cpu and asked.is_here  # a rehearsal's environment reaches no hub
     process = services.start(service, stack_environment(stack, environment(stack, cpu=cpu)))

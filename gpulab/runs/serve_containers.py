@@ -119,9 +119,8 @@ def _plan(spec: RunSpec, service: ServiceRecord, env: Mapping[str, str], divided
 
 def _nodes(spec: RunSpec, service: ServiceRecord, step: Command, model: vllm_nodes.Model) -> Iterator[Command]:
     nodes = [node.node for node in spec.compute_nodes]
-    address = "0.0.0.0" if service.public else "127.0.0.1"  # noqa: S104 (public was asked for)
     for rank, node in enumerate(nodes):
-        argv = vllm_nodes.command(model, nodes, rank, spec.lab.needs.gpus, service.port, address, RENDEZVOUS)
+        argv = vllm_nodes.command(model, nodes, rank, spec.lab.needs.gpus, service.port, service.listens, RENDEZVOUS)
         env = {**step.env, **vllm_nodes.environment(node)}
         port = None if rank else service.port
         made = replace(step, step="node", argv=tuple(argv), rank=rank, node=node.name, port=port, env=env)
@@ -156,7 +155,7 @@ def _bring_up(
         place = replace(place, read={**place.read, **found.there})
         address = "127.0.0.1"
         if service.replicas == 1 and service.public:
-            address = "0.0.0.0"  # noqa: S104 (it was asked for, and has a key)
+            address = service.listens
         elif command.node != first and command.node:
             address = nodes[command.node].address
         servers.append(Server("server" if len(plan.commands) == 1 else command.name, command, place, address))
@@ -164,8 +163,7 @@ def _bring_up(
     service.write()
     front = None
     if service.replicas > 1:
-        listen = f"{'0.0.0.0' if service.public else '127.0.0.1'}:{service.port}"  # noqa: S104
-        front = Front(front_image(), listen, [server.at for server in servers])
+        front = Front(front_image(), f"{service.listens}:{service.port}", [server.at for server in servers])
     files: dict[str, Any] = {}
     for host in nodes or [""]:
         own = [server for server in servers if server.command.node in ("", host)]

