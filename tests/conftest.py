@@ -26,6 +26,7 @@ SECONDS: dict[str, int] = yaml.safe_load(Path(__file__).with_name("seconds.yml")
 UNKNOWN = 60
 # The base is a part of an image's tag: every test means cpu's image on the testbed's base.
 os.environ.setdefault(OWN, base_name(python(load_stack("cpu"))))
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # as ./inv does: nothing is compiled at each start
 WAS_UP = pytest.StashKey[bool]()
 
 
