@@ -122,7 +122,8 @@ def config(material: Material, words: Words) -> str:
             "alternate": [{"name": name, "link": f"../{lang}/index.html", "lang": lang}
                           for lang, name in LANGUAGES.items()],
         },
-        "markdown_extensions": ["tables", {"toc": {"slugify": SLUGS}}, "pymdownx.superfences", "pymdownx.highlight", "pymdownx.details"],
+        "markdown_extensions": ["tables", {"toc": {"slugify": SLUGS}}, "pymdownx.superfences", "pymdownx.highlight",
+                                "pymdownx.details"],
     }  # fmt: skip
     return yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
 
