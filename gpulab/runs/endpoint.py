@@ -64,11 +64,13 @@ def reached(given: str, model: str = "", settings: Sequence[str] = ()) -> Iterat
 
 @contextmanager
 def _served(given: str, model: str, settings: Sequence[str]) -> Iterator[Endpoint]:
-    from gpulab.runs.serve import serve, stop
+    from gpulab.runs.serve import serve
+    from gpulab.runs.serve_request import ServeRequest
     from gpulab.runs.serve_target import target
+    from gpulab.runs.served import stop
 
     name = f"{target(given).name}-measured"
-    outcome = serve(given, "transformers", [], 0, name, settings, 600, public=False)
+    outcome = serve(ServeRequest(model=given, name=name, settings=settings))
     if outcome.failures:
         raise NotServed(outcome)
     try:

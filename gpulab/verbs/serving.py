@@ -31,14 +31,15 @@ def serve(**options: Any) -> Outcome:
     Ready when it has completed a chat; it goes on when the terminal closes.
     """
     from gpulab.runs.serve import serve
+    from gpulab.runs.serve_request import ServeRequest
 
-    return serve(**options)
+    return serve(ServeRequest(**options))
 
 
 @verb()
 def served() -> Outcome:
     """List what is served, and whether it answers."""
-    from gpulab.runs.serve import served
+    from gpulab.runs.served import served
 
     return served()
 
@@ -46,7 +47,7 @@ def served() -> Outcome:
 @verb(Option("name", "its name, as in inv served", by_place=True), flag("all", "all of them", to="every"))
 def stop(**options: Any) -> Outcome:
     """Stop what is served; requests that have begun may end."""
-    from gpulab.runs.serve import stop
+    from gpulab.runs.served import stop
 
     return stop(**options)
 

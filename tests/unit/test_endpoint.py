@@ -13,7 +13,7 @@ from gpulab.common.outcome import Outcome
 from gpulab.common.ports import free_port
 from gpulab.common.yamlfile import load_mapping
 from gpulab.records.service import ServiceRecord, all_services
-from gpulab.runs import serve, serve_target
+from gpulab.runs import serve, serve_target, served
 from gpulab.runs.bench import bench
 from gpulab.runs.endpoint import KEY, NotServed, reached
 from gpulab.runs.evaluate import OWN, chosen, evaluate
@@ -92,7 +92,7 @@ def test_a_service_is_asked_by_its_name_or_as_one_of_its_adapters() -> None:
 
 def test_a_run_is_served_for_so_long_and_stopped_whatever_happens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serve_target, "target", lambda given: serve_target.Target("/m", None, "quickstart"))
-    monkeypatch.setattr(serve, "stop", lambda name, every: all_services()[0].forget())
+    monkeypatch.setattr(served, "stop", lambda name, every: all_services()[0].forget())
     with serving(well) as url:
         monkeypatch.setattr(serve, "serve", lambda *given, **more: Outcome({"name": service(url).name}))
         with pytest.raises(ZeroDivisionError), reached("quickstart") as found:

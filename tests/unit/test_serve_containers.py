@@ -22,8 +22,8 @@ from gpulab.plan.machine import Gpu, Machine
 from gpulab.plan.service_file import KEY
 from gpulab.records.service import all_services
 from gpulab.runs import serve as module
-from gpulab.runs import serve_place
-from gpulab.runs.serve_place import Where
+from gpulab.runs import serve_place, served
+from gpulab.runs.serve_request import ServeRequest
 from tests.records import open_run
 
 # An engine that has every image and writes down what it is asked. `ps` finds a container; what it says of it is its
@@ -122,9 +122,8 @@ def hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[ComputeNode]:
     return nodes
 
 
-def serve(model: object, where: Where, **given: Any) -> Any:
-    usual: dict[str, Any] = {"backend": "transformers", "adapter": [], "port": 0, "name": "tiny", "settings": []}
-    return module.serve(str(model), **{**usual, "within": 30, "public": False, **given}, **vars(where))
+def serve(model: object, **asked: Any) -> Any:
+    return module.serve(ServeRequest(**{"model": str(model), "name": "tiny", "within": 30, **asked}))
 
 
 def file(name: str = "compose.yml") -> Any:
@@ -134,7 +133,7 @@ def file(name: str = "compose.yml") -> Any:
 
 def test_two_servers_here_have_a_port_each_and_nginx_in_front_knows_both(model: Path, engine: Engine) -> None:
     engine()
-    made = serve(model, Where(replicas=2), settings=["max_new_tokens=8"]).data
+    made = serve(model, replicas=2, settings=["max_new_tokens=8"]).data
     written = file()
     first, second = written["services"]["server-1"], written["services"]["server-2"]
     ports = [server["ports"][0].split(":")[1] for server in (first, second)]
@@ -156,14 +155,14 @@ def test_two_servers_here_have_a_port_each_and_nginx_in_front_knows_both(model: 
 
 def test_a_container_alone_is_published_without_nginx_and_stopped_with_all_of_it(model: Path, engine: Engine) -> None:
     engine()
-    made = serve(model, Where(engine="docker"))
+    made = serve(model, engine="docker")
     written = file()
     assert list(written["services"]) == ["server"]
     assert written["services"]["server"]["ports"] == [f"127.0.0.1:{made.data['port']}:{made.data['port']}"]
-    assert module.served().data["services"][0]["state"] == "ready"
+    assert served.served().data["services"][0]["state"] == "ready"
     (service,) = all_services()
     before = len(engine())
-    assert module.stop("tiny", every=False).data == {"stopped": {"tiny": 1}}
+    assert served.stop("tiny", every=False).data == {"stopped": {"tiny": 1}}
     asked = engine()[before:]
     stopped = next(n for n, call in enumerate(asked) if call == "stop --time 20 c1")
     assert stopped < next(n for n, call in enumerate(asked) if call.startswith("rm --force --volumes c1"))
@@ -176,7 +175,7 @@ def test_a_key_reaches_the_containers_by_its_name_alone(
 ) -> None:
     monkeypatch.setenv(KEY, "a-secret-key")
     engine()
-    serve(model, Where(engine="docker"), public=True)
+    serve(model, engine="docker", public=True)
     (service,) = all_services()
     server = file()["services"]["server"]
     assert KEY in server["environment"] and server["ports"][0].startswith("0.0.0.0:")
@@ -188,7 +187,7 @@ def test_on_a_host_its_gpus_are_claimed_and_the_model_is_brought(
     model: Path, engine: Engine, hosts: list[ComputeNode]
 ) -> None:
     engine()
-    made = serve(model, Where(hosts="gpus.ini", gpus=1)).data
+    made = serve(model, hosts="gpus.ini", gpus=1).data
     assert (made["hosts"], made["stack"]) == (["gpu1"], "train")
     asked = engine()
     claimed = next(n for n, call in enumerate(asked) if call.startswith("create --name gpulab-claim"))
@@ -199,7 +198,7 @@ def test_on_a_host_its_gpus_are_claimed_and_the_model_is_brought(
     )
     assert server["deploy"]["resources"]["reservations"]["devices"][0]["driver"] == "nvidia"
     assert f"{hosts[0].shared}/runs/.services/tiny/models/0-Tiny-1B:{model}:ro" in server["volumes"]
-    module.stop("tiny", every=False)
+    served.stop("tiny", every=False)
     assert any("rm -rf" in call and call.endswith(f"{hosts[0].shared}/runs/.services/tiny") for call in engine())
 
 
@@ -211,7 +210,7 @@ def test_what_a_run_on_a_host_made_is_served_from_there(
     (run / "merge").mkdir()
     model.rename(run / "merge/Tiny-1B")  # of it only what is small came back
     engine()
-    serve("train/x", Where(hosts="gpus.ini"))
+    serve("train/x", hosts="gpus.ini")
     volumes = file("compose-gpu1.yml")["services"]["server"]["volumes"]
     assert f"{hosts[0].shared}/runs/train-x/{run.name}:{run}:ro" in volumes
     assert not any("models/0-" in volume for volume in volumes)
@@ -223,7 +222,7 @@ def test_on_several_hosts_each_has_a_server_and_the_first_nginx(
     monkeypatch.setenv(KEY, "a-secret-key")
     monkeypatch.setattr("gpulab.hosts.preflight.must_be_one", lambda *_: None)
     engine()
-    made = serve(model, Where(hosts="gpus.ini", replicas=2)).data
+    made = serve(model, hosts="gpus.ini", replicas=2).data
     first, second = file("compose-gpu1.yml"), file("compose-gpu2.yml")
     assert (set(first["services"]), set(second["services"])) == ({"server-1", "front"}, {"server-2"})
     port = first["services"]["server-1"]["ports"][0].split(":")[1]
@@ -238,7 +237,7 @@ def test_one_that_ends_while_it_is_loaded_is_a_failure_with_its_cause(
 ) -> None:
     answer(monkeypatch, False)
     engine(state="restarting 1 1")
-    died, cause = serve(model, Where(engine="docker")).failures
+    died, cause = serve(model, engine="docker").failures
     assert "tiny ended with exit 1 (container tiny), its log: " in str(died)
     assert "memory" in str(cause) and all_services() == []
     assert any(call.startswith("rm --force") for call in engine())
@@ -247,7 +246,7 @@ def test_one_that_ends_while_it_is_loaded_is_a_failure_with_its_cause(
 def test_what_compose_refuses_is_told_and_nothing_is_left(model: Path, engine: Engine) -> None:
     engine(up="echo 'docker: unknown command: docker compose' >&2; exit 1")
     with pytest.raises(UsageError, match="has no compose"):
-        serve(model, Where(replicas=2))
+        serve(model, replicas=2)
     assert all_services() == [] and any(call.startswith("rm --force") for call in engine())
 
 
@@ -255,7 +254,7 @@ def test_what_an_engine_that_goes_away_meanwhile_may_have_begun_stays_on_record(
     gone = "#!/bin/sh\necho Cannot connect to the Docker daemon >&2; exit 1"
     engine(up=f"echo '{gone}' > $0; echo 'Cannot connect to the Docker daemon' >&2; exit 1")
     with pytest.raises(UsageError, match="no Docker engine answers"):
-        serve(model, Where(engine="docker"))
+        serve(model, engine="docker")
     assert [service.name for service in all_services()] == ["tiny"], "./inv stop can still end it"
 
 
@@ -268,7 +267,7 @@ def test_a_host_that_another_uses_is_told_and_no_service_is_left(
     script = Path(os.environ["PATH"].split(":")[0]) / "docker"
     script.write_text(script.read_text().replace("*Status*)", f"*Labels*) echo '{held}' ;; *Status*)"))
     with pytest.raises(UsageError, match=r"gpu1 is in use by .*theirs of alice@laptop"):
-        serve(model, Where(hosts="gpus.ini"))
+        serve(model, hosts="gpus.ini")
     assert all_services() == [] and not any(call.startswith("compose") for call in engine())
 
 
@@ -276,44 +275,44 @@ def test_of_an_engine_that_does_not_answer_the_service_stays_on_record(
     model: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine()
-    serve(model, Where(engine="docker"))
+    serve(model, engine="docker")
     answer(monkeypatch, False)
     script = Path(os.environ["PATH"].split(":")[0]) / "docker"
     whole = script.read_text()
     script.write_text("#!/bin/sh\necho 'Cannot connect to the Docker daemon' >&2\nexit 1\n")
-    listed = module.served()
+    listed = served.served()
     assert listed.data["services"][0]["state"] == "unreachable" and "does not answer" in str(listed.failures[0])
     with pytest.raises(UsageError, match="no Docker engine answers"):
-        module.stop("tiny", every=False)
+        served.stop("tiny", every=False)
     script.write_text(whole)
     assert services.end(all_services()[0]) == 1
 
 
 @pytest.mark.parametrize(
-    ("where", "given", "message"),
+    ("asked", "message"),
     [
-        (Where(replicas=65), {}, "--replicas 65"),
-        (Where(engine="slurm"), {}, "no engine 'slurm' for a service"),
-        (Where(engine="local", replicas=2), {}, "--engine local is one server"),
-        (Where(gpus=1), {}, "--gpus is for containers"),
-        (Where(limit="gpu1"), {}, "--limit is of an inventory"),
-        (Where(replicas=2), {"backend": "sglang"}, "sglang needs a GPU, gpu1 has none"),
-        (Where(replicas=2, gpus=1), {}, "--gpus 1 needs a GPU, gpu1 has none"),
-        (Where(hosts="gpus.ini", replicas=2), {}, "nginx on one host asks servers on others: that needs a key"),
-        (Where(hosts="gpus.ini", gpus=3), {}, "--gpus 3: gpu1 has 2"),
-        (Where(hosts="gpus.ini"), {"public": True}, "--public needs a key"),
-        (Where(nodes=2), {"backend": "vllm"}, "--nodes divides one model over hosts"),
-        (Where(hosts="gpus.ini", nodes=2), {}, "--nodes: transformers serves from one host"),
-        (Where(hosts="gpus.ini", nodes=2), {"backend": "vllm", "settings": ["api_key=x"]}, "--set api_key: a secret"),
+        ({"replicas": 65}, "--replicas 65"),
+        ({"engine": "slurm"}, "no engine 'slurm' for a service"),
+        ({"engine": "local", "replicas": 2}, "--engine local is one server"),
+        ({"gpus": 1}, "--gpus is for containers"),
+        ({"limit": "gpu1"}, "--limit is of an inventory"),
+        ({"replicas": 2, "backend": "sglang"}, "sglang needs a GPU, gpu1 has none"),
+        ({"replicas": 2, "gpus": 1}, "--gpus 1 needs a GPU, gpu1 has none"),
+        ({"hosts": "gpus.ini", "replicas": 2}, "nginx on one host asks servers on others: that needs a key"),
+        ({"hosts": "gpus.ini", "gpus": 3}, "--gpus 3: gpu1 has 2"),
+        ({"hosts": "gpus.ini", "public": True}, "--public needs a key"),
+        ({"nodes": 2, "backend": "vllm"}, "--nodes divides one model over hosts"),
+        ({"hosts": "gpus.ini", "nodes": 2}, "--nodes: transformers serves from one host"),
+        ({"hosts": "gpus.ini", "nodes": 2, "backend": "vllm", "settings": ["api_key=x"]}, "--set api_key: a secret"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_starts(
-    model: Path, engine: Engine, hosts: list[ComputeNode], where: Where, given: dict[str, Any], message: str
+    model: Path, engine: Engine, hosts: list[ComputeNode], asked: dict[str, Any], message: str
 ) -> None:
     assert hosts
     engine()
     with pytest.raises(UsageError, match=message):
-        serve(model, where, **given)
+        serve(model, **asked)
     assert all_services() == [] and not any(call.startswith(("create", "compose")) for call in engine())
 
 
@@ -325,7 +324,7 @@ def test_here_each_server_has_gpus_of_its_own(
     for place in ("gpulab.runs.serve_place.machines_of", "gpulab.runs.shell.machines_of"):
         monkeypatch.setattr(place, lambda *_: [four])
     engine()
-    serve(model, Where(replicas=2))
+    serve(model, replicas=2)
     seen = [file()["services"][f"server-{n}"]["environment"] for n in (1, 2)]
     assert ["CUDA_VISIBLE_DEVICES=0,1" in seen[0], "CUDA_VISIBLE_DEVICES=2,3" in seen[1]] == [True, True]
 
@@ -337,8 +336,7 @@ def test_one_model_over_two_hosts_is_vllms_own_server_with_a_worker(
     assert hosts
     monkeypatch.setattr("gpulab.hosts.preflight.must_be_one", lambda *_: None)
     engine()
-    where = Where(hosts="gpus.ini", nodes=2)
-    made = serve(model, where, backend="vllm", settings=["max_model_len=8192"]).data
+    made = serve(model, hosts="gpus.ini", nodes=2, backend="vllm", settings=["max_model_len=8192"]).data
     first, second = (file(f"compose-{host}.yml")["services"] for host in made["hosts"])
     shared = (
         f"vllm serve {model} --served-model-name tiny --tensor-parallel-size 2 --pipeline-parallel-size 2 --nnodes 2 "

@@ -23,6 +23,8 @@ from gpulab.inside import ready
 from gpulab.plan.adapter_fit import misfit
 from gpulab.records.service import all_services
 from gpulab.runs import serve as module
+from gpulab.runs import served
+from gpulab.runs.serve_request import ServeRequest
 from gpulab.runs.serve_target import target
 from tests.finished_runs import save
 from tests.records import open_run
@@ -67,9 +69,10 @@ import sys
 from types import SimpleNamespace
 from pathlib import Path
 from gpulab.runs import serve as module
+from gpulab.runs.serve_request import ServeRequest
 stack = SimpleNamespace(name="cpu", bin=Path(sys.argv[1]), ensure=lambda: None)
 module._stack = lambda backend: (stack, True)
-module.serve(sys.argv[2], "transformers", [], 0, "tiny", [], 60, public=False)
+module.serve(ServeRequest(model=sys.argv[2], name="tiny", within=60))
 """
 LAYER = "model.layers.0.self_attn.q_proj"
 
@@ -115,20 +118,12 @@ def adapter(tmp_path: Path, model: Path) -> Callable[..., Path]:
     return make
 
 
-def serve(model: object, **given: Any) -> Any:
-    usual: dict[str, Any] = {
-        "backend": "transformers",
-        "adapter": [],
-        "port": 0,
-        "name": "",
-        "settings": [],
-        "within": 30,
-    }
-    return module.serve(str(model), **{**usual, "public": False, **given})
+def serve(model: object, **asked: Any) -> Any:
+    return module.serve(ServeRequest(**{"model": str(model), "within": 30, **asked}))
 
 
 def states() -> dict[str, str]:
-    return {row["name"]: row["state"] for row in module.served().data["services"]}
+    return {row["name"]: row["state"] for row in served.served().data["services"]}
 
 
 @pytest.mark.usefixtures("stack")
@@ -138,7 +133,7 @@ def test_it_is_told_what_was_asked_for_and_answers(model: Path, adapter: Callabl
     told = Path(made.data["log"]).read_text()
     assert f"--model {model} --adapters capitals={adapter()} " in told
     assert "--max_new_tokens 64" in told and "--host 127.0.0.1" in told
-    assert module.stop("Tiny-1B", every=False).data == {"stopped": {"Tiny-1B": 1}}
+    assert served.stop("Tiny-1B", every=False).data == {"stopped": {"Tiny-1B": 1}}
     assert states() == {}
 
 
@@ -158,7 +153,7 @@ def test_an_inv_killed_while_it_waits_leaves_a_service_that_is_found_and_stopped
     process.wait(10)
     assert states() == {"tiny": "silent"}
     (service,) = all_services()
-    module.stop("tiny", every=False)
+    served.stop("tiny", every=False)
     assert services.processes(service) == []
 
 
@@ -191,7 +186,7 @@ def test_a_stop_lets_a_request_end_that_has_begun(model: Path, monkeypatch: pyte
         (service,) = all_services()
         asked = pool.submit(ready.answers, url, "slowly", 30)
         wait_until(lambda: "begun" in service.log.read_text(), "the request is under way")
-        assert module.stop("Tiny-1B", every=False).data == {"stopped": {"Tiny-1B": 1}}
+        assert served.stop("Tiny-1B", every=False).data == {"stopped": {"Tiny-1B": 1}}
         assert asked.result() is True
     assert not ready.answers(url, "Tiny-1B", 5)
 
@@ -204,7 +199,7 @@ def test_one_that_died_later_is_told_of(model: Path) -> None:
         process.kill()
     wait_until(lambda: not services.processes(service), "its end")
     assert states() == {"Tiny-1B": "dead"}
-    (failure,) = module.served().failures
+    (failure,) = served.served().failures
     assert failure.message.startswith("Tiny-1B died, its log: ")
     assert failure.cure == "./inv stop Tiny-1B forgets it"
 
