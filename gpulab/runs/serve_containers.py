@@ -164,11 +164,8 @@ def _bring_up(
     service.write()
     front = None
     if service.replicas > 1:
-        front = Front(
-            front_image(service_containers.dockers(service)[first]),
-            f"{service.listens}:{service.port}",
-            [server.at for server in servers],
-        )
+        image = front_image(service_containers.dockers(service)[first])
+        front = Front(image, f"{service.listens}:{service.port}", [server.at for server in servers])
     files: dict[str, Any] = {}
     for host in nodes or [""]:
         own = [server for server in servers if server.command.node in ("", host)]
