@@ -180,7 +180,7 @@ class LabRun:
         write_atomically(path, as_script(self.spec.engine.shell(self.session.plan)), mode=0o700)
 
     def _finish(self, state: State) -> None:
-        """Figures, curves and the last write of the record."""
+        """Figures, the last write of the record, and its page."""
         record = self.record
         record.steps.sort(key=lambda entry: self.session.plan.steps.index(entry.step))
         record.metrics = {step.step: step.metrics for step in record.steps if step.metrics}
@@ -189,9 +189,6 @@ class LabRun:
             self._write_script()  # a taken port changes the plan
             if compare := self.session.plan.lab.compare:
                 write_atomically(self.folder / "comparison.md", comparison(record, compare))
-            from gpulab.reports.curves import draw
-
-            draw(self.folder, record, self.spec.lab.figures)
         except OSError as error:
             record.failures.append(f"not all of the run's folder could be written: {error.strerror}")
         with contextlib.suppress(OSError):  # the disk is full: what was written before stands

@@ -89,8 +89,8 @@ def test_the_record_says_where_and_with_what_it_ran(done):
     assert step(done, "train")["exit"] == 0
 
 
-def test_curves_and_script_lie_beside_the_record(done):
-    assert (done["lab"].folder / "curves.svg").read_text().startswith("<svg")
+def test_page_and_script_lie_beside_the_record(done):
+    assert (done["lab"].folder / "report.html").read_text().startswith("<!doctype html>")
     assert (done["lab"].folder / "plan.sh").read_text().startswith("#!/usr/bin/env bash")
 
 

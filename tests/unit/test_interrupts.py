@@ -98,7 +98,7 @@ def test_a_second_interrupt_while_the_record_is_closed_does_nothing(
 
     monkeypatch.setattr(StepSession, "carry_out", interrupted)
     monkeypatch.setattr(LocalBackend, "sweep", again)
-    monkeypatch.setattr("gpulab.reports.curves.draw", again)
+    monkeypatch.setattr("gpulab.reports.report.write_report", again)
     record = run_lab()
     assert (record.state, record.failures) == ("interrupted", ["interrupted"])
     assert [str(failure) for failure in told(record)] == [f"interrupted (cure: ./inv resume {record.run})"]

@@ -9,7 +9,6 @@ import pytest
 from gpulab.inside.answers import answers_in, exact_match
 from gpulab.inside.metrics import metrics
 from gpulab.records.record import RunRecord, StepRecord
-from gpulab.reports.curves import draw
 from gpulab.reports.series import training
 
 
@@ -53,8 +52,3 @@ def test_curves_are_drawn_of_the_steps_that_logged_a_figure(tmp_path):
     )
     (curve,) = training(tmp_path, record)["reward"]
     assert (curve.label, curve.y) == ("train", [0.1, 0.4])
-    draw(tmp_path, record, ["reward"])
-    assert not (tmp_path / "curves.svg").exists(), "no loss and no samples: nothing to draw"
-    (tmp_path / "train/logging.jsonl").write_text('{"loss": 2, "reward": 0.1}\n{"loss": 1, "reward": 0.4}\n')
-    draw(tmp_path, record, ["reward"])
-    assert "reward" in (tmp_path / "curves.svg").read_text() and "infer" not in (tmp_path / "curves.svg").read_text()
