@@ -31,11 +31,10 @@ def imports(command: Command) -> str:
 
 
 def worth_waiting(command: Command) -> bool:
-    """Whether a step needs what is imported: not a script of our own, nor a twin that is made already. To make one takes
-    a second, and as a process of its own ten, of a processor that is then missing where ms-swift is imported."""
-    if command.argv[0] in PROGRAMS:
-        return True
-    return Path(command.argv[1]) == TWINS and not Path(command.argv[3]).is_dir()
+    """Whether a step needs what is imported: no script of our own does, but for a twin that is to be made. That takes a
+    second, and as a process of its own ten: of a processor that is missing where ms-swift is imported."""
+    argv = command.argv
+    return argv[0] in PROGRAMS or (Path(argv[1]) == TWINS and not Path(argv[3]).is_dir())
 
 
 class Warm:

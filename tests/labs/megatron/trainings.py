@@ -6,6 +6,7 @@ attention. With RANKS every way for so many ranks to share EXPERTS out is tried 
 
 from __future__ import annotations
 
+import gc
 import importlib
 import itertools
 import json
@@ -216,6 +217,9 @@ def train(name: str) -> list[float] | str:
 
 
 if __name__ == "__main__":
+    importlib.import_module("matplotlib.pyplot")  # every training ends with its curves, and is a fork of this
+    gc.collect()
+    gc.freeze()  # a rank's collections of garbage look at none of it, or all of it would be copied
     losses = {}
     for name in TRAININGS:
         began = time.monotonic()
