@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
@@ -24,8 +25,12 @@ ALONE = (Path("tests/unit"), Path("tests/testbed"), Path("tests/labs/catalogue")
 IMAGES = Path("tests/images")
 SECONDS: dict[str, int] = yaml.safe_load(Path(__file__).with_name("seconds.yml").read_text())
 UNKNOWN = 60
+# As ./inv does, for a pytest that it did not start: of this process, and of those that tests start.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 # The base is a part of an image's tag: every test means cpu's image on the testbed's base.
 os.environ.setdefault(OWN, base_name(python(load_stack("cpu"))))
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # as ./inv does: nothing is compiled at each start
 WAS_UP = pytest.StashKey[bool]()
 
 

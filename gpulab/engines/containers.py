@@ -17,6 +17,8 @@ from gpulab.plan.container import Place, container_name, network_name, run_words
 from gpulab.plan.plan import Command, Plan
 from gpulab.plan.script import READY
 
+# Seconds that a server which does not answer yet is waited for inside: to be asked anew from here costs more than that.
+WAITS = 3
 DOCKERS_OWN = 125  # the exit status of `docker run` when it has not come to a program
 
 
@@ -69,9 +71,9 @@ class Containers:
             list(pool.map(one, commands))
 
     def answers(self, plan: Plan, command: Command, timeout: float) -> bool:
-        """Whether a server completes a chat; asked from inside, wherever the engine is."""
+        """Whether a server completes a chat, now or in a moment; asked from inside, wherever the engine is."""
         assert command.ready and command.url  # noqa: S101 (only servers are asked)
-        ask = ["python", str(READY), command.url, command.ready.chat, "0"]
+        ask = ["python", str(READY), command.url, command.ready.chat, str(WAITS)]
         words = ["exec", container_name(plan, command), *ask]
         return self.docker_of(command).try_run(*words, timeout=timeout + 5).returncode == 0
 

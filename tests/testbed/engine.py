@@ -13,6 +13,7 @@ from tests.wait import wait_until
 
 PIDFILE = RUNTIME / "dockerd.pid"
 LOG = CACHE / "dockerd.log"
+DATA = CACHE / "engine"
 INOTIFY, ENOUGH_INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances"), 1024
 
 
@@ -57,7 +58,7 @@ def _start() -> None:
         subprocess.run(
             [
                 "setsid", "--fork", "dockerd",
-                "--data-root", str(CACHE / "engine"),
+                "--data-root", str(DATA),
                 "--exec-root", str(RUNTIME / "exec"),
                 "--pidfile", str(PIDFILE),
                 "--host", f"unix://{SOCKET}",

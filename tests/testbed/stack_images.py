@@ -5,7 +5,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -18,6 +17,7 @@ from gpulab.images.image import Image
 from gpulab.stacks.stack import load_stack
 from tests.testbed import engine
 from tests.testbed.bed import Testbed
+from tests.testbed.image_links import link_image
 from tests.testbed.paths import REPO, SOCKET, exclusive
 from tests.testbed.plugins import docker_config
 from tests.testbed.pythons import base_name, python_base
@@ -45,32 +45,9 @@ def built(stack: str) -> str:
 
 
 def give(bed: Testbed, hosts: Sequence[str], tag: str) -> None:
-    """An image of the testbed's engine in the hosts' own: loaded into the first, whose files those of the others
-    share that have no image yet."""
-    empty = [host for host in hosts[1:] if not bed.sh(host, "docker images -q").strip()]
-    archive = bed.directory / "image.tar"
-    engine.docker("save", "--output", str(archive), tag)
-
-    def load(host: str) -> None:
-        with archive.open("rb") as stream:
-            argv = ["docker", "-H", f"unix://{engine.SOCKET}", "exec", "-i", bed.container(host), "docker", "load"]
-            subprocess.run(argv, stdin=stream, capture_output=True, check=True)
-
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(load, [host for host in hosts if host not in empty]))
-    archive.unlink()
-    with stopped(bed, [hosts[0], *empty] if empty else []):
-        for host in empty:
-            share_images(data_root(bed, hosts[0]), data_root(bed, host))
-
-
-def share_images(first: Path, other: Path) -> None:
-    """One engine's images in another's empty data root. Layers are links: no engine writes into a layer, and three
-    copies of 60,000 files take a slow disk minutes to write and to remove."""
-    for folder in ("image", "overlay2"):
-        shutil.rmtree(other / folder, ignore_errors=True)
-    subprocess.run(["cp", "-a", first / "image", other], check=True)
-    subprocess.run(["cp", "-al", first / "overlay2", other], check=True)
+    """An image of the testbed's engine in the hosts' own."""
+    with stopped(bed, hosts), ThreadPoolExecutor() as pool:
+        list(pool.map(lambda host: link_image(engine.DATA, data_root(bed, host), tag), hosts))
 
 
 def data_root(bed: Testbed, host: str) -> Path:

@@ -115,6 +115,20 @@ def test_links_between_pages_lead_somewhere():
             assert ((ROOT / page).parent / target).exists(), f"{page}: {target}"
 
 
+def anchors(page: Path) -> set[str]:
+    """What a page's headings are called, by GitHub and by the site."""
+    prose = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    headings = (re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", line) for line in re.findall(r"^#+ (.*)$", prose, re.MULTILINE))
+    return {re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-") for heading in headings}
+
+
+def test_links_to_a_heading_lead_to_one_that_is_there():
+    for page in PAGES:
+        for target, anchor in re.findall(r"\]\((?!http)([^)#]*)#([^)]+)\)", (ROOT / page).read_text()):
+            to = (ROOT / page).parent / target if target else ROOT / page
+            assert anchor in anchors(to), f"{page}: {target}#{anchor}"
+
+
 def test_a_version_is_written_in_stacks_yml_and_nowhere_else():
     pin = re.compile(
         r"\b(torch|vllm|sglang|lmdeploy|deepspeed|ms-swift|transformers|megatron-core|evalscope|invoke|pydantic)"

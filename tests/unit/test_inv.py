@@ -78,6 +78,12 @@ def test_it_works_from_any_directory_and_through_a_link(clone, tmp_path):
     assert str(clone / "tasks.py") in done.stdout
 
 
+def test_what_was_imported_is_not_compiled_again_though_the_environment_forbids_bytecode(clone, monkeypatch):
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    assert inv(clone, "hello").returncode == 0
+    assert list(clone.glob(".venv/lib/python3*/site-packages/invoke/__pycache__/*.pyc"))
+
+
 def test_a_venv_whose_python_is_gone_is_told_with_the_cure(clone):
     (clone / ".venv/bin").mkdir(parents=True)
     shutil.copy(clone / "gpulab/control.lock", clone / ".venv/installed.lock")
