@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib.metadata
 import json
 import re
 import shutil
@@ -146,10 +145,10 @@ class Stack:
         return mark.is_file() and mark.read_text(encoding="utf-8") == str(self.venv.resolve())
 
     def packages(self) -> dict[str, str]:
-        """Name (as the index normalises it) -> version of everything installed in the venv."""
-        sites = [str(p) for p in self.venv.glob("lib/python*/site-packages")]
-        found = importlib.metadata.distributions(path=sites)
-        return dict(sorted((re.sub(r"[-_.]+", "-", d.metadata["Name"]).lower(), d.version) for d in found))
+        """Name (as the index normalises it) -> version of everything installed in the venv. Its folder says both:
+        reading each one's metadata takes as long as inv's imports."""
+        found = [f.stem.split("-", 1) for f in self.venv.glob("lib/python*/site-packages/*.dist-info")]
+        return dict(sorted((re.sub(r"[-_.]+", "-", name).lower(), version) for name, version in found))
 
     @property
     def torch_sha256(self) -> list[str]:
