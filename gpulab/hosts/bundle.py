@@ -18,6 +18,7 @@ from gpulab.common.errors import UsageError, nearest
 from gpulab.common.failure import Failure
 from gpulab.common.outcome import Outcome
 from gpulab.common.paths import CONTROL_LOCK, ROOT, shown
+from gpulab.common.service_images import with_kept_digests
 from gpulab.hosts.ansible import environment, program
 from gpulab.hosts.fetch import fetch_images, fetch_keys, fetch_packages, fetch_wheels
 from gpulab.stacks.stack import load_stacks
@@ -93,6 +94,7 @@ def ask_the_roles(systems: list[str], mirror: str) -> dict[str, Any]:
         found = {name: json.loads(Path(folder, f"{name}.json").read_text(encoding="utf-8")) for name in systems}
     for needs in found.values():
         needs["packages"] |= plain_packages()
+        needs["images"] = with_kept_digests(needs["images"])
     return found
 
 

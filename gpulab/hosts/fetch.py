@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from gpulab.common.console import console
+from gpulab.common.docker import Docker
 from gpulab.common.failure import Failure
 from gpulab.common.paths import ROOT
+from gpulab.common.service_images import service_image
 
 SECONDS = 60
 PINNED_KEY = ROOT / "ansible" / "roles" / "packages" / "files" / "pinned-key"
@@ -116,17 +118,24 @@ def apt(root: Path, wanted: dict[str, str]) -> list[str]:
 
 
 def fetch_images(images: Sequence[str], folder: Path) -> list[Failure]:
-    """Each image as a file for `docker load`."""
+    """Each image as a file for `docker load`, under its tag: a file brings no digest.
+
+    Of one that has none yet the digest of what came is kept from now on.
+    """
     if not shutil.which("docker"):
         return [Failure("no docker on this machine: no images", "fetch them where there is one")]
     failures = []
     for image in images:
-        target = folder / f"{image.replace('/', '_').replace(':', '_')}.tar"
-        for argv in (("docker", "pull", "--quiet", image), ("docker", "save", "--output", str(target), image)):
-            status, _, complaint = said(*argv, seconds=3600)
+        name, _, digest = image.partition("@")
+        target = folder / f"{name.replace('/', '_').replace(':', '_')}.tar"
+        tag = [("tag", image, name)] if digest else []
+        for words in (("pull", "--quiet", image), *tag, ("save", "--output", str(target), name)):
+            status, _, complaint = said("docker", *words, seconds=3600)
             if status:
                 failures.append(Failure(last(complaint), where=image))
                 break
+        else:
+            service_image(image, Docker())
     return failures
 
 

@@ -22,6 +22,7 @@ from gpulab.hosts.ssh import ask
 from gpulab.plan.plan import Plan
 from gpulab.records.read import read
 from gpulab.records.record import GOING
+from gpulab.records.service import holder
 
 NAME = "gpulab-claim"
 BY = "gpulab.by"  # the label that says who claims
@@ -70,7 +71,7 @@ def _take(name: str, docker: Docker, run: Path, image: str) -> None:
         other, who = Path(labels[RUN]), f" of {labels[BY]}" if BY in labels else ""
         if not _is_over(other):
             raise UsageError(
-                f"{name} is in use by the run {other.parent.name}/{other.name}{who} ({other})",
+                f"{name} is in use by the {holder(other)}{who} ({other})",
                 "wait for its end, take other hosts (--limit), or share them by a queue (docs/slurm.md); of a run "
                 f"whose record is lost: `docker rm {NAME}` there",
             )

@@ -22,6 +22,7 @@ from gpulab.hosts.inventory import Host, load_hosts
 from gpulab.hosts.reservation import NAME
 from gpulab.hosts.shipped import program as program_of
 from gpulab.hosts.ssh import ask
+from gpulab.records.service import SERVICES, holder
 
 EACH = 3.0  # seconds between two looks
 
@@ -77,17 +78,18 @@ def view(found: Sequence[dict[str, Any]]) -> Group:
 
 
 def reserved(claim: dict[str, Any] | None) -> str:
-    """The run that has a host: who, which, since when."""
+    """The run or the service that has a host: who, which, since when."""
     if not claim:
         return ""
-    run = Path(claim["run"])
-    return f"{claim['by'] or '?'}: {run.parent.name}/{run.name}, {lasted(claim['seconds'])}"
+    return f"{claim['by'] or '?'}: {holder(Path(claim['run'])).removeprefix('run ')}, {lasted(claim['seconds'])}"
 
 
 def program(one: dict[str, Any]) -> str:
     """A program on a GPU: whose, what, its memory; the run that it belongs to, where that is known."""
     used = f" {one['mib'] / 1024:.1f} GiB" if one["mib"] is not None else ""
-    run = f" of {Path(one['run']).parent.name}" if one["run"] else ""
+    folder = Path(one["run"])
+    whose = holder(folder) if folder.parent.name == SERVICES else folder.parent.name
+    run = f" of {whose}" if one["run"] else ""
     return f"{one['user'] or '?'}: {Path(one['name']).name} ({one['pid']}){used}{run}"
 
 

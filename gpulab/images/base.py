@@ -6,10 +6,10 @@ import json
 import os
 from pathlib import Path
 
+from gpulab.common.digests import keep, with_digest
 from gpulab.common.docker import Docker
 from gpulab.common.errors import UsageError
 from gpulab.common.paths import DOCKER
-from gpulab.images.digests import keep, with_digest
 
 DIGESTS = DOCKER / "bases.json"
 OWN = "GPULAB_BASE_IMAGE"

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 from pathlib import Path
 
 from gpulab.common.docker import Docker
 from gpulab.common.errors import UsageError
 from gpulab.common.files import write_atomically
 from gpulab.common.outcome import Outcome
-from gpulab.common.paths import COMPOSE, DOCKER, ROOT, STACKS_YML, runs_dir, shown
-from gpulab.common.yamlfile import load
-from gpulab.images.digests import keep, kept, with_digest
+from gpulab.common.paths import COMPOSE, ROOT, runs_dir, shown
+from gpulab.common.service_images import service_image, services
 from gpulab.images.image import Image
 from gpulab.stacks.stack import load_stacks
 
-DIGESTS = DOCKER / "services.json"
 CACHES = {"GPULAB_MODELSCOPE_CACHE": ("MODELSCOPE_CACHE", "~/.cache/modelscope"),
           "GPULAB_HF_HOME": ("HF_HOME", "~/.cache/huggingface")}  # fmt: skip
 
@@ -44,23 +40,5 @@ def write_env() -> Outcome:
 def images() -> dict[str, str]:
     """GPULAB_IMAGE_<STACK> of every stack that has a lock, and of the services that are others'."""
     ours = {name: Image(stack).tag for name, stack in load_stacks().items() if stack.lock.is_file()}
-    others = {name: service_image(tag, Docker()) for name, tag in load(STACKS_YML)["node"]["images"].items()}
+    others = {name: service_image(tag, Docker()) for name, tag in services().items()}
     return {"GPULAB_IMAGE_" + name.upper().replace("-", "_"): tag for name, tag in {**ours, **others}.items()}
-
-
-def service_image(name: str, docker: Docker, file: Path = DIGESTS) -> str:
-    """`name` with the digest of what was pulled first, which docker/services.json keeps: an engine takes no other for
-    it. The bare name until then, and on a machine that has it from a file, which brings no digest."""
-    found = pulled(name, docker) if "@" not in name else None
-    if found and name not in kept(file):
-        keep(name, found[0], file)
-    return name if found == [] else with_digest(name, file)
-
-
-def pulled(name: str, docker: Docker) -> list[str] | None:
-    """The digests under which the engine here pulled an image; None where it has none of that name, or there is no
-    engine."""
-    if not shutil.which("docker"):
-        return None
-    asked = docker.try_run("image", "inspect", "--format", "{{json .RepoDigests}}", name, timeout=10)
-    return None if asked.returncode else [entry.partition("@")[2] for entry in json.loads(asked.stdout)]

@@ -9,9 +9,11 @@ from pydantic import Field, ValidationError
 
 from gpulab.common.files import write_atomically
 from gpulab.common.paths import runs_dir
+from gpulab.records.read import run_name
 from gpulab.records.record import Model
 
 FILE = "service.json"
+SERVICES = ".services"
 
 
 class ServiceRecord(Model):
@@ -73,7 +75,12 @@ class ServiceRecord(Model):
 
 def services_dir() -> Path:
     """Where services are kept: beside the runs."""
-    return runs_dir() / ".services"
+    return runs_dir() / SERVICES
+
+
+def holder(folder: Path) -> str:
+    """Whose claim a folder is, of anybody's checkout: a service's, or a run's."""
+    return f"service {folder.name}" if folder.parent.name == SERVICES else f"run {run_name(folder)}"
 
 
 def all_services() -> list[ServiceRecord]:

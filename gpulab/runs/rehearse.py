@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -105,7 +104,7 @@ class Crew:
                     with self._lock:
                         self._over = True
                         for process in self._running:
-                            process.send_signal(signal.SIGINT)
+                            process.terminate()  # as Ctrl-C, which it may have been told to ignore (a shell's `&`)
                     pool.shutdown()
                 raise
 

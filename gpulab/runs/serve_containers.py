@@ -9,10 +9,11 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from gpulab.common.docker import Docker
 from gpulab.common.errors import UsageError
-from gpulab.common.paths import STACKS_YML, runs_dir
+from gpulab.common.paths import runs_dir
 from gpulab.common.ports import FIRST, can_listen, free_port
-from gpulab.common.yamlfile import load
+from gpulab.common.service_images import service_image, services
 from gpulab.engines import service_containers
 from gpulab.engines.backend import StepBackend
 from gpulab.engines.docker import DockerBackend
@@ -163,7 +164,8 @@ def _bring_up(
     service.write()
     front = None
     if service.replicas > 1:
-        front = Front(front_image(), f"{service.listens}:{service.port}", [server.at for server in servers])
+        image = front_image(service_containers.dockers(service)[first])
+        front = Front(image, f"{service.listens}:{service.port}", [server.at for server in servers])
     files: dict[str, Any] = {}
     for host in nodes or [""]:
         own = [server for server in servers if server.command.node in ("", host)]
@@ -173,9 +175,10 @@ def _bring_up(
     service_containers.connect(service)
 
 
-def front_image() -> str:
-    """nginx's image: the one of GPULAB_IMAGE_NGINX, as compose/.env calls it, else that of docker/stacks.yml."""
-    return os.environ.get("GPULAB_IMAGE_NGINX") or str(load(STACKS_YML)["node"]["images"][FRONT])
+def front_image(docker: Docker) -> str:
+    """nginx's image on an engine: the one of GPULAB_IMAGE_NGINX, as compose/.env calls it, else that of
+    docker/stacks.yml by the digest that is kept."""
+    return os.environ.get("GPULAB_IMAGE_NGINX") or service_image(services()[FRONT], docker)
 
 
 def port_of(spec: RunSpec, asked: int, *, forwarded: bool) -> int:

@@ -90,7 +90,7 @@ def test_the_record_says_where_and_with_what_it_ran(done):
 
 
 def test_curves_and_script_lie_beside_the_record(done):
-    assert (done["lab"].folder / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert (done["lab"].folder / "curves.svg").read_text().startswith("<svg")
     assert (done["lab"].folder / "plan.sh").read_text().startswith("#!/usr/bin/env bash")
 
 

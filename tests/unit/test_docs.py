@@ -85,8 +85,12 @@ def test_the_readmes_tree_shows_every_folder_and_nothing_else():
     assert shown == there - aside
 
 
-def test_architecture_names_only_files_that_exist():
-    text = (ROOT / "docs/architecture.md").read_text()
+ARCHITECTURE = ["docs/architecture.md", "docs/architecture_CN.md"]
+
+
+@pytest.mark.parametrize("page", ARCHITECTURE)
+def test_architecture_names_only_files_that_exist(page):
+    text = (ROOT / page).read_text()
     named = re.findall(r"(?<![\w/<>.])((?:[\w.]+/)*[\w.]+\.(?:py|yml|lock|json))\b", text)
     made = {"run.json", "defaults/main.yml"}  # of a run, of a role
     assert len(named) > 30
@@ -97,12 +101,14 @@ def test_architecture_names_only_files_that_exist():
         assert (ROOT / folder).is_dir() or (ROOT / "gpulab" / folder).is_dir(), folder
 
 
-def test_architectures_lines_fit_an_editor():
-    assert [line for line in (ROOT / "docs/architecture.md").read_text().splitlines() if len(line) > 120] == []
+@pytest.mark.parametrize("page", ARCHITECTURE)
+def test_architectures_lines_fit_an_editor(page):
+    assert [line for line in (ROOT / page).read_text().splitlines() if len(line) > 120] == []
 
 
-def test_architectures_picture_is_what_import_linter_checks():
-    picture = (ROOT / "docs/architecture.md").read_text().split("```")[1]
+@pytest.mark.parametrize("page", ARCHITECTURE)
+def test_architectures_picture_is_what_import_linter_checks(page):
+    picture = (ROOT / page).read_text().split("```")[1]
     shown = [line.split()[0] for line in picture.strip().splitlines()]
     (written,) = re.findall(r"^layers = \[(.*?)\]$", (ROOT / "pyproject.toml").read_text(), re.MULTILINE | re.DOTALL)
     assert shown == re.findall(r'"(\w+)"', written)
@@ -113,6 +119,31 @@ def test_links_between_pages_lead_somewhere():
     for page in PAGES:
         for target in re.findall(r"\]\((?!http)([^)#]+)", (ROOT / page).read_text()):
             assert ((ROOT / page).parent / target).exists(), f"{page}: {target}"
+
+
+def test_every_page_has_its_chinese_one_that_links_to_chinese_ones():
+    of_code = ["main-line", "module-map", "swift-project", "chooser", "doctor", "role-variables"]
+    alone = {f"docs/{name}.md" for name in [*of_code, "measurements"]}  # the last is a log of figures
+    pages = {page for page in PAGES if page.startswith("docs/") and page not in TRANSLATED}
+    assert {page for page in pages if page.replace(".md", "_CN.md") not in PAGES} == alone
+    for page in TRANSLATED:
+        for target in re.findall(r"\]\((?!http)([^)#]+)\.md[)#]", (ROOT / page).read_text()):
+            chinese = (ROOT / page).parent / f"{target}_CN.md"
+            assert not chinese.exists() or chinese == ROOT / page, f"{page}: {target}.md"
+
+
+def anchors(page: Path) -> set[str]:
+    """What a page's headings are called, by GitHub and by the site."""
+    prose = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    headings = (re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", line) for line in re.findall(r"^#+ (.*)$", prose, re.MULTILINE))
+    return {re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-") for heading in headings}
+
+
+def test_links_to_a_heading_lead_to_one_that_is_there():
+    for page in PAGES:
+        for target, anchor in re.findall(r"\]\((?!http)([^)#]*)#([^)]+)\)", (ROOT / page).read_text()):
+            to = (ROOT / page).parent / target if target else ROOT / page
+            assert anchor in anchors(to), f"{page}: {target}#{anchor}"
 
 
 def test_a_version_is_written_in_stacks_yml_and_nowhere_else():

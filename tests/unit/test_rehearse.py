@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -30,17 +32,19 @@ breaks:
   - {set: train.lora_rank=1}
 rehearse: {}
 """
-# Stands in for `inv`: what a lab tells is in a file of its name; without one it is interrupted.
+# Stands in for `inv`: what a lab tells is in a file of its name; without one its caller is asked to end, and it goes on
+# until it is asked, too.
 INV = """
 import os, pathlib, signal, sys
+signal.signal(signal.SIGTERM, signal.default_int_handler)
 told = pathlib.Path(sys.argv[1], sys.argv[3].replace("/", "-"))
 pathlib.Path(sys.argv[1], "words").open("a").write(" ".join(sys.argv[2:]) + " " + os.environ["SHARED"] + "\\n")
 if told.exists():
     print(told.read_text())
 else:
     try:
-        os.kill(os.getppid(), signal.SIGINT)
-        signal.pause()
+        os.kill(os.getppid(), signal.SIGTERM)
+        signal.sigtimedwait([], 20)
     except KeyboardInterrupt:
         told.with_suffix(".closed").touch()
 """
@@ -97,6 +101,19 @@ def test_a_break_must_end_by_the_proof_that_it_names(labs: Any, exit: int, holds
     assert words.read_text().splitlines() == [said], "the first break alone"
 
 
+@pytest.fixture
+def in_the_background() -> Iterator[None]:
+    """A shell's `&` and nohup: Ctrl-C is ignored, also by all that is started; SIGTERM is what verb.py makes of it."""
+    before = {
+        signal.SIGINT: signal.signal(signal.SIGINT, signal.SIG_IGN),
+        signal.SIGTERM: signal.signal(signal.SIGTERM, signal.default_int_handler),
+    }
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("in_the_background")
 def test_an_interrupt_reaches_what_runs_and_nothing_more_is_begun(labs: Any, tmp_path: Path) -> None:
     words = labs(a="", b='{"failures": []}')
     with pytest.raises(KeyboardInterrupt):

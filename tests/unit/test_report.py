@@ -11,6 +11,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from rich.console import Console
@@ -20,7 +21,7 @@ from gpulab.common.errors import UsageError
 from gpulab.records.read import read
 from gpulab.records.writer import Writer
 from gpulab.reports.compare import compare, value
-from gpulab.reports.curves import draw
+from gpulab.reports.curves import draw, reach, ticks
 from gpulab.reports.differences import beside, earlier, flags
 from gpulab.reports.report import page_of, show_report, write_report
 from gpulab.reports.series import MOST, resources, thinned, training
@@ -267,9 +268,29 @@ def test_a_comparison_needs_two_runs(run):
         compare("last", run.record.run)
 
 
-def test_curves_png_has_the_steps_as_a_band(run):
+def test_curves_svg_has_each_figure_each_resource_and_the_steps_as_a_band(run):
     draw(run.folder, run.record)
-    assert (run.folder / "curves.png").read_bytes().startswith(b"\x89PNG")
+    svg = ElementTree.fromstring((run.folder / "curves.svg").read_text())  # noqa: S314 (our own)
+    said = [text.text for text in svg.iterfind(".//{*}text")]
+    assert {"loss", "train", "Resources", "memory (RSS)", "before"} <= set(said)
+    lines = [
+        [tuple(map(float, p.split(","))) for p in line.get("points").split()] for line in svg.iterfind(".//{*}polyline")
+    ]
+    assert [len(line) for line in lines] == [3, 3, 3]
+    assert lines[0][0][1] < lines[0][1][1] < lines[0][2][1], "the loss falls: y is counted from above"
+
+
+@pytest.mark.parametrize(("low", "high", "expected"), [
+    (0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1]), (1.2, 3.9, [2, 3]), (-0.5, 0.5, [-0.4, -0.2, 0, 0.2, 0.4]),
+    (0, 40000, [0, 10000, 20000, 30000, 40000]), (1e-6, 3e-6, [1e-6, 1.5e-6, 2e-6, 2.5e-6, 3e-6]),
+])  # fmt: skip
+def test_an_axis_has_round_numbers(low, high, expected):
+    assert ticks(low, high) == pytest.approx(expected)
+
+
+def test_a_curve_of_one_value_or_of_none_has_a_place():
+    assert reach([2, 2, float("nan")]) == (1.5, 2.5)
+    assert reach([float("inf")]) == (-0.5, 0.5)
 
 
 def test_a_report_that_cannot_be_made_ends_no_run(run, monkeypatch):

@@ -90,3 +90,41 @@ def test_ubuntus_packages_are_named_as_nvidias_repository_names_them_for_each_br
     done = subprocess.run(argv, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert {v: (tmp_path / f"b{v[:3]}").read_text() for v in wanted} == wanted
+
+
+IMAGES = """\
+- hosts: localhost
+  connection: local
+  gather_facts: false
+  vars: {variables}
+  tasks:
+    - ansible.builtin.include_tasks: {{file: "{role}/tasks/image.yml"}}
+      vars: {{monitoring_image_named: local/pulled:1}}
+    - ansible.builtin.copy: {{content: "{{{{ monitoring_image }}}}", dest: "{to}/pulled"}}
+    - ansible.builtin.include_tasks: {{file: "{role}/tasks/image.yml"}}
+      vars: {{monitoring_image_named: local/from-a-file:1}}
+    - ansible.builtin.copy: {{content: "{{{{ monitoring_image }}}}", dest: "{to}/from-a-file"}}
+"""
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_the_metrics_images_are_those_of_the_kept_digests(
+    kept: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = f"sha256:{'a' * 64}"
+    services = yaml.safe_load((ROOT / "ansible/services.yml").read_text())[0]["vars"]
+    file = tmp_path / "services.json"
+    if kept:
+        file.write_text(json.dumps({"local/pulled:1": digest, "local/from-a-file:1": digest}))
+    (tmp_path / "docker").write_text("#!/bin/sh\ncase $5 in *file*) echo '[]' ;; *) echo '[\"x@y\"]' ;; esac\n")
+    (tmp_path / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    play = tmp_path / "play.yml"
+    variables = json.dumps({**services, "image_digests_file": str(file)})
+    play.write_text(IMAGES.format(variables=variables, role=role_docs.ROLES / "monitoring", to=tmp_path))
+    argv = [program("ansible-playbook"), "-i", "localhost,", str(play)]
+    done = subprocess.run(argv, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "pulled").read_text() == ("local/pulled:1" + (f"@{digest}" if kept else ""))
+    assert (tmp_path / "from-a-file").read_text() == "local/from-a-file:1"
+    assert "services.json" not in done.stdout + done.stderr, "a file that is not there yet is no warning"

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from gpulab.common import service_images
 from gpulab.common.errors import UsageError
 from gpulab.engines import service as services
 from gpulab.engines import service_containers
@@ -33,7 +34,7 @@ ENGINE = """\
 printf '%s\\n' "$*" >> {folder}/asked
 case "$1 $2" in
   "info --format") echo '{{"ServerVersion": "28", "Architecture": "x86_64"}}' ;;
-  "image inspect") echo '{image}' ;;
+  "image inspect") case "$4" in *RepoDigests*) echo '["nginx@{digest}"]' ;; *) echo '{image}' ;; esac ;;
   "run --interactive") cat > {folder}/sent ;;
   "create --name") {create} ;;
   "compose --file") {up} ;;
@@ -42,6 +43,7 @@ case "$1 $2" in
   "logs --tail") echo "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB" ;;
 esac
 """
+DIGEST = f"sha256:{'a' * 64}"
 IMAGE = {
     "Id": "sha256:1", "Os": "linux", "Architecture": "amd64", "Created": "2026", "RootFS": {"Layers": []}, "Config": {},
 }  # fmt: skip
@@ -65,6 +67,7 @@ def engine(tmp_path: Path, runs: Path, monkeypatch: pytest.MonkeyPatch) -> Engin
     assert runs
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     monkeypatch.delenv(KEY, raising=False)
+    monkeypatch.setattr(service_images, "DIGESTS", tmp_path / "services.json")
     monkeypatch.setattr(serve_place, "machines_of", lambda nodes, *_: [n.machine for n in nodes] or [machine(0)])
     (tmp_path / "nvidia-smi").write_text("#!/bin/sh\n")
     (tmp_path / "nvidia-smi").chmod(0o755)
@@ -73,7 +76,7 @@ def engine(tmp_path: Path, runs: Path, monkeypatch: pytest.MonkeyPatch) -> Engin
     def put(up: str = "true", create: str = "true", state: str = "running 0 0") -> list[str]:
         asked = tmp_path / "asked"
         if not (tmp_path / "docker").exists():
-            told = {"image": json.dumps(IMAGE), "up": up, "create": create, "state": state}
+            told = {"image": json.dumps(IMAGE), "digest": DIGEST, "up": up, "create": create, "state": state}
             (tmp_path / "docker").write_text(ENGINE.format(folder=tmp_path, **told))
             (tmp_path / "docker").chmod(0o755)
         return asked.read_text().splitlines() if asked.exists() else []
@@ -150,7 +153,9 @@ def test_two_servers_here_have_a_port_each_and_nginx_in_front_knows_both(model: 
     assert f"listen 127.0.0.1:{made['port']};" in conf
     assert [f"server 127.0.0.1:{port} " in conf for port in ports] == [True, True]
     assert "$$http_host" in conf and "$http_host" not in conf.replace("$$", ""), "compose fills in no variable"
-    assert written["services"]["front"]["image"].startswith("docker.io/library/nginx:")
+    name, _, digest = written["services"]["front"]["image"].partition("@")
+    assert name.startswith("docker.io/library/nginx:")
+    assert digest == DIGEST, "what the engine pulled is what comes up again, whatever the tag means then"
 
 
 def test_a_container_alone_is_published_without_nginx_and_stopped_with_all_of_it(model: Path, engine: Engine) -> None:

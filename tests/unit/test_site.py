@@ -15,6 +15,7 @@ import yaml
 from gpulab.common.errors import UsageError
 from gpulab.common.paths import ROOT
 from gpulab.reports.site import make, material
+from gpulab.reports.site.anchors import dead_anchors
 from gpulab.reports.site.files import MARK, bring_up_to_date, check_target
 from gpulab.reports.site.markdown import code, plain, relinked, table
 from gpulab.reports.site.material import Material, gather
@@ -211,11 +212,23 @@ def test_a_language_that_could_not_be_built_is_built_by_the_next_one(
     made = {"en": Pages({"index.md": "# A"}, {}, "site_name: a\n")}
     with pytest.raises(UsageError, match="no such theme"):
         make.build(made, stack)  # type: ignore[arg-type]
-    program.write_text("#!/bin/sh\nmkdir html; echo built > html/index.html\n")
+    program.write_text("#!/bin/sh\nmkdir html; echo '<a href=\"#no\">built</a>' > html/index.html\n")
     assert make.build(made, stack) == []  # type: ignore[arg-type]
-    assert (tmp_path / "en/html/index.html").read_text() == "built\n"
+    assert "built" in (tmp_path / "en/html/index.html").read_text()
+    monkeypatch.setattr(make, "LANGUAGES", ["en"])
+    told = [str(failure) for failure in make.dead_links()]
+    assert [said.partition(" (cure")[0] for said in told] == ["en/index.html: #no leads to no heading"]
     program.write_text("#!/bin/sh\nexit 1\n")
     assert make.build(made, stack) == [], "nothing changed, and nothing is built"  # type: ignore[arg-type]
+    assert [str(failure) for failure in make.dead_links()] == told, "it is told as long as it is so"
+
+
+def test_a_link_to_a_heading_that_is_not_there_is_found(tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs/a.html").write_text('<h2 id="名">x</h2><a href=#名>1</a><a href="b.html#%E5%90%8D">2</a>')
+    (tmp_path / "docs/b.html").write_text('<a href="a.html#名">3</a> <a href="a.html">4</a> <a href="../none.html#x">')
+    (tmp_path / "404.html").write_text('<a href="#__skip">5</a>')
+    assert [*dead_anchors(tmp_path)] == [("docs/a.html", "b.html#%E5%90%8D")]
 
 
 def test_the_page_of_what_is_gone_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

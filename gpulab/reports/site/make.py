@@ -12,10 +12,12 @@ from filelock import FileLock
 
 from gpulab.common.console import console
 from gpulab.common.errors import UsageError
+from gpulab.common.failure import Failure
 from gpulab.common.outcome import Outcome
 from gpulab.common.paths import CACHE, ROOT, shown
 from gpulab.reports.page import PARTS
 from gpulab.reports.report import FILE as REPORT
+from gpulab.reports.site.anchors import dead_anchors
 from gpulab.reports.site.files import MARK, bring_up_to_date, check_target
 from gpulab.reports.site.lab_page import report_place
 from gpulab.reports.site.markdown import CHARTS
@@ -26,7 +28,7 @@ from gpulab.reports.site.words import LANGUAGES, Language
 from gpulab.stacks.stack import Stack, load_stack
 
 SITE = CACHE / "site"
-BUILT = "built"
+BUILT = "built"  # of a language that was: it holds the links that lead to no heading
 DRAW = ROOT / "gpulab/inside/site_charts.py"
 FIRST_PAGE = """\
 <!doctype html><html lang="en"><meta charset="utf-8"><title>GPU lab</title>
@@ -47,13 +49,21 @@ def make_site(to: str = "", *, serve: bool = False) -> Outcome:
     with FileLock(SITE / ".lock"):
         changed = build({language: pages(material, language) for language in LANGUAGES}, stack)
         bring_up_to_date(target, whole(material))
+        failures = dead_links()
     seconds = time.monotonic() - began
     said = f"{shown(target)}/index.html: {len(changed)} pages were new or changed, {seconds:.1f} s"
     if serve:
         console.print(said)
         serve_folder(target)
     data = {"site": target, "changed": changed, "seconds": round(seconds, 2)}
-    return Outcome(data, text=None if serve else said)
+    return Outcome(data, failures=failures, text=None if serve else said)
+
+
+def dead_links() -> list[Failure]:
+    """The links that lead to no heading of the pages, which were built with them all the same."""
+    lines = {lang: (SITE / lang / BUILT).read_text(encoding="utf-8").splitlines() for lang in LANGUAGES}
+    cure = "name the heading as it is"
+    return [Failure(f"{lang}/{line} leads to no heading", cure) for lang, found in lines.items() for line in found]
 
 
 def whole(material: Material) -> dict[str, str | Path]:
@@ -89,15 +99,15 @@ def build(languages: Mapping[Language, Pages], stack: Stack) -> list[str]:
         wanted: dict[str, str | Path] = {f"docs/{place}": text for place, text in made.texts.items()}
         wanted |= {f"docs/{CHARTS}/{name}.svg": pictures[name] for name in made.charts}
         wanted |= {f"docs/{STYLE}": PARTS / STYLE, f"docs/{SHIM}": PARTS / SHIM, "mkdocs.yml": made.config}
-        whole_before = (folder / BUILT).is_file()
+        before = (folder / BUILT).read_text(encoding="utf-8") if (folder / BUILT).is_file() else None
         (folder / BUILT).unlink(missing_ok=True)  # whatever ends this one, the next one sees that it did not
         changes = bring_up_to_date(folder, wanted, keep=[".cache", HTML])
         changed += [f"{language}/{name}" for name in changes.written if name.endswith(".md")]
-        if whole_before and not changes.written and not changes.removed:
-            (folder / BUILT).touch()
+        if before is not None and not changes.written and not changes.removed:
+            (folder / BUILT).write_text(before, encoding="utf-8")
             continue
         more: list[str] = []
-        if not whole_before or changes.removed or "mkdocs.yml" in changes.written:
+        if before is None or changes.removed or "mkdocs.yml" in changes.written:
             shutil.rmtree(folder / HTML, ignore_errors=True)  # Zensical leaves the pages of what is gone
             more = ["--clean"]
         running[language] = subprocess.Popen(
@@ -109,7 +119,8 @@ def build(languages: Mapping[Language, Pages], stack: Stack) -> list[str]:
             said = process.communicate()[0]
             if process.returncode:
                 raise UsageError(f"Zensical can't build the pages: {said[-1500:]}", f"look at {shown(SITE / language)}")
-            (SITE / language / BUILT).touch()
+            dead = dead_anchors(SITE / language / HTML)
+            (SITE / language / BUILT).write_text("".join(f"{page}: {link}\n" for page, link in dead), encoding="utf-8")
     finally:
         for process in running.values():
             process.kill()

@@ -18,6 +18,7 @@ from gpulab.reports.site.words import LANGUAGES, Language, Words, site_file
 
 PLAN, LABS_PAGE, STYLE, SHIM, HTML = "plan.md", "labs/index.md", "site.css", "iframe-worker.js", "html"
 CHINESE = "_CN.md"
+SLUGS = {"object": "pymdownx.slugs.slugify", "kwds": {"case": "lower"}}  # anchors as on GitHub, in Chinese, too
 HOME: Mapping[Language, str] = {"en": "README.md", "zh": "README_CN.md"}
 
 
@@ -121,7 +122,8 @@ def config(material: Material, words: Words) -> str:
             "alternate": [{"name": name, "link": f"../{lang}/index.html", "lang": lang}
                           for lang, name in LANGUAGES.items()],
         },
-        "markdown_extensions": ["tables", "toc", "pymdownx.superfences", "pymdownx.highlight", "pymdownx.details"],
+        "markdown_extensions": ["tables", {"toc": {"slugify": SLUGS}}, "pymdownx.superfences", "pymdownx.highlight",
+                                "pymdownx.details"],
     }  # fmt: skip
     return yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
 

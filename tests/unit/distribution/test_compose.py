@@ -18,6 +18,7 @@ import yaml
 
 from gpulab.common.docker import Docker
 from gpulab.common.paths import COMPOSE, ROOT, STACKS_YML
+from gpulab.common.service_images import service_image
 from gpulab.images import compose
 from gpulab.images.image import Image
 from gpulab.inside.ready import answers
@@ -186,15 +187,15 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_services_image_is_the_one_that_was_pulled_first_and_no_other(engine: Path, tmp_path: Path):
     name, file = "docker.io/grafana/grafana:12.2.1", tmp_path / "services.json"
     first, other = (f"sha256:{letter * 64}" for letter in "ab")
-    assert compose.service_image(name, Docker(), file) == name, "nothing was pulled yet"
+    assert service_image(name, Docker(), file) == name, "nothing was pulled yet"
     for digest in (first, other):
         engine.write_text(json.dumps([f"grafana/grafana@{digest}"]))
-        assert compose.service_image(name, Docker(), file) == f"{name}@{first}", "an engine refuses another"
+        assert service_image(name, Docker(), file) == f"{name}@{first}", "an engine refuses another"
     engine.unlink()
-    assert compose.service_image(name, Docker(), file) == f"{name}@{first}", "on a machine that has not pulled it"
+    assert service_image(name, Docker(), file) == f"{name}@{first}", "on a machine that has not pulled it"
     engine.write_text("[]")
-    assert compose.service_image(name, Docker(), file) == name, "it came in a file"
-    assert compose.service_image(f"{name}@{other}", Docker(), file) == f"{name}@{other}", "as docker/stacks.yml has it"
+    assert service_image(name, Docker(), file) == name, "it came in a file"
+    assert service_image(f"{name}@{other}", Docker(), file) == f"{name}@{other}", "as docker/stacks.yml has it"
 
 
 def test_images_have_names_that_a_shell_takes():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import http.server
+import json
 import shutil
 import subprocess
 import threading
@@ -16,8 +17,9 @@ import yaml
 
 from gpulab.common.errors import UsageError
 from gpulab.common.paths import STACKS_YML
+from gpulab.common.service_images import with_kept_digests
 from gpulab.hosts.bundle import RELEASES, bundle
-from gpulab.hosts.fetch import archive, fetch_keys, fetch_packages
+from gpulab.hosts.fetch import archive, fetch_images, fetch_keys, fetch_packages
 from tests.testbed.standin.packages import toolkit
 from tests.testbed.standin.repository import Repository
 
@@ -38,7 +40,8 @@ def test_every_system_gets_the_pinned_versions_from_its_own_repository(systems: 
     assert needs["sources"]["docker_engine"]["suite"] == RELEASES[system][0]
     assert system.replace(".", "") in needs["sources"]["nvidia_driver"]["uri"]
     assert {"chrony", "rsync"} <= set(needs["packages"]["base"])
-    assert needs["images"] == list(node["images"].values())
+    assert [image.partition("@")[0] for image in needs["images"]] == list(node["images"].values())
+    assert any("/nginx:" in image for image in needs["images"]), "`inv serve --replicas` needs it"
 
 
 def test_a_releases_own_signing_key_is_the_one_that_is_expected(systems: dict[str, Any]) -> None:
@@ -124,6 +127,31 @@ def test_another_distributions_archive_is_the_mirrors(systems: dict[str, Any]) -
             ["https://mirror.example/debian", "trixie"],
             ["https://mirror.example/debian", "trixie-updates"],
         ]
+
+
+def test_an_image_is_fetched_by_the_digest_that_is_kept_and_saved_under_its_tag(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file brings no digest: an engine that has it knows the image by its tag alone."""
+    known, new = "registry.example/known:1", "registry.example/new:1"
+    first, came = (f"sha256:{letter * 64}" for letter in "ab")
+    monkeypatch.setattr("gpulab.common.service_images.DIGESTS", tmp_path / "services.json")
+    (tmp_path / "services.json").write_text(json.dumps({known: first}))
+    program = tmp_path / "bin/docker"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\necho "$*" >> {tmp_path}/asked\ncase $1 in image) echo \'["x@{came}"]\' ;; esac\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    listed = with_kept_digests([known, new])
+    assert listed == [f"{known}@{first}", new]
+    assert fetch_images(listed, tmp_path) == []
+    asked = [line for line in (tmp_path / "asked").read_text().splitlines() if not line.startswith("image")]
+    assert asked == [
+        f"pull --quiet {known}@{first}", f"tag {known}@{first} {known}",
+        f"save --output {tmp_path}/registry.example_known_1.tar {known}",
+        f"pull --quiet {new}", f"save --output {tmp_path}/registry.example_new_1.tar {new}",
+    ]  # fmt: skip
+    assert with_kept_digests([new]) == [f"{new}@{came}"], "from now on"
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import io
+import json
 import os
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
@@ -68,6 +69,17 @@ def test_a_program_is_shown_beside_its_gpu_and_the_claim_beside_all(programs, in
     assert "python" not in second and "? of 80 GiB" in second
     for line in (first, second):
         assert "alice@laptop: train-sft/20261127T101112Z, 2 h 05 min" in line
+
+
+def test_a_service_is_named_as_a_service(programs, inventory):
+    labels = json.dumps({"gpulab.run": "/home/alice/lab/runs/.services/mine", "gpulab.by": "alice@laptop"})
+    claimed = f"case $1 in inspect) echo '{labels} 2026-11-27T10:11:12.123456789Z' ;; esac"
+    programs(nvidia_smi=smi("GPU-a, 4711, python, 100"), docker=claimed)
+    (found,) = top(inventory, "here", once=True).data["hosts"]
+    found["programs"] = [{**found["programs"][0], "run": "/home/alice/lab/runs/.services/mine"}]
+    said = shown([found])
+    assert "alice@laptop: service mine, " in said and "of service mine" in said
+    assert ".services" not in said
 
 
 def test_a_program_in_a_container_is_its_runs(tmp_path, programs):
