@@ -28,7 +28,7 @@ from tests.wait import wait_until
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Where no host can be made there is nothing to try, and that is said."""
     mine = [item for item in items if item.path.is_relative_to(Path(__file__).parent)]
-    missing = [tool for tool in ("dockerd", "debootstrap") if not shutil.which(tool)]
+    missing = [tool for tool in ("dockerd", "mmdebstrap") if not shutil.which(tool)]
     for item in mine:
         item.add_marker(pytest.mark.testbed)
         item.add_marker(pytest.mark.timeout(1800))  # the first one makes the hosts' images

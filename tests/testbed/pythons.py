@@ -46,7 +46,7 @@ def _python_base(version: str) -> str:
     with tempfile.TemporaryDirectory(dir=CACHE) as place:
         root = Path(place) / "root"
         root.mkdir()
-        run(["tar", "-C", str(root), "-xzf", str(tarball)])
+        run(["tar", "-C", str(root), "-xf", str(tarball)])
         copy_python(version, root)
         run(["tar", "-C", str(root), "-cf", f"{place}/root.tar", "."])
         docker("import", f"{place}/root.tar", tag)
