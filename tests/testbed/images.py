@@ -24,6 +24,8 @@ OPTIONS = (
     "--variant=minbase", "--skip=cleanup/apt/lists", "--dpkgopt=force-unsafe-io",
     '--aptopt=Acquire::Languages "none"', '--setup-hook=sed -i /-security/d "$1/etc/apt/sources.list"',
 )  # fmt: skip
+# Only on Debian is apt what every system has.
+ADDED = {"jammy": ("apt",), "noble": ("apt",)}
 # The testbed speaks for hosts only; the kernel is the machine's, so the units that manage hardware have no work.
 RECIPE = """\
 set -e
@@ -48,6 +50,7 @@ def identity(suite: str, packages: tuple[str, ...], recipe: str) -> str:
 
 def rootfs(suite: str, packages: tuple[str, ...] = BASE, recipe: str = RECIPE) -> Path:
     """The cached file system of a suite, made when its recipe is new."""
+    packages += ADDED.get(suite, ())
     tarball = CACHE / f"rootfs-{suite}-{identity(suite, packages, recipe)}.tar"
     with exclusive(tarball.name):
         if not tarball.exists():

@@ -37,9 +37,9 @@ def base_name(version: str) -> str:
 
 def _python_base(version: str) -> str:
     tag = base_name(version)
-    tarball = rootfs(DEBIAN, PACKAGES, RECIPE)
     if have(tag):
         return tag
+    tarball = rootfs(DEBIAN, PACKAGES, RECIPE)
     if version == DEBIANS_OWN:
         docker("import", str(tarball), tag)
         return tag
