@@ -30,7 +30,6 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 # The base is a part of an image's tag: every test means cpu's image on the testbed's base.
 os.environ.setdefault(OWN, base_name(python(load_stack("cpu"))))
-os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # as ./inv does: nothing is compiled at each start
 WAS_UP = pytest.StashKey[bool]()
 
 
