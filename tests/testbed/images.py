@@ -24,8 +24,9 @@ OPTIONS = (
     "--variant=minbase", "--skip=cleanup/apt/lists", "--dpkgopt=force-unsafe-io",
     '--aptopt=Acquire::Languages "none"', '--setup-hook=sed -i /-security/d "$1/etc/apt/sources.list"',
 )  # fmt: skip
-# Only on Debian is apt what every system has.
-ADDED = {"jammy": ("apt",), "noble": ("apt",)}
+# Only on Debian is apt what every system has; and bookworm would take all of Perl to say that its /usr is merged.
+ADDED = {"jammy": ("apt",), "noble": ("apt",), "bookworm": ("usr-is-merged",)}
+MERGED = "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr"
 # The testbed speaks for hosts only; the kernel is the machine's, so the units that manage hardware have no work.
 RECIPE = """\
 set -e
@@ -60,6 +61,8 @@ def rootfs(suite: str, packages: tuple[str, ...] = BASE, recipe: str = RECIPE) -
 
 def _make_rootfs(tarball: Path, suite: str, packages: tuple[str, ...], recipe: str) -> None:
     options = [*OPTIONS, f"--include={','.join(packages)}", f"--customize-hook=ROOT=$1\n{recipe}"]
+    if suite == "bookworm":
+        options.append(MERGED)
     if suite in UBUNTU:
         options += ["--components=main,universe", f"--keyring={ubuntu_keyring()}"]
     with tempfile.TemporaryDirectory(prefix=f"rootfs-{suite}-", dir=CACHE) as work:
