@@ -21,12 +21,20 @@ SHARED = "GPULAB_WARM"  # the stack and the address of another inv's: `inv rehea
 PROGRAMS = {
     "swift": "swift", "evalscope": "swift", "torchrun": "swift", "accelerate": "swift", "megatron": "megatron",
 }  # fmt: skip
+TWINS = TOOLS / "twins"
 
 
 def imports(command: Command) -> str:
     """Whose imports a step is a fork of, where it can be one; nothing for a script that needs no ms-swift."""
     own = command.argv[0] == "python" and Path(command.argv[1]).is_relative_to(TOOLS)
     return PROGRAMS.get(command.argv[0], "swift" if own else "")
+
+
+def worth_waiting(command: Command) -> bool:
+    """Whether a step needs what is imported: no script of our own does, but for a twin that is to be made. That takes a
+    second, and as a process of its own ten: of a processor that is missing where ms-swift is imported."""
+    argv = command.argv
+    return argv[0] in PROGRAMS or (Path(argv[1]) == TWINS and not Path(argv[3]).is_dir())
 
 
 class Warm:
@@ -59,8 +67,8 @@ class Warm:
         """The command as a fork; None where it needs a process of its own."""
         try:
             link = connect(self._address)
-            if command.argv[0] not in PROGRAMS and not select.select([link], [], [], 1)[0]:
-                return None  # a twin that is made already needs no ms-swift: it does not wait for it
+            if not worth_waiting(command) and not select.select([link], [], [], 1)[0]:
+                return None
             if not receive(link):
                 return None
             with held_back():  # what was begun is known of

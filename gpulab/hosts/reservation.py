@@ -70,9 +70,12 @@ def _take(name: str, docker: Docker, run: Path, image: str) -> None:
         labels = json.loads(held.stdout)
         other, who = Path(labels[RUN]), f" of {labels[BY]}" if BY in labels else ""
         if not _is_over(other):
+            ends = (
+                f"`./inv stop {other.name}` by its owner" if holder(other).startswith("service") else "wait for its end"
+            )
             raise UsageError(
                 f"{name} is in use by the {holder(other)}{who} ({other})",
-                "wait for its end, take other hosts (--limit), or share them by a queue (docs/slurm.md); of a run "
+                f"{ends}, take other hosts (--limit), or share them by a queue (docs/slurm.md); of a run "
                 f"whose record is lost: `docker rm {NAME}` there",
             )
         remove_run(docker, other)  # its host could not be asked when it ended

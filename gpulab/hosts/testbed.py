@@ -11,7 +11,7 @@ from gpulab.common.errors import UsageError
 from gpulab.common.outcome import Outcome
 from gpulab.common.paths import shown
 
-NEEDS = ("docker", "dockerd", "debootstrap")
+NEEDS = ("docker", "dockerd", "mmdebstrap")
 
 
 def testbed(*, up: str, down: bool, name: str, shared: bool, controller: bool) -> Outcome:

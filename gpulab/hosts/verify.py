@@ -112,7 +112,8 @@ def try_promises(hosts: Sequence[Host], inventory: Path, folder: Path, only: str
     """Run tests/hosts with parallel workers; what JUnit says came of it."""
     junit, log = folder / "junit.xml", folder / "pytest.log"
     # A worker spends its time waiting for ssh; more than one per processor is right, up to what sshd lets in at once.
-    workers = min(2 * len(hosts), 8, 3 * (os.cpu_count() or 1))
+    # It takes a second or two of a processor to start, longer than a few chosen checks.
+    workers = min((1 if only else 2) * len(hosts), 8, 3 * (os.cpu_count() or 1))
     argv = [
         sys.executable, "-m", "pytest", str(CHECKS), "--quiet", "--tb=short", "-p", "no:cacheprovider",
         f"--hosts={','.join(f'ansible://{host.name}' for host in hosts)}", f"--ansible-inventory={inventory}",

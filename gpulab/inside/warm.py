@@ -46,6 +46,7 @@ LOADED = {
     "megatron": {
         "swift.cli.main": (),
         "swift.megatron": ("megatron_export_main", "megatron_pretrain_main", "megatron_rlhf_main", "megatron_sft_main"),
+        "matplotlib.pyplot": (),  # every training ends with its curves
     },
 }
 SET_FIRST = {"megatron": {"CUDA_DEVICE_MAX_CONNECTIONS": "1"}}  # by the command itself, before it imports

@@ -8,7 +8,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -195,7 +195,7 @@ class Stack:
 def load_stacks() -> dict[str, Stack]:
     """Every stack of docker/stacks.yml by name, parents before children. Raises UsageError with file and line."""
     stacks: dict[str, Stack] = {}
-    file = load_as(StacksFile, STACKS_YML)
+    file = _stacks_file()
     for name, pins in file.stacks.items():
         if pins.parent and pins.parent not in stacks:
             raise fault(STACKS_YML, ["stacks", name, "from"], f"no stack {pins.parent!r} above", "write it above")
@@ -204,9 +204,19 @@ def load_stacks() -> dict[str, Stack]:
     return stacks
 
 
+def _stacks_file() -> StacksFile:
+    return _read_once(STACKS_YML, STACKS_YML.read_bytes() if STACKS_YML.is_file() else b"")
+
+
+@lru_cache(maxsize=1)
+def _read_once(path: Path, _content: bytes) -> StacksFile:
+    """Each lab that is loaded asks for its stack: what a file says is read anew when the file has changed."""
+    return load_as(StacksFile, path)
+
+
 def load_images() -> Images:
     """docker/stacks.yml `images:`. Raises UsageError with file and line."""
-    return load_as(StacksFile, STACKS_YML).images
+    return _stacks_file().images
 
 
 def load_stack(name: str) -> Stack:

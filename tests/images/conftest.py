@@ -42,7 +42,7 @@ def docker(request: pytest.FixtureRequest) -> Docker:
     """The engine with the images."""
     if request.config.getoption("--image-stack"):
         return Docker()
-    missing = [tool for tool in ("dockerd", "debootstrap") if not shutil.which(tool)]
+    missing = [tool for tool in ("dockerd", "mmdebstrap") if not shutil.which(tool)]
     if missing or os.geteuid() != 0:
         pytest.skip(
             f"building images needs root and {', '.join(missing) or 'its tools'}: see tests/testbed/packages.txt"

@@ -60,6 +60,7 @@ def test_ctrl_c_while_training(lab):
     assert not belonging(run.folder)
 
 
+@pytest.mark.usefixtures("shared")
 def test_ctrl_c_while_serving_on_another_port_because_8000_is_taken(lab):
     with socket.socket() as other:
         if is_free(8000):
@@ -116,6 +117,7 @@ def test_too_little_disk_is_said_before_anything_starts(lab, small_disk):
     assert run.record == {}
 
 
+@pytest.mark.usefixtures("shared")
 def test_a_disk_that_fills_up_while_it_runs_is_one_clear_failure(lab, small_disk):
     place = small_disk("size=200m")
     run = lab("tuners", runs=place)

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.rehearsal
 @pytest.fixture(scope="module")
 def engine() -> dict[str, str]:
     """The environment of the testbed's engine, which has the cpu stack's image."""
-    missing = [tool for tool in ("dockerd", "debootstrap") if not shutil.which(tool)]
+    missing = [tool for tool in ("dockerd", "mmdebstrap") if not shutil.which(tool)]
     if missing or os.geteuid() != 0:
         pytest.skip(f"building images needs root and {', '.join(missing)}: see tests/testbed/packages.txt")
     from tests.testbed.stack_images import built, environment

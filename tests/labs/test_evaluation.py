@@ -23,7 +23,7 @@ RIGHT = {row["question"]: row["answer"] for row in QUESTIONS}
 
 
 @pytest.fixture(autouse=True)
-def known_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def known_stack(shared: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GPULAB_RUNS", str(tmp_path / "runs"))
     monkeypatch.setattr(measure, "STACK", "cpu")
 

@@ -63,7 +63,8 @@ def inv(labs: Path, runs: Path, *words: str) -> Lab:
     return Lab(start(labs, runs, *words, stderr=subprocess.PIPE), runs)
 
 
-def test_what_is_resumed_ends_as_if_it_had_never_stopped(labs, tmp_path, request):
+@pytest.mark.usefixtures("shared")
+def test_what_is_resumed_ends_as_if_it_had_never_stopped(labs, tmp_path):
     broken = inv(labs, tmp_path / "runs", "lab", "broken", "--rehearse")
     saved = "train/checkpoint-20/trainer_state.json"
     wait_until(lambda: broken.record and (broken.folder / saved).is_file(), "step 20 is saved")
@@ -75,7 +76,6 @@ def test_what_is_resumed_ends_as_if_it_had_never_stopped(labs, tmp_path, request
     with (newest / "optimizer.pt").open("r+b") as stream:
         stream.truncate(100_000)
 
-    request.getfixturevalue("shared")
     code, out, err = inv(labs, tmp_path / "runs", "resume", "last").finish()
     assert code == 0, out + err
     assert f"train/{newest.name} is passed over: optimizer.pt is torn" in out

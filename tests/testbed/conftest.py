@@ -28,7 +28,7 @@ from tests.wait import wait_until
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Where no host can be made there is nothing to try, and that is said."""
     mine = [item for item in items if item.path.is_relative_to(Path(__file__).parent)]
-    missing = [tool for tool in ("dockerd", "debootstrap") if not shutil.which(tool)]
+    missing = [tool for tool in ("dockerd", "mmdebstrap") if not shutil.which(tool)]
     for item in mine:
         item.add_marker(pytest.mark.testbed)
         item.add_marker(pytest.mark.timeout(1800))  # the first one makes the hosts' images
@@ -73,6 +73,8 @@ class Lab:
         self.inventory = bed.inventory(variables=self.variables)
         self.whole = False
         """Whether a run of the whole site has gone well."""
+        self.ran: list[tuple[str, ...]] = []
+        """With what arguments runs went well."""
 
     def provision(self, *arguments: str, inventory: Path | None = None) -> playbook.Result:
         return playbook.run(inventory or self.inventory, *arguments)
@@ -82,6 +84,7 @@ class Lab:
         result = self.provision(*arguments)
         assert result.code == 0, result.output[-6000:]
         self.whole |= not arguments
+        self.ran.append(arguments)
         return result
 
     def verify(self, hosts: str = "all", *arguments: str) -> dict[str, str]:
@@ -158,7 +161,9 @@ def slurm_ground(repository: Repository) -> Iterator[Lab]:
 @pytest.fixture(scope="session")
 def slurm_cluster(slurm_ground: Lab) -> Lab:
     """The same with Slurm, whoever asked for it first."""
-    slurm_ground.converged("--tags", "slurm")
+    role = ("--tags", "slurm")
+    if role not in slurm_ground.ran:
+        slurm_ground.converged(*role)
     return slurm_ground
 
 

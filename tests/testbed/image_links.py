@@ -7,8 +7,13 @@ import hashlib
 import json
 import shutil
 import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from tests.testbed import engine
+from tests.testbed.bed import Testbed
 
 IMAGES = Path("image/overlay2")
 LAYERS = Path("overlay2")
@@ -65,3 +70,19 @@ def link_layer(source: Path, target: Path, chain: str) -> None:
     (target / LAYERS / "l" / short).symlink_to(f"../{folder}/diff")
     (target / CHAINS).mkdir(parents=True, exist_ok=True)
     shutil.copytree(source / CHAINS / chain, target / CHAINS / chain)
+
+
+def data_root(bed: Testbed, host: str) -> Path:
+    """Where a host's engine keeps its data, on this machine."""
+    shown = '{{range .Mounts}}{{if eq .Destination "/var/lib/docker"}}{{.Source}}{{end}}{{end}}'
+    return Path(engine.docker("inspect", "-f", shown, bed.container(host)).stdout.strip())
+
+
+@contextmanager
+def stopped(bed: Testbed, hosts: Sequence[str]) -> Iterator[None]:
+    """The hosts' engines rest meanwhile."""
+    for host in hosts:
+        bed.sh(host, "systemctl stop docker.socket docker")
+    yield
+    for host in hosts:
+        bed.sh(host, "systemctl start docker.socket docker")

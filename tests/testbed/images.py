@@ -1,4 +1,4 @@
-"""Images of real Debian and Ubuntu hosts: debootstrap, then `docker import`. No image is ever pulled."""
+"""Images of real Debian and Ubuntu hosts: mmdebstrap, then `docker import`. No image is ever pulled."""
 
 import base64
 import hashlib
@@ -18,15 +18,21 @@ BASE = (
     "iproute2", "iputils-ping", "ca-certificates", "procps", "kmod", "gpg", "gpgv",
 )  # fmt: skip
 LABINIT = Path(__file__).with_name("labinit")
-# The testbed speaks for hosts only; the kernel is the machine's, so the units that manage hardware have no work. Hosts
-# that are thrown away need not survive a power cut: dpkg does not wait for the disk.
+# Hosts that are thrown away need not survive a power cut, so dpkg does not wait for the disk; and nobody reads there
+# what a package is for, in any language. Both stay in the file system; package lists, too, as an installer leaves them.
+OPTIONS = (
+    "--variant=minbase", "--skip=cleanup/apt/lists", "--dpkgopt=force-unsafe-io",
+    '--aptopt=Acquire::Languages "none"', '--setup-hook=sed -i /-security/d "$1/etc/apt/sources.list"',
+)  # fmt: skip
+# Only on Debian is apt what every system has; and bookworm would take all of Perl to say that its /usr is merged.
+ADDED = {"jammy": ("apt",), "noble": ("apt",), "bookworm": ("usr-is-merged",)}
+MERGED = "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr"
+# The testbed speaks for hosts only; the kernel is the machine's, so the units that manage hardware have no work.
 RECIPE = """\
 set -e
 cd "$ROOT"
-sed -i '/ubuntu/{p;s/ \\([a-z]*\\) main/ \\1-updates main/}' etc/apt/sources.list
-rm -f etc/ssh/ssh_host_* etc/machine-id var/cache/apt/archives/*.deb
+rm -f etc/ssh/ssh_host_* etc/machine-id
 : > etc/machine-id
-echo force-unsafe-io > etc/dpkg/dpkg.cfg.d/testbed
 ln -sf /dev/null etc/systemd/system/systemd-udevd.service
 ln -sf /dev/null etc/systemd/system/systemd-udev-trigger.service
 ln -sf /dev/null etc/systemd/system/getty.target
@@ -45,7 +51,8 @@ def identity(suite: str, packages: tuple[str, ...], recipe: str) -> str:
 
 def rootfs(suite: str, packages: tuple[str, ...] = BASE, recipe: str = RECIPE) -> Path:
     """The cached file system of a suite, made when its recipe is new."""
-    tarball = CACHE / f"rootfs-{suite}-{identity(suite, packages, recipe)}.tar.gz"
+    packages += ADDED.get(suite, ())
+    tarball = CACHE / f"rootfs-{suite}-{identity(suite, packages, recipe)}.tar"
     with exclusive(tarball.name):
         if not tarball.exists():
             _make_rootfs(tarball, suite, packages, recipe)
@@ -53,26 +60,14 @@ def rootfs(suite: str, packages: tuple[str, ...] = BASE, recipe: str = RECIPE) -
 
 
 def _make_rootfs(tarball: Path, suite: str, packages: tuple[str, ...], recipe: str) -> None:
-    work = Path(tempfile.mkdtemp(prefix=f"rootfs-{suite}-", dir=CACHE))
-    try:
-        root = work / "root"
-        options, script = _of_distribution(suite)
-        run(
-            ["debootstrap", "--variant=minbase", f"--include={','.join(packages)}", *options, suite, str(root), *script]
-        )
-        run(["env", f"ROOT={root}", "sh", "-c", recipe])
-        run(["tar", "-C", str(root), "--one-file-system", "-czf", str(work / "rootfs.tar.gz"), "."])
-        (work / "rootfs.tar.gz").rename(tarball)
-    finally:
-        shutil.rmtree(work)
-
-
-def _of_distribution(suite: str) -> tuple[list[str], list[str]]:
-    """What debootstrap is told of a suite: options before its name, arguments after the folder."""
-    if suite in DEBIAN:
-        return [], []
-    # One script for all of Ubuntu's releases, also those that this debootstrap is too old to know.
-    return [f"--keyring={ubuntu_keyring()}", "--components=main,universe"], ["", "/usr/share/debootstrap/scripts/jammy"]
+    options = [*OPTIONS, f"--include={','.join(packages)}", f"--customize-hook=ROOT=$1\n{recipe}"]
+    if suite == "bookworm":
+        options.append(MERGED)
+    if suite in UBUNTU:
+        options += ["--components=main,universe", f"--keyring={ubuntu_keyring()}"]
+    with tempfile.TemporaryDirectory(prefix=f"rootfs-{suite}-", dir=CACHE) as work:
+        run(["env", f"TMPDIR={work}", "mmdebstrap", *options, suite, f"{work}/rootfs.tar"])
+        Path(work, "rootfs.tar").rename(tarball)
 
 
 def ubuntu_keyring() -> Path:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tests.runs import newest, record, start
+from tests.testbed.bed import Testbed
 from tests.testbed.conftest import Lab
 from tests.wait import wait_until
 
@@ -58,6 +60,12 @@ def left_on(inv: Inv, node: str) -> str:
     return "".join(
         inv.cluster.bed.sh(node, f"docker {what} -q --filter label=gpulab.job") for what in ("ps -a", "network ls")
     )
+
+
+def well(bed: Testbed, nodes: Sequence[str]) -> None:
+    """Who looked at a node while its engine rested has drained it: it is taken back."""
+    for node in nodes:
+        bed.sh(node, "/etc/slurm/gpu-lab-health")
 
 
 def finish(process: subprocess.Popen[str], timeout: float = 300) -> tuple[int, str]:

@@ -37,16 +37,16 @@ def base_name(version: str) -> str:
 
 def _python_base(version: str) -> str:
     tag = base_name(version)
-    tarball = rootfs(DEBIAN, PACKAGES, RECIPE)
     if have(tag):
         return tag
+    tarball = rootfs(DEBIAN, PACKAGES, RECIPE)
     if version == DEBIANS_OWN:
         docker("import", str(tarball), tag)
         return tag
     with tempfile.TemporaryDirectory(dir=CACHE) as place:
         root = Path(place) / "root"
         root.mkdir()
-        run(["tar", "-C", str(root), "-xzf", str(tarball)])
+        run(["tar", "-C", str(root), "-xf", str(tarball)])
         copy_python(version, root)
         run(["tar", "-C", str(root), "-cf", f"{place}/root.tar", "."])
         docker("import", f"{place}/root.tar", tag)

@@ -7,17 +7,15 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from pathlib import Path
 
 from gpulab.images.build_context import python
 from gpulab.images.image import Image
 from gpulab.stacks.stack import load_stack
 from tests.testbed import engine
 from tests.testbed.bed import Testbed
-from tests.testbed.image_links import link_image
+from tests.testbed.image_links import data_root, link_image, stopped
 from tests.testbed.paths import REPO, SOCKET, exclusive
 from tests.testbed.plugins import docker_config
 from tests.testbed.pythons import base_name, python_base
@@ -48,22 +46,6 @@ def give(bed: Testbed, hosts: Sequence[str], tag: str) -> None:
     """An image of the testbed's engine in the hosts' own."""
     with stopped(bed, hosts), ThreadPoolExecutor() as pool:
         list(pool.map(lambda host: link_image(engine.DATA, data_root(bed, host), tag), hosts))
-
-
-def data_root(bed: Testbed, host: str) -> Path:
-    """Where a host's engine keeps its data, on this machine."""
-    shown = '{{range .Mounts}}{{if eq .Destination "/var/lib/docker"}}{{.Source}}{{end}}{{end}}'
-    return Path(engine.docker("inspect", "-f", shown, bed.container(host)).stdout.strip())
-
-
-@contextmanager
-def stopped(bed: Testbed, hosts: Sequence[str]) -> Iterator[None]:
-    """The hosts' engines rest meanwhile."""
-    for host in hosts:
-        bed.sh(host, "systemctl stop docker.socket docker")
-    yield
-    for host in hosts:
-        bed.sh(host, "systemctl start docker.socket docker")
 
 
 if __name__ == "__main__":

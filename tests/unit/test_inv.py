@@ -23,6 +23,8 @@ from invoke import task
 def hello(c):
     print("hello from", __file__)
 """
+# uv makes a venv in a tenth of pip's time: for tests of what comes before or after that. The others show pip's way.
+WITH_UV = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
 # what Debian's bare Python looks like to bootstrap.py
 NO_ENSUREPIP = """
 import importlib.util as util
@@ -53,9 +55,11 @@ def clone(tmp_path: Path) -> Path:
     return home
 
 
-def inv(home: Path, *words: str, cwd: Path | None = None, path: str | None = None) -> subprocess.CompletedProcess[str]:
+def inv(
+    home: Path, *words: str, cwd: Path | None = None, path: str | None = None, name: str = "inv"
+) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, **({"PATH": path} if path else {})}
-    return subprocess.run([home / "inv", *words], cwd=cwd, env=env, capture_output=True, text=True, check=False)
+    return subprocess.run([home / name, *words], cwd=cwd, env=env, capture_output=True, text=True, check=False)
 
 
 def test_the_first_call_installs_and_the_second_does_not(clone):
@@ -69,7 +73,7 @@ def test_the_first_call_installs_and_the_second_does_not(clone):
 
 def test_it_works_from_any_directory_and_through_a_link(clone, tmp_path):
     (tmp_path / "link").symlink_to(clone / "inv")
-    done = subprocess.run([tmp_path / "link", "hello"], cwd="/", capture_output=True, text=True, check=False)
+    done = inv(tmp_path, "hello", cwd=Path("/"), path=WITH_UV, name="link")
     assert done.returncode == 0, done.stderr
     assert str(clone / "tasks.py") in done.stdout
 
@@ -92,10 +96,10 @@ def test_a_venv_whose_python_is_gone_is_told_with_the_cure(clone):
 
 
 def test_a_stale_lock_is_installed_anew(clone):
-    inv(clone, "hello")
+    inv(clone, "hello", path=WITH_UV)
     with (clone / "gpulab/control.lock").open("a") as lock:
         lock.write("# changed\n")
-    assert "installing the lab's tools" in inv(clone, "hello").stderr
+    assert "installing the lab's tools" in inv(clone, "hello", path=WITH_UV).stderr
     assert inv(clone, "hello").stderr == ""
 
 
@@ -107,7 +111,7 @@ def test_an_interrupted_install_begins_anew(clone):
     os.killpg(install.pid, signal.SIGKILL)
     install.wait()
     assert not (clone / ".venv/installed.lock").exists()
-    done = inv(clone, "hello")
+    done = inv(clone, "hello", path=WITH_UV)
     assert done.returncode == 0, done.stderr
 
 
@@ -161,8 +165,7 @@ def test_without_any_python_it_says_what_to_install(clone, tmp_path):
 
 
 def test_uv_is_used_where_it_is_on_the_machine(clone):
-    uv = Path(sys.executable).parent
-    done = inv(clone, "hello", path=f"{uv}:{os.environ['PATH']}")
+    done = inv(clone, "hello", path=WITH_UV)
     assert done.returncode == 0, done.stderr
     assert not list((clone / ".venv").glob("lib/python*/site-packages/pip")), "uv makes venvs without pip"
 

@@ -98,12 +98,8 @@ IMAGES = """\
   gather_facts: false
   vars: {variables}
   tasks:
-    - ansible.builtin.include_tasks: {{file: "{role}/tasks/image.yml"}}
-      vars: {{monitoring_image_named: local/pulled:1}}
-    - ansible.builtin.copy: {{content: "{{{{ monitoring_image }}}}", dest: "{to}/pulled"}}
-    - ansible.builtin.include_tasks: {{file: "{role}/tasks/image.yml"}}
-      vars: {{monitoring_image_named: local/from-a-file:1}}
-    - ansible.builtin.copy: {{content: "{{{{ monitoring_image }}}}", dest: "{to}/from-a-file"}}
+    - ansible.builtin.include_role: {{name: monitoring, tasks_from: grafana}}
+    - ansible.builtin.include_role: {{name: monitoring, tasks_from: gpu}}
 """
 
 
@@ -111,20 +107,28 @@ IMAGES = """\
 def test_the_metrics_images_are_those_of_the_kept_digests(
     kept: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """An engine that has an image from a file knows no digest of it."""
     digest = f"sha256:{'a' * 64}"
-    services = yaml.safe_load((ROOT / "ansible/services.yml").read_text())[0]["vars"]
+    pulled, loaded = "registry.example/pulled:1", "registry.example/loaded:1"
     file = tmp_path / "services.json"
     if kept:
-        file.write_text(json.dumps({"local/pulled:1": digest, "local/from-a-file:1": digest}))
-    (tmp_path / "docker").write_text("#!/bin/sh\ncase $5 in *file*) echo '[]' ;; *) echo '[\"x@y\"]' ;; esac\n")
+        file.write_text(json.dumps({pulled: digest, loaded: digest}))
+    (tmp_path / "docker").write_text("#!/bin/sh\ncase $5 in *loaded*) echo '[]' ;; *) echo '[\"x@y\"]' ;; esac\n")
     (tmp_path / "docker").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    told = {
+        "image_digests_file": str(file), "monitoring_grafana_image": pulled, "monitoring_gpu_image": loaded,
+        "monitoring_address": "127.0.0.1", "monitoring_host": "localhost",
+    }  # fmt: skip
+    services = yaml.safe_load((ROOT / "ansible/services.yml").read_text())[0]["vars"]
     play = tmp_path / "play.yml"
-    variables = json.dumps({**services, "image_digests_file": str(file)})
-    play.write_text(IMAGES.format(variables=variables, role=role_docs.ROLES / "monitoring", to=tmp_path))
-    argv = [program("ansible-playbook"), "-i", "localhost,", str(play)]
+    play.write_text(IMAGES.format(variables=json.dumps({**services, **told})))
+    argv = [program("ansible-playbook"), "-i", "localhost,", "--check", "--diff", str(play)]
     done = subprocess.run(argv, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert (tmp_path / "pulled").read_text() == ("local/pulled:1" + (f"@{digest}" if kept else ""))
-    assert (tmp_path / "from-a-file").read_text() == "local/from-a-file:1"
+    units = done.stdout.splitlines()
+    (page,) = [line for line in units if pulled in line]
+    (exporter,) = [line for line in units if loaded in line]
+    assert page.split()[-1] == (f"{pulled}@{digest}" if kept else pulled), "the dashboard's unit"
+    assert exporter.split()[-1] == loaded, "the exporter's unit"
     assert "services.json" not in done.stdout + done.stderr, "a file that is not there yet is no warning"

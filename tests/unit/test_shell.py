@@ -55,10 +55,10 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., lis
     (tmp_path / "nvidia-smi").write_text("#!/bin/sh\n")
     (tmp_path / "nvidia-smi").chmod(0o755)
 
-    def put(create: str = "true", status: int = 5, error: str = "") -> list[str]:
+    def put(create: str = "true", status: int = 5, error: str = "", held: str = "") -> list[str]:
         asked = tmp_path / "asked"
         if not (tmp_path / "docker").exists():
-            told = {"image": json.dumps(IMAGE), "held": json.dumps(HELD), "status": status, "error": error}
+            told = {"image": json.dumps(IMAGE), "held": held or json.dumps(HELD), "status": status, "error": error}
             (tmp_path / "docker").write_text(ENGINE.format(folder=tmp_path, create=create, **told))
             (tmp_path / "docker").chmod(0o755)
         return asked.read_text().splitlines() if asked.exists() else []
@@ -153,6 +153,13 @@ def test_a_host_that_another_uses_opens_no_shell_and_says_whose_it_is(engine, ho
     with pytest.raises(UsageError, match="gpu1 is in use by the run train-x/20261127T101112Z of alice@laptop"):
         open_shell("train", "", "gpus.ini", "gpu1", 0, ["true"])
     assert not [line for line in engine() if line.startswith(OPENS)]
+
+
+def test_a_host_that_serves_says_which_service_has_it_and_who_stops_it(engine, host):
+    engine(create=TAKEN, held=json.dumps({"gpulab.run": "/elsewhere/runs/.services/mine"}))
+    with pytest.raises(UsageError, match="in use by the service mine ") as told:
+        open_shell("train", "", "gpus.ini", "gpu1", 0, ["true"])
+    assert told.value.failures[0].cure.startswith("`./inv stop mine` by its owner, take other hosts")
 
 
 def test_a_container_that_the_engine_cannot_start_is_told_with_the_cure(engine, host):

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from gpulab.common.processes import MARK, belonging, stop
-from gpulab.engines.warm import Warm, imports
+from gpulab.engines.warm import Warm, imports, worth_waiting
 from gpulab.lab.step import Ready
 from gpulab.plan.plan import TOOLS, Command
 from tests.wait import wait_until
@@ -223,3 +223,13 @@ def test_which_steps_are_forked(tmp_path):
     assert imports(Command("a", ("python", str(TOOLS / "twins"), "qwen3"), *folder)) == "swift"
     assert not imports(Command("a", ("python", "chat.py"), *folder)), "it needs no ms-swift"
     assert not imports(Command("a", ("python", "-c", "pass"), *folder))
+
+
+def test_what_is_not_made_yet_waits_for_the_imports_and_what_is_made_does_not(tmp_path):
+    folder = (tmp_path, tmp_path / "out", os.environ)
+    twin = Command("twin", ("python", str(TOOLS / "twins"), "qwen3", str(tmp_path / "Qwen3-0.6B")), *folder)
+    assert worth_waiting(Command("a", ("swift", "sft", "train.yaml"), *folder))
+    assert worth_waiting(twin)
+    (tmp_path / "Qwen3-0.6B").mkdir()
+    assert not worth_waiting(twin)
+    assert not worth_waiting(Command("a", ("python", str(TOOLS / "deploy.py"), "x", "y"), *folder))

@@ -75,22 +75,36 @@ def twin(planned, environment):
     return planned.model
 
 
-def make_twin(environment, family, made):
-    line = ["python", ROOT / "gpulab/inside/twins", family, made, "--speaks", DATA]
-    subprocess.run(line, env=environment, check=True, timeout=600)
-    return made
+TWINS = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from gpulab.inside.twins.make import make
+for family, folder in zip(sys.argv[3::2], sys.argv[4::2]):
+    make(family, Path(folder), Path(sys.argv[2]))
+"""
 
 
 @pytest.fixture(scope="module")
-def experts(environment, tmp_path_factory):
-    """A twin with experts, which the lab has none of."""
-    return make_twin(environment, "qwen3_moe", tmp_path_factory.mktemp("twins") / "Qwen3-30B-A3B")
+def mixtures(environment, tmp_path_factory):
+    """Two twins, which the lab has not: both by one process, for its imports take longer."""
+    made = tmp_path_factory.mktemp("twins")
+    folders = {"qwen3_moe": made / "Qwen3-30B-A3B", "deepseek_v3": made / "DeepSeek-V3"}
+    words = [str(word) for family in folders.items() for word in family]
+    subprocess.run(["python", "-c", TWINS, ROOT, DATA, *words], env=environment, check=True, timeout=600)
+    return folders
 
 
 @pytest.fixture(scope="module")
-def latent(environment, tmp_path_factory):
+def experts(mixtures):
+    """A twin with experts."""
+    return mixtures["qwen3_moe"]
+
+
+@pytest.fixture(scope="module")
+def latent(mixtures):
     """A twin with latent attention, its first layer without experts."""
-    return make_twin(environment, "deepseek_v3", tmp_path_factory.mktemp("twins") / "DeepSeek-V3")
+    return mixtures["deepseek_v3"]
 
 
 @pytest.fixture(scope="module")

@@ -39,7 +39,7 @@ def test_a_check_changes_nothing_and_says_what_would(slurm_ground: Lab) -> None:
 
 
 def test_every_promise_is_kept(cluster: Lab) -> None:
-    outcomes = cluster.verify("all", "-k", "test_slurm")
+    outcomes = cluster.verify("all", "-k", "test_slurm", "-n", "0")
     assert failed(outcomes) == set()
     assert outcomes["slurm.srun@head"] == outcomes["slurm.gpus@node2"] == outcomes["slurm.munge@node2"] == "passed"
 
@@ -61,13 +61,13 @@ def test_drift_is_noticed_told_exactly_and_repaired(cluster: Lab) -> None:
     for breakage in SLURM:
         cluster.bed.sh(breakage.host, breakage.script)
     wait_until(lambda: "*" in state(cluster, "node2").split()[0], "the controller misses node2", 60)
-    assert failed(cluster.verify("all", "-k", "test_slurm")) == set().union(*(b.failing for b in SLURM))
+    assert failed(cluster.verify("all", "-k", "test_slurm", "-n", "0")) == set().union(*(b.failing for b in SLURM))
     told = cluster.converged(*ROLE, "--check", "--diff")
     for host in ("head", *NODES):
         expected = {task for b in SLURM if b.host == host for task in b.reported_by}
         assert {task for task in told.changed(host) if "Restart" not in task} == expected, host
     cluster.converged(*ROLE)
-    assert failed(cluster.verify("all", "-k", "test_slurm")) == set()
+    assert failed(cluster.verify("all", "-k", "test_slurm", "-n", "0")) == set()
 
 
 @pytest.mark.parametrize("sickness", SICK_NODES, ids=lambda s: s.reason)
@@ -78,7 +78,7 @@ def test_a_sick_node_is_drained_with_the_reason_and_comes_back(cluster: Lab, sic
         number = cluster.bed.sh("head", "sbatch --parsable --output=/dev/null --wrap=true").strip()
         wait_until(lambda: state(cluster, "node1").startswith("drain"), "node1 is drained", 30)
         assert sickness.reason in state(cluster, "node1")
-        assert "slurm.health@node1" in failed(cluster.verify("all", "-k", "test_the_node_is_well"))
+        assert "slurm.health@node1" in failed(cluster.verify("node1", "-k", "test_the_node_is_well", "-n", "0"))
         cluster.bed.sh("head", f"scancel {number}")
     finally:
         cluster.bed.sh("node1", sickness.undo)
@@ -132,9 +132,8 @@ def test_a_job_is_kept_to_its_processors_memory_and_gpus(cluster: Lab) -> None:
         told = cluster.bed.sh("head", srun.format('python3 -c "bytearray(400 << 20)"'), check=False)
         assert "Out Of Memory" in told
     finally:
+        # The cgroups are taken back by the next run of the role, see below.
         cluster.bed.sh("node1", "for gpu in 0 1; do rm /dev/nvidia$gpu; mv /dev/was$gpu /dev/nvidia$gpu; done")
-        cluster.converged(*ROLE)
-    wait_until(lambda: state(cluster, "node1").split()[0] == "idle", "node1 is there again", 30)
 
 
 def test_a_release_that_the_controller_does_not_understand_is_refused(cluster: Lab) -> None:
@@ -154,6 +153,7 @@ def test_who_used_what_is_kept_from_the_day_it_is_switched_on(cluster: Lab) -> N
     """With slurmdbd and MariaDB, on a cluster that ran without; it stays on for the scenarios that follow."""
     account = ("--extra-vars", '{"slurm_accounting": true}')
     cluster.converged(*ROLE, *account)
+    assert "ProctrackType=proctrack/linuxproc" in cluster.bed.sh("head", "cat /etc/slurm/slurm.conf")
     assert cluster.converged(*ROLE, *account).changed("head") == []
     wait_until(lambda: state(cluster, "node1").split()[0] == "idle", "node1 is there again", 30)
     number = cluster.bed.sh("head", "su - lab -c 'sbatch --wait --parsable --gpus=1 --output=/dev/null --wrap=true'")

@@ -13,7 +13,7 @@ from gpulab.images.image import Image
 from gpulab.stacks.stack import load_stack
 from tests.testbed.conftest import WITHOUT_DRIVER, Lab
 from tests.testbed.engine import docker
-from tests.testbed.jobs import NODES, Inv, finish, left_on
+from tests.testbed.jobs import NODES, Inv, finish, left_on, well
 from tests.testbed.standin.swift_image import stand_in
 from tests.wait import wait_until
 
@@ -22,7 +22,8 @@ SLOW = ("--set", "train.max_steps=600")  # a minute, long enough to be disturbed
 
 @pytest.fixture(scope="module")
 def cluster(slurm_cluster: Lab) -> Lab:
-    stand_in(slurm_cluster.bed, NODES, Image(load_stack("cpu")).tag, "/srv/gpulab")
+    stand_in(slurm_cluster.bed, NODES, Image(load_stack("cpu")).tag)
+    well(slurm_cluster.bed, NODES)
     return slurm_cluster
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.testbed.conftest import Lab
-from tests.testbed.jobs import NODES, Inv, finish
+from tests.testbed.jobs import NODES, Inv, finish, well
 from tests.testbed.paths import REPO
 from tests.testbed.stack_images import built, give
 
@@ -21,6 +21,7 @@ def cluster(slurm_cluster: Lab) -> Lab:
     slurm_cluster.bed.sh("head", "usermod --append --groups docker lab")
     slurm_cluster.converged("--tags", "slurm", "--extra-vars", json.dumps({"slurm_nodes": ALL}))
     give(slurm_cluster.bed, ALL, built("cpu"))
+    well(slurm_cluster.bed, ALL)
     return slurm_cluster
 
 

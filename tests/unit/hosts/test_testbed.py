@@ -18,7 +18,7 @@ def test_wrong_usage_names_what_is_right(up: str, down: bool) -> None:
 
 def test_a_machine_without_the_programs_says_which(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
-    with pytest.raises(UsageError, match="debootstrap") as error:
+    with pytest.raises(UsageError, match="mmdebstrap") as error:
         hosts.testbed(up="1", down=False, name="none", shared=False, controller=False)
     assert "packages.txt" in error.value.cure
 

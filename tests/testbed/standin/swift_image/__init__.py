@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.testbed.bed import Testbed
+from tests.testbed.image_links import data_root, link_image, stopped
 
 NEEDS = ("python3-yaml", "python3-pydantic")
 FILES = (
@@ -33,12 +34,11 @@ tar -c {excluded} {files} -C /opt/image usr tmp |
 """
 
 
-def stand_in(bed: Testbed, hosts: Sequence[str], tag: str, shared: str) -> None:
-    """Put the stand-in onto the hosts under a stack's tag; it passes from the first to the others by `shared`."""
+def stand_in(bed: Testbed, hosts: Sequence[str], tag: str) -> None:
+    """Put the stand-in onto the hosts under a stack's tag; the others have the first one's files."""
     first, *others = hosts
     excluded = " ".join(f"--exclude={shlex.quote(pattern)}" for pattern in NOT)
     bed.sh(first, MAKE.format(swift=SWIFT.read_text(), excluded=excluded, files=" ".join(FILES), tag=tag))
-    bed.sh(first, f"docker save --output {shared}/image.tar {tag}")
-    for other in others:
-        bed.sh(other, f"docker load --quiet --input {shared}/image.tar")
-    bed.sh(first, f"rm {shared}/image.tar")
+    with stopped(bed, others):
+        for other in others:
+            link_image(data_root(bed, first), data_root(bed, other), tag)
