@@ -46,7 +46,7 @@ chmod 440 etc/sudoers.d/*
 
 def identity(suite: str, packages: tuple[str, ...], recipe: str) -> str:
     """12 hex digits of what a file system is made of."""
-    return hashlib.sha256("\n".join([suite, *packages, recipe]).encode()).hexdigest()[:12]
+    return hashlib.sha256("\n".join([suite, *packages, *OPTIONS, recipe]).encode()).hexdigest()[:12]
 
 
 def rootfs(suite: str, packages: tuple[str, ...] = BASE, recipe: str = RECIPE) -> Path:
