@@ -28,8 +28,8 @@ UNKNOWN = 60
 # As ./inv does, for a pytest that it did not start: of this process, and of those that tests start.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
-# A thread of torch's that waits for another spins, unless told not to: more processes than processors, as here, and a
-# training step takes twelve times the processor time (477 ms and 40). What is computed is the same.
+# A thread of torch's that waits for another spins, unless told not to: with more processes than processors, as here, a
+# step of two threads takes many times the processor time. What is computed is the same.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # The base is a part of an image's tag: every test means cpu's image on the testbed's base.
 os.environ.setdefault(OWN, base_name(python(load_stack("cpu"))))
