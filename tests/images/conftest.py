@@ -6,8 +6,6 @@ pytest tests/images                            cpu's, built by the testbed's eng
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -16,6 +14,7 @@ from gpulab.common.docker import Docker
 from gpulab.images.image import Image
 from gpulab.stacks.stack import load_stack
 from tests.images.box import Box, box
+from tests.testbed import engine
 
 UNASKED = "cpu"
 
@@ -42,11 +41,8 @@ def docker(request: pytest.FixtureRequest) -> Docker:
     """The engine with the images."""
     if request.config.getoption("--image-stack"):
         return Docker()
-    missing = [tool for tool in ("dockerd", "mmdebstrap") if not shutil.which(tool)]
-    if missing or os.geteuid() != 0:
-        pytest.skip(
-            f"building images needs root and {', '.join(missing) or 'its tools'}: see tests/testbed/packages.txt"
-        )
+    if reason := engine.lacking("building images needs"):
+        pytest.skip(reason)
     from tests.testbed.stack_images import built, environment
 
     built(UNASKED)

@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 import os
-import shutil
 import signal
 import subprocess
 import tarfile
@@ -21,6 +20,7 @@ from gpulab.images.image import Image
 from gpulab.stacks.stack import load_stack
 from tests.labs.conftest import ROOT
 from tests.runs import start
+from tests.testbed.engine import lacking
 
 pytestmark = pytest.mark.rehearsal
 
@@ -28,9 +28,8 @@ pytestmark = pytest.mark.rehearsal
 @pytest.fixture(scope="module")
 def engine() -> dict[str, str]:
     """The environment of the testbed's engine, which has the cpu stack's image."""
-    missing = [tool for tool in ("dockerd", "mmdebstrap") if not shutil.which(tool)]
-    if missing or os.geteuid() != 0:
-        pytest.skip(f"building images needs root and {', '.join(missing)}: see tests/testbed/packages.txt")
+    if reason := lacking("building images needs"):
+        pytest.skip(reason)
     from tests.testbed.stack_images import built, environment
 
     built("cpu")

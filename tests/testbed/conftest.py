@@ -4,8 +4,6 @@ The scenarios of a file build on one another, in the file's order.
 """
 
 import json
-import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.testbed import Node, Testbed, breakages, playbook
+from tests.testbed import Node, Testbed, breakages, engine, playbook
 from tests.testbed.on_nodes import Nodes, beats, on_hosts
 from tests.testbed.paths import REPO
 from tests.testbed.standin import image, swift_image
@@ -28,12 +26,11 @@ from tests.wait import wait_until
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Where no host can be made there is nothing to try, and that is said."""
     mine = [item for item in items if item.path.is_relative_to(Path(__file__).parent)]
-    missing = [tool for tool in ("dockerd", "mmdebstrap") if not shutil.which(tool)]
+    reason = engine.lacking("real hosts need")
     for item in mine:
         item.add_marker(pytest.mark.testbed)
         item.add_marker(pytest.mark.timeout(1800))  # the first one makes the hosts' images
-        if missing or os.geteuid() != 0:
-            reason = f"real hosts need root and {', '.join(missing) or 'its tools'}: see tests/testbed/packages.txt"
+        if reason:
             item.add_marker(pytest.mark.skip(reason=reason))
 
 
@@ -71,8 +68,6 @@ class Lab:
         self.repository = repository
         self.variables = stand_ins(url, repository) | {"registry_host": bed.nodes[-1].name}
         self.inventory = bed.inventory(variables=self.variables)
-        self.whole = False
-        """Whether a run of the whole site has gone well."""
         self.ran: list[tuple[str, ...]] = []
         """With what arguments runs went well."""
 
@@ -83,7 +78,6 @@ class Lab:
         """Provision, and insist that it went well."""
         result = self.provision(*arguments)
         assert result.code == 0, result.output[-6000:]
-        self.whole |= not arguments
         self.ran.append(arguments)
         return result
 
@@ -135,7 +129,7 @@ def hosts(repository: Repository) -> Iterator[Lab]:
 @pytest.fixture(scope="session")
 def provisioned(hosts: Lab) -> Lab:
     """The same hosts after a run that went well, and with the image that gpu1 is measured in."""
-    if not hosts.whole:
+    if () not in hosts.ran:  # the whole site
         hosts.converged()
     hosts.bed.sh("gpu1", breakages.HEALTHY)
     return hosts

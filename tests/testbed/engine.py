@@ -4,6 +4,7 @@ It never touches an engine that is already on the machine, and stops only what i
 """
 
 import os
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -14,7 +15,16 @@ from tests.wait import wait_until
 PIDFILE = RUNTIME / "dockerd.pid"
 LOG = CACHE / "dockerd.log"
 DATA = CACHE / "engine"
+TOOLS = ("dockerd", "mmdebstrap")
 INOTIFY, ENOUGH_INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances"), 1024
+
+
+def lacking(what: str) -> str:
+    """Why this machine has no engine for `what` ("real hosts need"); empty where it has."""
+    tools = [tool for tool in TOOLS if not shutil.which(tool)]
+    if not tools and os.geteuid() == 0:
+        return ""
+    return f"{what} root and {', '.join(tools) or 'its tools'}: see tests/testbed/packages.txt"
 
 
 def docker(

@@ -100,21 +100,10 @@ def hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[ComputeNode]:
     ]
     told = {"HF_HOME": "/srv/gpulab/models/hf"}
     nodes = [
-        ComputeNode(
-            host,
-            machine(2, host.name),
-            "1007:2000",
-            tmp_path / "srv",
-            told,
-            100.0,
-            64,
-            "eth0",
-            host.address,
-            False,
-            0.0,
-        )
+        ComputeNode(host, machine(2, host.name), "1007:2000", tmp_path / "srv", told, 100.0, 64, "eth0", host.address,
+                    False, 0.0)
         for host in of
-    ]
+    ]  # fmt: skip
     monkeypatch.setattr(
         serve_place, "compute_nodes_for",
         lambda needs, engine, inventory, limit, count, stacks: nodes[:count] if inventory else [],
