@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import IO
+from io import BufferedReader
 
 from rich.table import Table
 
@@ -30,7 +30,7 @@ class ImageSet:
     """The images and the stream that holds them all; `size` of the stream where it is known."""
 
     images: Sequence[Held]
-    stream: Callable[[], AbstractContextManager[IO[bytes]]]
+    stream: Callable[[], AbstractContextManager[BufferedReader]]
     size: int | None = None
     check: Callable[[], None] = field(default=lambda: None)
     """Called before anything is sent."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from dataclasses import asdict
-from typing import IO
+from io import BufferedReader
 
 from gpulab.common.errors import UsageError
 from gpulab.common.outcome import Outcome
@@ -34,7 +34,7 @@ def load(file: str, *, hosts: str, limit: str) -> Outcome:
 def image_set_of(tarball: Tarball) -> ImageSet:
     """The tarball as something to send."""
 
-    def stream() -> AbstractContextManager[IO[bytes]]:
+    def stream() -> AbstractContextManager[BufferedReader]:
         return tarball.path.open("rb")
 
     def check() -> None:

@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from io import BufferedReader
 from typing import IO, Any, cast
 
 import psutil
@@ -20,7 +21,7 @@ CHUNK = 1 << 20
 
 
 @contextmanager
-def saving(docker: Docker, tags: Sequence[str], squeeze: bool) -> Iterator[IO[bytes]]:
+def saving(docker: Docker, tags: Sequence[str], squeeze: bool) -> Iterator[BufferedReader]:
     """`docker save` as a stream, gzipped where asked. Raises UsageError when it failed."""
     with (
         tempfile.TemporaryFile() as said,
@@ -36,7 +37,7 @@ def saving(docker: Docker, tags: Sequence[str], squeeze: bool) -> Iterator[IO[by
 
 
 @contextmanager
-def gzipped(source: IO[bytes]) -> Iterator[IO[bytes]]:
+def gzipped(source: BufferedReader) -> Iterator[BufferedReader]:
     """A stream, smaller. Raises UsageError when gzip failed."""
     program = "pigz" if pigz() else "gzip"
     with _process([program, "-1"], stdin=source, stdout=subprocess.PIPE) as gzip:
@@ -46,7 +47,7 @@ def gzipped(source: IO[bytes]) -> Iterator[IO[bytes]]:
             raise UsageError(f"{program} ended with {gzip.returncode}", "write a .tar, uncompressed")
 
 
-def loading(docker: Docker, source: IO[bytes], watch: Callable[[int], None]) -> None:
+def loading(docker: Docker, source: BufferedReader, watch: Callable[[int], None]) -> None:
     """Feed `docker load` from `source`. Raises UsageError when it failed."""
     given = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL}
     with (
@@ -72,9 +73,9 @@ def following(docker: Docker, *words: str, watch: Callable[[str], None]) -> tupl
         return command.wait(), _text(said)
 
 
-def chunks(source: IO[bytes]) -> Iterator[bytes]:
-    """A stream in pieces."""
-    while chunk := source.read(CHUNK):
+def chunks(source: BufferedReader) -> Iterator[bytes]:
+    """A stream in pieces. One call of the system each: between two of them Python hears a signal."""
+    while chunk := source.read1(CHUNK):
         yield chunk
 
 
@@ -83,9 +84,9 @@ def pigz() -> bool:
     return shutil.which("pigz") is not None
 
 
-def out_of(process: subprocess.Popen[bytes]) -> IO[bytes]:
+def out_of(process: subprocess.Popen[bytes]) -> BufferedReader:
     """What it writes: it was started with a pipe."""
-    return cast("IO[bytes]", process.stdout)
+    return cast("BufferedReader", process.stdout)
 
 
 @contextmanager

@@ -15,8 +15,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
-from typing import IO
 
 from gpulab.common.errors import UsageError
 from gpulab.common.files import write_atomically
@@ -127,7 +127,7 @@ def draft(path: Path) -> Iterator[Path]:
 
 
 def write(
-    path: Path, source: AbstractContextManager[IO[bytes]], images: Iterable[Found], watch: Callable[[int], None]
+    path: Path, source: AbstractContextManager[BufferedReader], images: Iterable[Found], watch: Callable[[int], None]
 ) -> Tarball:
     """Write what `source` gives, and the file beside it: the whole pair, or nothing. Raises UsageError."""
     digest = hashlib.sha256()
