@@ -7,6 +7,7 @@ import json
 import os
 import re
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from testinfra.utils.ansible_runner import AnsibleRunner
 from tests.hosts.check import not_tried
 
 REPO = Path(__file__).resolve().parents[2]
+LONGEST_SOCKET_FOLDER = 50  # of the 108 characters of a socket's path ssh adds 58
 # What every role takes where the inventory says nothing; what is made of other variables is left to the checks.
 DEFAULTS = {
     name: value
@@ -31,6 +33,12 @@ DEFAULTS = {
 def pytest_configure(config: pytest.Config) -> None:
     # Much of what was promised only root can see.
     os.environ["ANSIBLE_BECOME"] = "true"
+    # testinfra keeps a connection for all checks of a host only where this folder is there. Ansible makes it where it
+    # connects by itself, not by mitogen.
+    sockets = Path("~/.ansible/cp").expanduser()
+    with suppress(OSError):  # each check may log in anew
+        if len(str(sockets)) < LONGEST_SOCKET_FOLDER:
+            sockets.mkdir(mode=0o700, parents=True, exist_ok=True)
     # testinfra asks `ansible-inventory`, which lies beside the Python that runs this.
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     config.addinivalue_line("markers", "check(name, cure): the check's name, and what to do when it fails")

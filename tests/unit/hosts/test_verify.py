@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from gpulab.common.paths import ROOT
 from gpulab.hosts import trust, verify
 from gpulab.hosts.ansible import environment
+from gpulab.hosts.inventory import load_hosts
 from gpulab.hosts.verify import EVERYONE, Result, bad, cure_of, read_junit, unexplained
 from tests.unit.hosts.conftest import Sshd
 
@@ -111,6 +113,18 @@ def test_where_no_check_is_meant_it_says_how_one_is(sshd: Sshd, monkeypatch: pyt
     monkeypatch.setattr(verify, "ROOT_WITHOUT_ASKING", "true")
     (failure,) = verify.verify(str(inventory), limit="", only="nosuch").failures
     assert "no check was carried out" in failure.line and failure.cure.startswith("--only nosuch:")
+
+
+def test_all_checks_of_a_host_share_one_login(sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also for a user for whom Ansible has made no folder of connections yet."""
+    inventory = sshd.inventory()
+    trust.trust(str(inventory), limit="", yes=True, forget=[])
+    with tempfile.TemporaryDirectory() as home:  # a socket's path must be short
+        monkeypatch.setenv("HOME", home)
+        results = verify.try_promises(load_hosts(str(inventory)), inventory, tmp_path, only="base")
+        subprocess.run(["pkill", "--full", f"{home}/.ansible/cp/"], check=False)
+    log = (sshd.folder / "sshd.log").read_text()
+    assert len(results) > 5 and log.count("Accepted publickey") == 1, log
 
 
 def test_every_check_is_broken_by_some_scenario() -> None:
