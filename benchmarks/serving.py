@@ -35,6 +35,9 @@ from gpulab.plan.machine import this_machine
 from gpulab.runs.serve_place import STACKS, STACKS_ON_CPU
 from gpulab.stacks.stack import load_stack
 
+# ms-swift turns vLLM's statistics off, on which our /metrics and `vllm serve` stand: both servers count.
+COUNTS = {"vllm": ("--vllm_engine_kwargs", '{"disable_log_stats": false}')}
+
 
 def tokens(url: str, model: str, length: int) -> int:
     """The tokens of one answer."""
@@ -92,7 +95,8 @@ def main() -> None:
         words += ["--vllm_enforce_eager", "true", "--vllm_max_model_len", "2048"] if args.backend == "vllm" else []
         began = time.monotonic()
         hand = subprocess.Popen(
-            [stack.bin / "swift", "deploy", *words, "--served_model_name", "hand", "--port", str(port)],
+            [stack.bin / "swift", "deploy", *words, *COUNTS.get(args.backend, ()), "--served_model_name", "hand",
+             "--port", str(port)],
             cwd=place, env=stack_environment(stack, own), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -9,7 +10,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 ID = re.compile(r"""\s(?:id|name)=(?:"([^"]*)"|([^\s">]+))""")
-HREF = re.compile(r"""\shref=(?:"([^"]*)"|([^\s">]+))""")
+HREF = re.compile(r"""\shref=(?:"([^"]*#[^"]*)"|([^\s">]*#[^\s">]+))""")
 NOT_FOUND = "404.html"  # the builder's own
 
 
@@ -23,8 +24,10 @@ def dead_anchors(folder: Path) -> Iterator[tuple[str, str]]:
     for page in sorted(page for page in folder.rglob("*.html") if page.name != NOT_FOUND):
         for quoted, bare in dict.fromkeys(HREF.findall(page.read_text(encoding="utf-8"))):
             link = urlsplit(quoted or bare)
-            to = (page.parent / unquote(link.path)).resolve() if link.path else page.resolve()
-            if link.scheme or link.netloc or not link.fragment or to.suffix != page.suffix or not to.is_file():
+            if link.scheme or link.netloc or not link.fragment:
+                continue
+            to = Path(os.path.normpath(page.parent / unquote(link.path))) if link.path else page
+            if to.suffix != page.suffix or not to.is_file():
                 continue
             if unquote(link.fragment) not in places(to):
                 yield page.relative_to(folder).as_posix(), quoted or bare
