@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,16 +65,23 @@ def start(runs: Path, *words: str) -> Lab:
     return Lab(process, runs)
 
 
-@pytest.fixture(scope="session")
-def warm() -> Iterator[dict[str, str]]:
+@contextmanager
+def warm_process(stack: str) -> Iterator[dict[str, str]]:
     """The environment of an inv that uses one warm process with others: its imports take longer than most labs."""
-    backend = LocalBackend(load_stack("cpu"))
+    backend = LocalBackend(load_stack(stack))
     backend.prepare()
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("PYTEST_CURRENT_TEST")  # another for each test, and a library reads it all
         made = backend.warm_up()
     yield made.shared
     made.end()
+
+
+@pytest.fixture(scope="session")
+def warm() -> Iterator[dict[str, str]]:
+    """The warm process of the stack that most labs are rehearsed in."""
+    with warm_process("cpu") as shared:
+        yield shared
 
 
 @pytest.fixture
