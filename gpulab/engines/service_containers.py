@@ -81,6 +81,16 @@ def ended(service: ServiceRecord) -> str | None:
     return None
 
 
+def starting(service: ServiceRecord) -> bool:
+    """Whether one of its containers has not passed its health check yet."""
+    shown = "{{if .State.Health}}{{.State.Health.Status}}{{end}}"
+    return any(
+        docker.try_run("inspect", "--format", shown, one).stdout.strip() == "starting"
+        for docker in dockers(service).values()
+        for one in containers(docker, service)
+    )
+
+
 def state(service: ServiceRecord, *, has_key: bool) -> str:
     """`ready`, `up`, `silent` or `dead`, as of a service of processes; `unreachable` where its engine does not
     answer."""

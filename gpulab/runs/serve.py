@@ -82,7 +82,7 @@ def _as_processes(service: ServiceRecord, source: Target, asked: ServeRequest) -
     def ended() -> str | None:
         return None if process.poll() is None else f"ended with exit {process.returncode}"
 
-    return _waited(service, ended, asked.within)
+    return _waited(service, lambda: ready.answers(service.url, service.name), ended, asked.within)
 
 
 def _in_containers(service: ServiceRecord, source: Target, asked: ServeRequest) -> str | None:
@@ -109,7 +109,11 @@ def _in_containers(service: ServiceRecord, source: Target, asked: ServeRequest) 
         service_containers.connect(service)
         return service_containers.ended(service)
 
-    return _waited(service, ended, asked.within)
+    def answers() -> bool:  # through nginx one replica is enough for an answer: each has to have given one
+        each = service.replicas == 1 or not service_containers.starting(service)
+        return each and ready.answers(service.url, service.name)
+
+    return _waited(service, answers, ended, asked.within)
 
 
 def _stack(backend: str) -> tuple[Stack, bool]:
@@ -145,12 +149,14 @@ def _port(port: int) -> int:
     return port
 
 
-def _waited(service: ServiceRecord, ended: Callable[[], str | None], within: int) -> str | None:
+def _waited(
+    service: ServiceRecord, answers: Callable[[], bool], ended: Callable[[], str | None], within: int
+) -> str | None:
     """Wait for a real completion; why there is none, in a few words. Ctrl-C ends the service."""
     deadline = time.monotonic() + within
     try:
         with console.status(f"{service.name} is loaded ..."):
-            while not ready.answers(service.url, service.name):
+            while not answers():
                 if why := ended():
                     return why
                 if time.monotonic() > deadline:

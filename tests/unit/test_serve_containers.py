@@ -39,7 +39,8 @@ case "$1 $2" in
   "create --name") {create} ;;
   "compose --file") {up} ;;
   "ps --all") echo c1 ;;
-  "inspect --format") case "$3" in *RestartCount*) echo '{state} /tiny' ;; *Status*) echo running ;; esac ;;
+  "inspect --format")
+    case "$3" in *RestartCount*) echo '{state} /tiny' ;; *Health*) echo {health} ;; *Status*) echo running ;; esac ;;
   "logs --tail") echo "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB" ;;
 esac
 """
@@ -73,11 +74,12 @@ def engine(tmp_path: Path, runs: Path, monkeypatch: pytest.MonkeyPatch) -> Engin
     (tmp_path / "nvidia-smi").chmod(0o755)
     answer(monkeypatch, True)
 
-    def put(up: str = "true", create: str = "true", state: str = "running 0 0") -> list[str]:
+    def put(up: str = "true", create: str = "true", state: str = "running 0 0", health: str = "healthy") -> list[str]:
         asked = tmp_path / "asked"
         if not (tmp_path / "docker").exists():
-            told = {"image": json.dumps(IMAGE), "digest": DIGEST, "up": up, "create": create, "state": state}
-            (tmp_path / "docker").write_text(ENGINE.format(folder=tmp_path, **told))
+            told = {"up": up, "create": create, "state": state, "health": health}
+            said = {"image": json.dumps(IMAGE), "digest": DIGEST, "folder": tmp_path}
+            (tmp_path / "docker").write_text(ENGINE.format(**told, **said))
             (tmp_path / "docker").chmod(0o755)
         return asked.read_text().splitlines() if asked.exists() else []
 
@@ -235,6 +237,12 @@ def test_one_that_ends_while_it_is_loaded_is_a_failure_with_its_cause(
     assert "tiny ended with exit 1 (container tiny), its log: " in str(died)
     assert "memory" in str(cause) and all_services() == []
     assert any(call.startswith("rm --force") for call in engine())
+
+
+def test_replicas_are_ready_when_each_has_passed_its_health_check(model: Path, engine: Engine) -> None:
+    engine(health="starting")  # nginx gives an answer as soon as one of them does
+    died, *_ = serve(model, replicas=2, within=1).failures
+    assert "tiny did not answer within 1 s" in str(died)
 
 
 def test_what_compose_refuses_is_told_and_nothing_is_left(model: Path, engine: Engine) -> None:
