@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
@@ -72,23 +72,23 @@ def containers(docker: Docker, service: ServiceRecord) -> list[str]:
 
 def ended(service: ServiceRecord) -> str | None:
     """Why it will not come up, in a few words: one of its containers has ended already; None while none has."""
-    for docker in dockers(service).values():
-        for one in containers(docker, service):
-            shown = "{{.State.Status}} {{.RestartCount}} {{.State.ExitCode}} {{.Name}}"
-            said = docker.try_run("inspect", "--format", shown, one).stdout.split()
-            if said and (said[0] in ("exited", "dead") or int(said[1]) > 0):
-                return f"ended with exit {said[2]} (container {said[3].lstrip('/')})"
+    for line in _inspected(service, "{{.State.Status}} {{.RestartCount}} {{.State.ExitCode}} {{.Name}}"):
+        said = line.split()
+        if said and (said[0] in ("exited", "dead") or int(said[1]) > 0):
+            return f"ended with exit {said[2]} (container {said[3].lstrip('/')})"
     return None
 
 
 def starting(service: ServiceRecord) -> bool:
     """Whether one of its containers has not passed its health check yet."""
-    shown = "{{if .State.Health}}{{.State.Health.Status}}{{end}}"
-    return any(
-        docker.try_run("inspect", "--format", shown, one).stdout.strip() == "starting"
-        for docker in dockers(service).values()
-        for one in containers(docker, service)
-    )
+    return "starting" in _inspected(service, "{{if .State.Health}}{{.State.Health.Status}}{{end}}")
+
+
+def _inspected(service: ServiceRecord, shown: str) -> Iterator[str]:
+    """What each of its containers is, in a form of docker inspect. Raises UsageError, see `containers`."""
+    for docker in dockers(service).values():
+        for one in containers(docker, service):
+            yield docker.try_run("inspect", "--format", shown, one).stdout.strip()
 
 
 def state(service: ServiceRecord, *, has_key: bool) -> str:
@@ -98,12 +98,7 @@ def state(service: ServiceRecord, *, has_key: bool) -> str:
     if not (service.key and not has_key) and ready.answers(service.url, service.name, timeout=5):
         return "ready"
     try:
-        running = [
-            said
-            for docker in dockers(service).values()
-            for one in containers(docker, service)
-            if (said := docker.try_run("inspect", "--format", "{{.State.Status}}", one).stdout.strip()) == "running"
-        ]
+        running = "running" in [*_inspected(service, "{{.State.Status}}")]  # every engine is asked
     except UsageError:
         return "unreachable"
     if not running:
